@@ -1,0 +1,31 @@
+//! Events as data: what a batch of events is, who sent it, what its dataset is called, how its rows are laid
+//! out, and how large any of it may grow.
+//!
+//! | name | shape |
+//! |---|---|
+//! | [`DatasetName`] | a checked name such as `user_behavior_events` |
+//! | [`BatchKey`] | `(emitter, epoch, sequence)`: what makes a batch itself, and a retry its twin |
+//! | [`Batch`] | a [`BatchHeader`] and a payload, Arrow IPC or NDJSON, as it was sent |
+//! | [`DatasetSchema`] | the columns of a dataset as they are now; grows by adding columns |
+//! | [`Decoder`] | batch → Arrow rows with system columns, and the events that were rejected |
+//! | [`wire`] | the JSON of headers, acks and tickets |
+//!
+//! Not here: HTTP, SQL, files, clocks. Every time comes in by argument.
+
+mod batch;
+mod decode;
+mod error;
+mod infer;
+pub mod limits;
+mod name;
+mod schema;
+mod settings;
+pub mod wire;
+
+pub use batch::{Batch, BatchHeader, BatchKey, EmitterId, Encoding, Epoch, Sequence};
+pub use decode::{Decoded, Decoder, Reject};
+pub use error::{Error, ErrorKind, Result};
+pub use infer::infer_fields;
+pub use name::DatasetName;
+pub use schema::{DatasetSchema, FAILED_SUFFIX, SystemColumn, failed_schema};
+pub use settings::DatasetSettings;

@@ -1,0 +1,20 @@
+//! What can be set of a dataset.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of one dataset; what is left out has the default named here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatasetSettings {
+    /// The field that holds the event's own time, as a path of names with dots (`event.time`): RFC 3339 text, or
+    /// a number of milliseconds since 1970. Default: none; `eventTime` is then the time of receipt.
+    pub event_time: Option<String>,
+    /// Partitions of the queue, 1 to 64. Default 1. More let one dataset's batches be appended in parallel.
+    pub partitions: u32,
+}
+
+impl Default for DatasetSettings {
+    fn default() -> Self {
+        Self { event_time: None, partitions: 1 }
+    }
+}

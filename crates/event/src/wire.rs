@@ -1,0 +1,163 @@
+//! The JSON that travels beside the data on Arrow Flight: headers and acks of `DoPut`, tickets and positions of
+//! `DoGet`, bodies of `DoAction`. Times are microseconds since the Unix epoch, UTC.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{BatchHeader, BatchKey, DatasetName, EmitterId, Encoding, Epoch, Error, Result, Sequence};
+
+/// `app_metadata` of a batch on `DoPut`.
+///
+/// A client that leaves it out sends without a batch key: the server names an emitter for the stream and counts
+/// its batches, so a resend after a lost ack is a second batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutHeader {
+    /// The emitter's UUID.
+    pub emitter: EmitterId,
+    /// The emitter's life, 0 unless it keeps its id across restarts.
+    #[serde(default)]
+    pub epoch: Epoch,
+    /// The batch's number for this dataset, from 0 without holes.
+    pub sequence: Sequence,
+    /// Needed for NDJSON (a message without a data header); rows of Arrow are counted by the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<u32>,
+    /// What the body is; Arrow unless said.
+    #[serde(default = "arrow_ipc")]
+    pub encoding: Encoding,
+    /// When the oldest event was emitted; the time of receipt unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated_at_us: Option<i64>,
+}
+
+fn arrow_ipc() -> Encoding {
+    Encoding::ArrowIpc
+}
+
+impl PutHeader {
+    /// The header that the queue keeps. `events` is the count the server made or believes.
+    pub fn into_header(self, events: u32, received_at: Timestamp) -> Result<BatchHeader> {
+        let generated_at = match self.generated_at_us {
+            None => received_at,
+            Some(us) => Timestamp::from_microsecond(us).map_err(|_| {
+                Error::invalid(format_args!("time is out of range: give µs since 1970 generated_at_us={us}"))
+            })?,
+        };
+        Ok(BatchHeader {
+            key: BatchKey { emitter: self.emitter, epoch: self.epoch, sequence: self.sequence },
+            events,
+            encoding: self.encoding,
+            generated_at,
+            received_at,
+        })
+    }
+}
+
+/// `app_metadata` of each `PutResult`: one a batch, in the order of the batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutAck {
+    /// The batch that is kept.
+    pub sequence: Sequence,
+    /// How many events it holds.
+    pub events: u32,
+    /// Whether it had been kept before, by an earlier send.
+    pub duplicate: bool,
+}
+
+/// What `DoGet` is asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Ticket {
+    /// The rows of a query, then the end.
+    Query {
+        /// The query's text.
+        sql: String,
+    },
+    /// A dataset's rows: history first, then live, without a gap or a double between them.
+    Stream {
+        /// Which dataset.
+        dataset: DatasetName,
+        /// Where to go on; absent: from the first row there is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Position>,
+        /// Whether to go on waiting for rows when all there are have been sent.
+        follow: bool,
+    },
+}
+
+/// A place in a dataset's stream: for each part of it (a partition of the queue, or a version of the history)
+/// the number of slices taken. Opaque to clients, which only hand back what they were given.
+pub type Position = BTreeMap<String, u64>;
+
+/// `app_metadata` of each batch that a [`Ticket::Stream`] yields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamHeader {
+    /// Where to go on after this batch.
+    pub next: Position,
+}
+
+/// Names of the `DoAction` types.
+pub mod action {
+    /// Body [`super::StoreOpen`], answer empty.
+    pub const STORE_OPEN: &str = "store.open";
+    /// Body [`super::StoreName`], answer JSON of `Option<Position>`.
+    pub const STORE_PROGRESS: &str = "store.progress";
+    /// Body [`super::StoreGet`], answer JSON array, `null` where a key is absent.
+    pub const STORE_GET: &str = "store.get";
+    /// Body [`super::StoreCommit`], answer empty.
+    pub const STORE_COMMIT: &str = "store.commit";
+    /// Body [`super::StoreScan`], answer JSON array of `[key, value]`.
+    pub const STORE_SCAN: &str = "store.scan";
+}
+
+/// Opens (and makes) a store of a job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoreOpen {
+    /// The job's name, which names the store.
+    pub name: String,
+    /// What keys and values look like, for those who only read: JSON of Arrow fields.
+    pub shape: serde_json::Value,
+}
+
+/// Names a store.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoreName {
+    /// The job's name.
+    pub name: String,
+}
+
+/// Asks for the values of keys. Keys and values are JSON, as the store keeps them.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StoreGet {
+    /// The job's name.
+    pub name: String,
+    /// The keys.
+    pub keys: Vec<Box<serde_json::value::RawValue>>,
+}
+
+/// Writes values and the progress they stand for, all or nothing.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StoreCommit {
+    /// The job's name.
+    pub name: String,
+    /// Key and value; no value removes the key.
+    pub writes: Vec<(Box<serde_json::value::RawValue>, Option<Box<serde_json::value::RawValue>>)>,
+    /// The progress the store must hold now.
+    pub expected: Option<Position>,
+    /// The progress it holds afterwards.
+    pub progress: Position,
+}
+
+/// Asks for pairs in key order.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StoreScan {
+    /// The job's name.
+    pub name: String,
+    /// Start after this key.
+    pub after: Option<Box<serde_json::value::RawValue>>,
+    /// At most so many pairs.
+    pub limit: usize,
+}

@@ -1,0 +1,28 @@
+//! Write-once aggregation: a job is `source → flat_map → sum_by_key(store)` with a semigroup in the middle, and
+//! the same function runs on every [`Platform`].
+//!
+//! | name | what it is |
+//! |---|---|
+//! | [`Producer`] | a node of the graph, typed by its platform and its elements |
+//! | [`Written`] | a producer with an effect; it is a [`Tail`], and a job needs at least one |
+//! | [`Platform`] | what can plan and run a job: [`Memory`] (the meaning), [`Local`] (this machine's cores) |
+//! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
+//!
+//! Not here: events, HTTP, SQL. Nothing below reads a clock or a setting.
+
+mod element;
+mod error;
+mod graph;
+mod limits;
+mod local;
+mod memory;
+mod ports;
+mod producer;
+
+pub use element::{Element, Key, Timestamp, Value};
+pub use error::{Error, ErrorKind, Result};
+pub use graph::{Graph, NodeId, NodeInfo, NodeKind};
+pub use local::{Job, JobOptions, JobStatus, Local};
+pub use memory::Memory;
+pub use ports::{Service, Sink, Slice, Source, VecSink, VecSource};
+pub use producer::{FlatMapFn, Platform, Producer, Tail, Written};
