@@ -1,1 +1,27 @@
-//! placeholder
+//! The warehouse: per table a hot tail (Arrow batches in memory) and a Delta table (Parquet files), read as one
+//! [`Version`] that is swapped atomically.
+//!
+//! | name | what it is |
+//! |---|---|
+//! | [`Warehouse`] | all tables under one folder, and the loop that flushes them |
+//! | [`Table`] | one table; a `flow::Sink<RecordBatch>`, so a job that writes into it is exactly-once |
+//! | [`Version`] | what a query reads: files and hot batches that together hold each row once |
+//! | [`conform`] | brings a batch (of the hot tail or of an older file) to a newer schema |
+//!
+//! The queue is the write-ahead log: a crash loses the hot tail, and the job goes on from
+//! [`Table::durable_progress`], the progress in the last Delta commit.
+//!
+//! Not here: SQL, compaction, vacuum. A crash between the upload of a file and the commit that names it leaves an
+//! orphan file; it is not in the log, so no reader ever sees it.
+
+mod conform;
+mod error;
+mod table;
+mod version;
+mod warehouse;
+
+pub use conform::conform;
+pub use error::{Error, ErrorKind, Result};
+pub use table::{Table, TableSchema, TableStats};
+pub use version::{DataFile, Version};
+pub use warehouse::{Warehouse, WarehouseOptions};

@@ -1,0 +1,62 @@
+//! The one error of this crate.
+
+use std::fmt;
+
+/// What a caller can do about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Try again later: the backend cannot be reached or is busy.
+    Retry,
+    /// Somebody else has written, or this writer is behind: read the progress and go on from there.
+    Conflict,
+    /// The input is wrong.
+    Invalid,
+    /// Not there.
+    NotFound,
+    /// Stored bytes are not what was written.
+    Corrupt,
+}
+
+/// The warehouse could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// This crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of a kind with a text.
+    pub fn new(kind: ErrorKind, message: impl fmt::Display) -> Self {
+        Self { kind, message: message.to_string(), source: None }
+    }
+
+    /// Names what caused it.
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What a caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl From<Error> for flow::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind {
+            ErrorKind::Retry => flow::ErrorKind::Retry,
+            ErrorKind::Conflict => flow::ErrorKind::Conflict,
+            ErrorKind::NotFound => flow::ErrorKind::NotFound,
+            ErrorKind::Corrupt => flow::ErrorKind::Corrupt,
+            ErrorKind::Invalid => flow::ErrorKind::Invalid,
+        };
+        Self::new(kind, &error).with_source(error)
+    }
+}

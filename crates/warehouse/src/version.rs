@@ -1,0 +1,41 @@
+//! What a query reads: one immutable version of a table.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use object_store::path::Path;
+use store::Progress;
+
+/// A table at one moment: `files` and `hot` together hold each row up to `progress` once.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// All columns; every batch of `hot` has exactly these. Files may have fewer: see [`crate::conform`].
+    pub schema: SchemaRef,
+    /// The Delta version that `files` are of.
+    pub delta_version: u64,
+    /// The progress that files and hot tail together stand for; `None` before the first row.
+    pub progress: Option<Progress>,
+    /// Parquet files, ordered by path.
+    pub files: Arc<[DataFile]>,
+    /// The hot tail in arrival order: the rows newer than the last Delta commit.
+    pub hot: Arc<[RecordBatch]>,
+}
+
+/// A Parquet file of a table. It holds the columns of the schema at the time it was written, in that order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataFile {
+    /// Where it is in [`crate::Table::store`].
+    pub path: Path,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// The hour of all its rows, UTC, as `YYYY-MM-DD-HH`: of `eventTime`, or of `eventReceivedTime` where the
+    /// table has no `eventTime`.
+    pub hour: String,
+    /// Least and greatest `eventTime` (of `eventReceivedTime` where there is none), µs since 1970, both inclusive.
+    pub event_time: (i64, i64),
+    /// Least and greatest `eventReceivedTime`, µs since 1970, both inclusive.
+    pub received_time: (i64, i64),
+}
