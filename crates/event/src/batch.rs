@@ -13,12 +13,16 @@ use crate::{DatasetName, Error, Result};
 pub struct EmitterId(pub Uuid);
 
 /// Counts the lives of an emitter that keeps its id across restarts; a higher epoch fences the lower ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(transparent)]
 pub struct Epoch(pub u32);
 
 /// Counts the batches of one emitter, epoch and dataset: 0, 1, 2 … without holes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(transparent)]
 pub struct Sequence(pub u64);
 
@@ -131,12 +135,19 @@ impl BatchHeader {
             .and_then(|head| head.try_into().ok())
             .ok_or_else(|| Error::corrupt(format_args!("batch header is cut short bytes={}", bytes.len())))?;
         if bytes[0] != HEADER_VERSION {
-            return Err(Error::corrupt(format_args!("unknown version of a batch header version={}", bytes[0])));
+            return Err(Error::corrupt(format_args!(
+                "unknown version of a batch header version={}",
+                bytes[0]
+            )));
         }
         let encoding = match bytes[1] {
             0 => Encoding::ArrowIpc,
             1 => Encoding::Ndjson,
-            other => return Err(Error::corrupt(format_args!("unknown encoding of a batch encoding={other}"))),
+            other => {
+                return Err(Error::corrupt(format_args!(
+                    "unknown encoding of a batch encoding={other}"
+                )));
+            }
         };
         let time = |at: usize| {
             Timestamp::from_microsecond(i64::from_le_bytes(take(bytes, at)))

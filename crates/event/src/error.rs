@@ -28,17 +28,26 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error that the sender must mend.
     pub fn invalid(message: impl fmt::Display) -> Self {
-        Self { kind: ErrorKind::Invalid, message: message.to_string() }
+        Self {
+            kind: ErrorKind::Invalid,
+            message: message.to_string(),
+        }
     }
 
     /// An error about a size over its limit.
     pub fn too_large(message: impl fmt::Display) -> Self {
-        Self { kind: ErrorKind::TooLarge, message: message.to_string() }
+        Self {
+            kind: ErrorKind::TooLarge,
+            message: message.to_string(),
+        }
     }
 
     /// An error about stored bytes.
     pub fn corrupt(message: impl fmt::Display) -> Self {
-        Self { kind: ErrorKind::Corrupt, message: message.to_string() }
+        Self {
+            kind: ErrorKind::Corrupt,
+            message: message.to_string(),
+        }
     }
 
     /// What a caller can do about it.

@@ -13,9 +13,11 @@
 //! Not here: HTTP, SQL, files, clocks. Every time comes in by argument.
 
 mod batch;
+mod columns;
 mod decode;
 mod error;
 mod infer;
+mod json;
 pub mod limits;
 mod name;
 mod schema;
@@ -23,6 +25,7 @@ mod settings;
 pub mod wire;
 
 pub use batch::{Batch, BatchHeader, BatchKey, EmitterId, Encoding, Epoch, Sequence};
+pub use columns::conform;
 pub use decode::{Decoded, Decoder, Reject};
 pub use error::{Error, ErrorKind, Result};
 pub use infer::infer_fields;

@@ -38,7 +38,9 @@ impl FromStr for DatasetName {
 
     fn from_str(name: &str) -> Result<Self> {
         let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        let made_of = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        let made_of = name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         if !starts || !made_of || name.len() > DATASET_NAME_CHARS_MAX {
             return Err(Error::invalid(format_args!(
                 "not a dataset name: use 1 to {DATASET_NAME_CHARS_MAX} of A-Z a-z 0-9 _ - and start with a letter or _ name={:?}",
@@ -85,7 +87,11 @@ mod tests {
         }
         let long = "a".repeat(DATASET_NAME_CHARS_MAX + 1);
         for bad in ["", "1a", "a/b", "..", "a b", "a$failed", "ä", long.as_str()] {
-            assert_eq!(bad.parse::<DatasetName>().unwrap_err().kind(), crate::ErrorKind::Invalid, "{bad}");
+            assert_eq!(
+                bad.parse::<DatasetName>().unwrap_err().kind(),
+                crate::ErrorKind::Invalid,
+                "{bad}"
+            );
         }
     }
 }

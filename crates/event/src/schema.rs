@@ -61,7 +61,9 @@ impl SystemColumn {
 
     /// Whether a field of an event may not be called so (compared without regard to case).
     pub fn is_reserved(name: &str) -> bool {
-        Self::ALL.iter().any(|column| column.name().eq_ignore_ascii_case(name))
+        Self::ALL
+            .iter()
+            .any(|column| column.name().eq_ignore_ascii_case(name))
     }
 }
 
@@ -95,32 +97,49 @@ impl DatasetSchema {
     /// A dataset that has only the system's columns yet.
     pub fn empty() -> Self {
         let fields: Vec<Field> = SystemColumn::ALL.iter().map(|column| column.field()).collect();
-        Self { now: RwLock::new(Arc::new(Schema::new(fields))) }
+        Self {
+            now: RwLock::new(Arc::new(Schema::new(fields))),
+        }
     }
 
     /// A dataset with all its columns, the system's first.
     pub fn from_table(schema: SchemaRef) -> Self {
-        Self { now: RwLock::new(schema) }
+        Self {
+            now: RwLock::new(schema),
+        }
     }
 
     /// All columns, the system's first.
     pub fn table(&self) -> SchemaRef {
-        self.now.read().expect("no writer panics while it holds the lock").clone()
+        self.now
+            .read()
+            .expect("no writer panics while it holds the lock")
+            .clone()
     }
 
     /// The columns of the events' own fields.
     pub fn fields(&self) -> Vec<FieldRef> {
-        self.table().fields().iter().skip(SystemColumn::ALL.len()).cloned().collect()
+        self.table()
+            .fields()
+            .iter()
+            .skip(SystemColumn::ALL.len())
+            .cloned()
+            .collect()
     }
 
     /// Replaces the events' own fields by what `grow` makes of them. `grow` must only add (columns, or fields
     /// within a struct); it runs under the lock, so two growths never lose one another.
     pub fn grow(&self, grow: impl FnOnce(&[FieldRef]) -> Vec<FieldRef>) -> SchemaRef {
-        let mut now = self.now.write().expect("no writer panics while it holds the lock");
+        let mut now = self
+            .now
+            .write()
+            .expect("no writer panics while it holds the lock");
         let (system, own) = now.fields().split_at(SystemColumn::ALL.len());
         let grown = grow(own);
         if grown != own {
-            *now = Arc::new(Schema::new(system.iter().cloned().chain(grown).collect::<Vec<_>>()));
+            *now = Arc::new(Schema::new(
+                system.iter().cloned().chain(grown).collect::<Vec<_>>(),
+            ));
         }
         now.clone()
     }

@@ -15,6 +15,9 @@ pub struct DatasetSettings {
 
 impl Default for DatasetSettings {
     fn default() -> Self {
-        Self { event_time: None, partitions: 1 }
+        Self {
+            event_time: None,
+            partitions: 1,
+        }
     }
 }

@@ -43,11 +43,17 @@ impl PutHeader {
         let generated_at = match self.generated_at_us {
             None => received_at,
             Some(us) => Timestamp::from_microsecond(us).map_err(|_| {
-                Error::invalid(format_args!("time is out of range: give µs since 1970 generated_at_us={us}"))
+                Error::invalid(format_args!(
+                    "time is out of range: give µs since 1970 generated_at_us={us}"
+                ))
             })?,
         };
         Ok(BatchHeader {
-            key: BatchKey { emitter: self.emitter, epoch: self.epoch, sequence: self.sequence },
+            key: BatchKey {
+                emitter: self.emitter,
+                epoch: self.epoch,
+                sequence: self.sequence,
+            },
             events,
             encoding: self.encoding,
             generated_at,
@@ -144,7 +150,10 @@ pub struct StoreCommit {
     /// The job's name.
     pub name: String,
     /// Key and value; no value removes the key.
-    pub writes: Vec<(Box<serde_json::value::RawValue>, Option<Box<serde_json::value::RawValue>>)>,
+    pub writes: Vec<(
+        Box<serde_json::value::RawValue>,
+        Option<Box<serde_json::value::RawValue>>,
+    )>,
     /// The progress the store must hold now.
     pub expected: Option<Position>,
     /// The progress it holds afterwards.

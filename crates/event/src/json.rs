@@ -1,0 +1,535 @@
+//! JSON text straight into columns: one pass, no tree. A row that does not fit is taken back out.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, StringArray, StringViewArray, StructArray,
+    new_null_array,
+};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, FieldRef, Fields};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+use crate::infer::Unplaced;
+
+/// Rows under construction: the columns of `fields`, and what found no column.
+pub(crate) struct Rows {
+    columns: Vec<Column>,
+    names: Names,
+    rows: usize,
+    /// What found no column, with the row it belongs to.
+    pub(crate) unplaced: Vec<(usize, Unplaced)>,
+}
+
+struct Names(Vec<FieldRef>);
+
+impl Rows {
+    /// No rows yet, of these columns.
+    pub(crate) fn new(fields: &[FieldRef]) -> Self {
+        Self {
+            columns: fields
+                .iter()
+                .map(|field| Column::new(field.data_type()))
+                .collect(),
+            names: Names(fields.to_vec()),
+            rows: 0,
+            unplaced: Vec::new(),
+        }
+    }
+
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Adds the row that a JSON object makes, or says why it makes none and adds nothing.
+    pub(crate) fn push(&mut self, json: &[u8]) -> Result<(), String> {
+        let mut place = Place {
+            path: Vec::new(),
+            failed: None,
+            unplaced: Vec::new(),
+        };
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let seed = ObjectSeed {
+            columns: &mut self.columns,
+            names: &self.names.0,
+            row: self.rows,
+            place: &mut place,
+        };
+        let outcome = seed
+            .deserialize(&mut deserializer)
+            .and_then(|()| deserializer.end());
+        match outcome {
+            Ok(()) => {
+                let row = self.rows;
+                self.unplaced
+                    .extend(place.unplaced.into_iter().map(|unplaced| (row, unplaced)));
+                self.rows += 1;
+                Ok(())
+            }
+            Err(error) => {
+                self.columns
+                    .iter_mut()
+                    .for_each(|column| column.truncate(self.rows));
+                let at = format!("at column {}", error.column());
+                let text = error.to_string();
+                let text = text
+                    .rsplit_once(" at line ")
+                    .map_or(text.as_str(), |(text, _)| text);
+                Err(match place.failed {
+                    Some(path) => format!("field {path}: {text} {at}"),
+                    None => format!("{text} {at}"),
+                })
+            }
+        }
+    }
+
+    /// The finished columns.
+    pub(crate) fn finish(self) -> Vec<ArrayRef> {
+        let types = self.names.0.iter().map(|field| field.data_type());
+        self.columns
+            .into_iter()
+            .zip(types)
+            .map(|(column, data_type)| column.finish(data_type))
+            .collect()
+    }
+}
+
+/// Where in the row the parser is, and what it met on the way.
+struct Place {
+    path: Vec<String>,
+    failed: Option<String>,
+    unplaced: Vec<Unplaced>,
+}
+
+struct ObjectSeed<'a> {
+    columns: &'a mut [Column],
+    names: &'a [FieldRef],
+    row: usize,
+    place: &'a mut Place,
+}
+
+impl<'de> DeserializeSeed<'de> for ObjectSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ObjectSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut guess = 0;
+        while let Some(index) = map.next_key_seed(NameSeed {
+            names: self.names,
+            guess,
+        })? {
+            let Ok(index) = index else {
+                let name = index.err().unwrap_or_default();
+                let value: Value = map.next_value()?;
+                if !value.is_null() {
+                    let mut path = self.place.path.clone();
+                    path.push(name);
+                    self.place.unplaced.push(Unplaced { path, value });
+                }
+                continue;
+            };
+            guess = index + 1;
+            let column = &mut self.columns[index];
+            let name = self.names[index].name();
+            if column.len() != self.row {
+                self.place.failed.get_or_insert_with(|| name.clone());
+                return Err(A::Error::custom("the field stands twice in the object"));
+            }
+            if column.is_nested() {
+                self.place.path.push(name.clone());
+            }
+            let seed = ValueSeed {
+                column,
+                data_type: self.names[index].data_type(),
+                place: self.place,
+            };
+            if let Err(error) = map.next_value_seed(seed) {
+                let failed = match self.place.failed.take() {
+                    Some(inner) => format!("{name}.{inner}"),
+                    None => name.clone(),
+                };
+                self.place.failed = Some(failed);
+                return Err(error);
+            }
+            if self.columns[index].is_nested() {
+                self.place.path.pop();
+            }
+        }
+        for column in self.columns.iter_mut().filter(|column| column.len() == self.row) {
+            column.push_null();
+        }
+        Ok(())
+    }
+}
+
+/// A field's name, read as the index of its column; objects mostly keep the order of the columns.
+struct NameSeed<'a> {
+    names: &'a [FieldRef],
+    guess: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
+    type Value = Result<usize, String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NameSeed<'_> {
+    type Value = Result<usize, String>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a field's name")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        if self
+            .names
+            .get(self.guess)
+            .is_some_and(|field| field.name() == name)
+        {
+            return Ok(Ok(self.guess));
+        }
+        Ok(self
+            .names
+            .iter()
+            .position(|field| field.name() == name)
+            .ok_or_else(|| name.to_owned()))
+    }
+}
+
+struct ValueSeed<'a> {
+    column: &'a mut Column,
+    data_type: &'a DataType,
+    place: &'a mut Place,
+}
+
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl ValueSeed<'_> {
+    fn mismatch<E: serde::de::Error>(&self, got: &str) -> E {
+        let expected = match self.column {
+            Column::Bool(..) => "true or false",
+            Column::Int(..) => "an integer",
+            Column::Float(..) => "a number",
+            Column::Text { .. } => "text",
+            Column::List { .. } => "an array",
+            Column::Struct { .. } => "an object",
+            Column::Other(_) => "null (this column is not written by JSON)",
+        };
+        E::custom(format_args!("expected {expected}, got {got}"))
+    }
+}
+
+impl<'de> Visitor<'de> for ValueSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+        self.column.push_null();
+        Ok(())
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<(), E> {
+        match self.column {
+            Column::Bool(values, valid) => {
+                values.push(value);
+                valid.push(true);
+                Ok(())
+            }
+            _ => Err(self.mismatch("a boolean")),
+        }
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<(), E> {
+        match self.column {
+            Column::Int(values, valid) => {
+                values.push(value);
+                valid.push(true);
+                Ok(())
+            }
+            Column::Float(values, valid) => {
+                values.push(value as f64);
+                valid.push(true);
+                Ok(())
+            }
+            _ => Err(self.mismatch("an integer")),
+        }
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<(), E> {
+        match (i64::try_from(value), &self.column) {
+            (Ok(value), _) => self.visit_i64(value),
+            (Err(_), Column::Float(..)) => self.visit_f64(value as f64),
+            (Err(_), _) => Err(self.mismatch("an integer beyond 64 bits")),
+        }
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
+        const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53: up to here every integer is a double of its own
+        match self.column {
+            Column::Float(values, valid) => {
+                values.push(value);
+                valid.push(true);
+                Ok(())
+            }
+            Column::Int(values, valid) if value.fract() == 0.0 && value.abs() <= EXACT => {
+                values.push(value as i64);
+                valid.push(true);
+                Ok(())
+            }
+            _ => Err(self.mismatch("a number with a fraction or beyond 64 bits")),
+        }
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<(), E> {
+        match self.column {
+            Column::Text { bytes, ends, valid } => {
+                bytes.extend_from_slice(value.as_bytes());
+                ends.push(bytes.len() as i32);
+                valid.push(true);
+                Ok(())
+            }
+            _ => Err(self.mismatch("text")),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let (Column::List { ends, valid, items }, DataType::List(item)) = (&mut *self.column, self.data_type)
+        else {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            return Err(self.mismatch("an array"));
+        };
+        let unplaced_before = self.place.unplaced.len();
+        while seq
+            .next_element_seed(ValueSeed {
+                column: items,
+                data_type: item.data_type(),
+                place: self.place,
+            })?
+            .is_some()
+        {}
+        if self.place.unplaced.len() > unplaced_before {
+            // A field within an array's item has no path of its own: the column grows by the item's type.
+            let path = self.place.path.clone();
+            for unplaced in &mut self.place.unplaced[unplaced_before..] {
+                let inner = unplaced.path.split_off(path.len());
+                let object = inner
+                    .into_iter()
+                    .rev()
+                    .fold(unplaced.value.take(), |value, name| {
+                        Value::Object([(name, value)].into_iter().collect())
+                    });
+                unplaced.path = path.clone();
+                unplaced.value = Value::Array(vec![object]);
+            }
+        }
+        ends.push(items.len() as i32);
+        valid.push(true);
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        let (Column::Struct { columns, valid }, DataType::Struct(names)) =
+            (&mut *self.column, self.data_type)
+        else {
+            return Err(self.mismatch("an object"));
+        };
+        let row = valid.len();
+        ObjectSeed {
+            columns,
+            names,
+            row,
+            place: self.place,
+        }
+        .visit_map(map)?;
+        valid.push(true);
+        Ok(())
+    }
+}
+
+/// Values of one column, with a flag each for not being null.
+enum Column {
+    Bool(Vec<bool>, Vec<bool>),
+    Int(Vec<i64>, Vec<bool>),
+    Float(Vec<f64>, Vec<bool>),
+    Text {
+        bytes: Vec<u8>,
+        ends: Vec<i32>,
+        valid: Vec<bool>,
+    },
+    List {
+        ends: Vec<i32>,
+        valid: Vec<bool>,
+        items: Box<Column>,
+    },
+    Struct {
+        columns: Vec<Column>,
+        valid: Vec<bool>,
+    },
+    /// A type that only Arrow batches bring: JSON rows have null there.
+    Other(usize),
+}
+
+impl Column {
+    fn new(data_type: &DataType) -> Self {
+        match data_type {
+            DataType::Boolean => Self::Bool(Vec::new(), Vec::new()),
+            DataType::Int64 => Self::Int(Vec::new(), Vec::new()),
+            DataType::Float64 => Self::Float(Vec::new(), Vec::new()),
+            DataType::Utf8View => Self::Text {
+                bytes: Vec::new(),
+                ends: Vec::new(),
+                valid: Vec::new(),
+            },
+            DataType::List(item) => Self::List {
+                ends: Vec::new(),
+                valid: Vec::new(),
+                items: Box::new(Self::new(item.data_type())),
+            },
+            DataType::Struct(fields) => Self::Struct {
+                columns: fields.iter().map(|field| Self::new(field.data_type())).collect(),
+                valid: Vec::new(),
+            },
+            _ => Self::Other(0),
+        }
+    }
+
+    fn is_nested(&self) -> bool {
+        matches!(self, Self::Struct { .. } | Self::List { .. })
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Bool(_, valid) | Self::Int(_, valid) | Self::Float(_, valid) => valid.len(),
+            Self::Text { valid, .. } | Self::List { valid, .. } | Self::Struct { valid, .. } => valid.len(),
+            Self::Other(rows) => *rows,
+        }
+    }
+
+    fn push_null(&mut self) {
+        match self {
+            Self::Bool(values, valid) => {
+                values.push(false);
+                valid.push(false);
+            }
+            Self::Int(values, valid) => {
+                values.push(0);
+                valid.push(false);
+            }
+            Self::Float(values, valid) => {
+                values.push(0.0);
+                valid.push(false);
+            }
+            Self::Text { bytes, ends, valid } => {
+                ends.push(bytes.len() as i32);
+                valid.push(false);
+            }
+            Self::List { ends, valid, items } => {
+                ends.push(items.len() as i32);
+                valid.push(false);
+            }
+            Self::Struct { columns, valid } => {
+                columns.iter_mut().for_each(Self::push_null);
+                valid.push(false);
+            }
+            Self::Other(rows) => *rows += 1,
+        }
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        match self {
+            Self::Bool(values, valid) => {
+                values.truncate(rows);
+                valid.truncate(rows);
+            }
+            Self::Int(values, valid) => {
+                values.truncate(rows);
+                valid.truncate(rows);
+            }
+            Self::Float(values, valid) => {
+                values.truncate(rows);
+                valid.truncate(rows);
+            }
+            Self::Text { bytes, ends, valid } => {
+                ends.truncate(rows);
+                valid.truncate(rows);
+                bytes.truncate(ends.last().map_or(0, |end| *end as usize));
+            }
+            Self::List { ends, valid, items } => {
+                ends.truncate(rows);
+                valid.truncate(rows);
+                items.truncate(ends.last().map_or(0, |end| *end as usize));
+            }
+            Self::Struct { columns, valid } => {
+                columns.iter_mut().for_each(|column| column.truncate(rows));
+                valid.truncate(rows);
+            }
+            Self::Other(len) => *len = rows.min(*len),
+        }
+    }
+
+    fn finish(self, data_type: &DataType) -> ArrayRef {
+        match (self, data_type) {
+            (Self::Bool(values, valid), _) => Arc::new(BooleanArray::new(values.into(), nulls(valid))),
+            (Self::Int(values, valid), _) => Arc::new(Int64Array::new(values.into(), nulls(valid))),
+            (Self::Float(values, valid), _) => Arc::new(Float64Array::new(values.into(), nulls(valid))),
+            (Self::Text { bytes, ends, valid }, _) => text(bytes, ends, valid),
+            (Self::List { ends, valid, items }, DataType::List(item)) => {
+                let items = items.finish(item.data_type());
+                Arc::new(ListArray::new(item.clone(), offsets(ends), items, nulls(valid)))
+            }
+            (Self::Struct { columns, valid }, DataType::Struct(fields)) => Arc::new(StructArray::new(
+                fields.clone(),
+                finish_all(columns, fields),
+                nulls(valid),
+            )),
+            (column, data_type) => new_null_array(data_type, column.len()),
+        }
+    }
+}
+
+fn finish_all(columns: Vec<Column>, fields: &Fields) -> Vec<ArrayRef> {
+    columns
+        .into_iter()
+        .zip(fields)
+        .map(|(column, field)| column.finish(field.data_type()))
+        .collect()
+}
+
+fn nulls(valid: Vec<bool>) -> Option<NullBuffer> {
+    valid.contains(&false).then(|| NullBuffer::from(valid))
+}
+
+fn offsets(ends: Vec<i32>) -> OffsetBuffer<i32> {
+    let offsets: Vec<i32> = std::iter::once(0).chain(ends).collect();
+    OffsetBuffer::new(offsets.into())
+}
+
+fn text(bytes: Vec<u8>, ends: Vec<i32>, valid: Vec<bool>) -> ArrayRef {
+    let text = StringArray::new(offsets(ends), Buffer::from_vec(bytes), nulls(valid));
+    Arc::new(StringViewArray::from(&text))
+}
