@@ -16,7 +16,9 @@ pub trait Value: Element + algebra::Semigroup {}
 impl<T: Element + algebra::Semigroup> Value for T {}
 
 /// Event time: milliseconds since the Unix epoch, UTC. Every element carries one, from its source on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 

@@ -16,13 +16,16 @@ mod graph;
 mod limits;
 mod local;
 mod memory;
+mod node;
+mod platform;
 mod ports;
 mod producer;
 
 pub use element::{Element, Key, Timestamp, Value};
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Graph, NodeId, NodeInfo, NodeKind};
-pub use local::{Job, JobOptions, JobStatus, Local};
+pub use local::{Job, JobOptions, JobState, JobStatus, Local};
 pub use memory::Memory;
+pub use platform::{FlatMapFn, KeyFn, Platform, Summed};
 pub use ports::{Service, Sink, Slice, Source, VecSink, VecSource};
-pub use producer::{FlatMapFn, Platform, Producer, Tail, Written};
+pub use producer::{Producer, Tail, Tails, Written};

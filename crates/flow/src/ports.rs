@@ -114,14 +114,23 @@ impl<T> Default for VecSink<T> {
 impl<T: Element> VecSink<T> {
     /// What has been written.
     pub fn items(&self) -> Vec<(Timestamp, T)> {
-        self.0.lock().expect("no writer panics while it holds the lock").0.clone()
+        self.0
+            .lock()
+            .expect("no writer panics while it holds the lock")
+            .0
+            .clone()
     }
 }
 
 #[async_trait]
 impl<T: Element> Sink<T> for VecSink<T> {
     async fn progress(&self) -> Result<Option<Progress>> {
-        Ok(self.0.lock().expect("no writer panics while it holds the lock").1.clone())
+        Ok(self
+            .0
+            .lock()
+            .expect("no writer panics while it holds the lock")
+            .1
+            .clone())
     }
 
     async fn write(&self, items: Vec<(Timestamp, T)>, progress: &Progress) -> Result<()> {

@@ -1,0 +1,197 @@
+//! The graph of a job, for people: numbered nodes, drawn as Mermaid or Graphviz.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use crate::Platform;
+use crate::node::{NodeRef, Shape};
+
+/// The number of a node in its graph: parents have smaller ones; the same job always gets the same numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub usize);
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NodeKind {
+    /// Elements from outside.
+    Source,
+    /// One to one.
+    Map,
+    /// One to itself or none.
+    Filter,
+    /// One to one or none.
+    FilterMap,
+    /// One to any number.
+    FlatMap,
+    /// The elements of two nodes.
+    Merge,
+    /// With the value of a service.
+    Lookup,
+    /// Sum by key into a store: a tail.
+    Sum,
+    /// Write to a sink: a tail.
+    Write,
+}
+
+impl NodeKind {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Map => "map",
+            Self::Filter => "filter",
+            Self::FilterMap => "filter_map",
+            Self::FlatMap => "flat_map",
+            Self::Merge => "merge",
+            Self::Lookup => "lookup",
+            Self::Sum => "sum",
+            Self::Write => "write",
+        }
+    }
+
+    /// Whether it has an effect.
+    pub fn is_tail(self) -> bool {
+        matches!(self, Self::Sum | Self::Write)
+    }
+}
+
+/// One node of a [`Graph`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// Its number.
+    pub id: NodeId,
+    /// What it does.
+    pub kind: NodeKind,
+    /// The name that the user gave.
+    pub name: Option<String>,
+    /// The nodes it reads from, once for each time.
+    pub parents: Vec<NodeId>,
+}
+
+impl NodeInfo {
+    /// The name given, or kind and number: `sum-3`.
+    pub fn label(&self) -> String {
+        self.name
+            .clone()
+            .unwrap_or_else(|| format!("{}-{}", self.kind.word(), self.id.0))
+    }
+}
+
+/// The nodes of a job, parents before children.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Graph(Vec<NodeInfo>);
+
+impl Graph {
+    /// The nodes, by number.
+    pub fn nodes(&self) -> &[NodeInfo] {
+        &self.0
+    }
+
+    /// A Mermaid flow chart.
+    pub fn to_mermaid(&self) -> String {
+        let mut text = String::from("flowchart LR\n");
+        for NodeInfo { id, kind, .. } in &self.0 {
+            let label = self.title(*id).replace('"', "#quot;");
+            let (open, close) = match kind {
+                NodeKind::Source => ("([", "])"),
+                NodeKind::Sum | NodeKind::Write => ("[(", ")]"),
+                _ => ("[", "]"),
+            };
+            let _ = writeln!(text, "  n{}{open}\"{label}\"{close}", id.0);
+        }
+        self.edges(|from, to| {
+            let _ = writeln!(text, "  n{from} --> n{to}");
+        });
+        text
+    }
+
+    /// A Graphviz digraph.
+    pub fn to_dot(&self) -> String {
+        let mut text = String::from("digraph job {\n  rankdir=LR;\n");
+        for NodeInfo { id, kind, .. } in &self.0 {
+            let label = self.title(*id).replace('\\', "\\\\").replace('"', "\\\"");
+            let shape = match kind {
+                NodeKind::Source => "ellipse",
+                NodeKind::Sum | NodeKind::Write => "cylinder",
+                _ => "box",
+            };
+            let _ = writeln!(text, "  n{} [label=\"{label}\", shape={shape}];", id.0);
+        }
+        self.edges(|from, to| {
+            let _ = writeln!(text, "  n{from} -> n{to};");
+        });
+        text.push_str("}\n");
+        text
+    }
+
+    fn title(&self, id: NodeId) -> String {
+        let NodeInfo { kind, name, .. } = &self.0[id.0];
+        name.as_ref().map_or_else(
+            || kind.word().to_owned(),
+            |name| format!("{} {name}", kind.word()),
+        )
+    }
+
+    fn edges(&self, mut edge: impl FnMut(usize, usize)) {
+        for node in &self.0 {
+            for parent in &node.parents {
+                edge(parent.0, node.id.0);
+            }
+        }
+    }
+}
+
+/// The nodes that tails reach, parents first. A name has the number of the node that it names.
+pub(crate) struct Order<P: Platform> {
+    pub(crate) nodes: Vec<(NodeRef<P>, NodeId)>,
+    pub(crate) graph: Graph,
+}
+
+impl<P: Platform> Order<P> {
+    pub(crate) fn of(ends: &[NodeRef<P>]) -> Self {
+        let (mut nodes, mut infos) = (Vec::new(), Vec::<NodeInfo>::new());
+        let mut ids: HashMap<usize, NodeId> = HashMap::new();
+        // A node goes on the stack, then its parents above it; it gets its number when they have theirs.
+        let mut stack: Vec<NodeRef<P>> = ends.iter().rev().cloned().collect();
+        while let Some(node) = stack.last() {
+            if ids.contains_key(&node.address()) {
+                stack.pop();
+                continue;
+            }
+            let parents = node.get().parents();
+            let missing = parents
+                .iter()
+                .rev()
+                .filter(|parent| !ids.contains_key(&parent.address()));
+            let missing: Vec<_> = missing.cloned().collect();
+            if !missing.is_empty() {
+                stack.extend(missing);
+                continue;
+            }
+            let parents: Vec<NodeId> = parents.iter().map(|parent| ids[&parent.address()]).collect();
+            let id = match node.get().shape() {
+                Shape::Name(name) => {
+                    infos[parents[0].0].name.get_or_insert_with(|| name.to_owned());
+                    parents[0]
+                }
+                Shape::Node(kind) => {
+                    let id = NodeId(infos.len());
+                    infos.push(NodeInfo {
+                        id,
+                        kind,
+                        name: None,
+                        parents,
+                    });
+                    id
+                }
+            };
+            ids.insert(node.address(), id);
+            nodes.extend(stack.pop().map(|node| (node, id)));
+        }
+        Self {
+            nodes,
+            graph: Graph(infos),
+        }
+    }
+}

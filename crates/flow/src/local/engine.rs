@@ -1,0 +1,251 @@
+//! The loop of a job: read, put through, commit; after an error look where the tails are and go on from there.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::stream::{FuturesUnordered, StreamExt};
+use store::Progress;
+use tokio::sync::watch;
+
+use super::job::{JobOptions, JobState, JobStatus};
+use super::plan::Lowered;
+use super::position::{Parts, Position};
+use super::slots::{Held, Slots};
+use super::work::{self, Work};
+use crate::{Error, ErrorKind, Result};
+
+pub(super) struct Engine {
+    pub(super) job: Arc<Lowered>,
+    pub(super) parts: Parts,
+    pub(super) options: JobOptions,
+    pub(super) status: Arc<Mutex<JobStatus>>,
+    /// True, or closed, when the job is to end after its current epoch.
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+/// What a read gives.
+enum Input {
+    Epoch(Vec<Box<dyn Work>>),
+    Ended,
+    Stopped,
+}
+
+impl Engine {
+    /// Runs until the sources have ended, the job is stopped or an error cannot be mended by trying again.
+    pub(super) async fn run(mut self) -> Result<()> {
+        let (mut failures, mut conflicts) = (0, 0);
+        loop {
+            let epochs = self.status(|status| status.epochs);
+            let error = match self.attempt().await {
+                Ok(state) => {
+                    self.status(|status| status.state = state);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            if self.status(|status| status.epochs) > epochs {
+                (failures, conflicts) = (0, 0);
+            }
+            failures += 1;
+            match error.kind() {
+                ErrorKind::Retry => {}
+                ErrorKind::Conflict if conflicts < self.options.conflicts_max => conflicts += 1,
+                ErrorKind::Conflict => {
+                    let text =
+                        format!("another run of the job writes to its tails: stop one of them error={error}");
+                    return Err(Error::new(ErrorKind::Conflict, text).with_source(error));
+                }
+                _ => return Err(error),
+            }
+            let wait = self.options.wait(failures);
+            tracing::warn!(%error, ?wait, "the job tries again");
+            self.status(|status| {
+                status.state = JobState::Waiting;
+                status.last_error = Some(error.to_string());
+            });
+            if self.stopped_within(wait).await {
+                self.status(|status| status.state = JobState::Stopped);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Runs from where the tails are until something ends it.
+    async fn attempt(&mut self) -> Result<JobState> {
+        let mut position = self.position().await?;
+        let mut ended = vec![false; self.job.sources.len()];
+        self.status(|status| {
+            status.state = JobState::Running;
+            status.progress = position.at.clone();
+        });
+        loop {
+            let work = match self.read(&mut position, &mut ended).await? {
+                Input::Epoch(work) => work,
+                Input::Ended => return Ok(JobState::Ended),
+                Input::Stopped => return Ok(JobState::Stopped),
+            };
+            let elements: usize = work.iter().map(|work| work.items()).sum();
+            if elements == 0 {
+                continue;
+            }
+            self.epoch(work, &mut position).await?;
+            self.status(|status| {
+                status.epochs += 1;
+                status.elements += elements as u64;
+                status.progress = position.at.clone();
+            });
+        }
+    }
+
+    /// Asks all tails how far they are; notes the start in those that have none.
+    async fn position(&self) -> Result<Position> {
+        let (job, mut held) = (&self.job, Vec::new());
+        // From the sources to the leaves: a leaf only grows meanwhile, so it is not seen behind what feeds it.
+        for tail in &job.tails {
+            held.push(tail.tail.progress().await?);
+        }
+        let mut start = Progress::default();
+        if held.iter().any(Option::is_none) {
+            for (i, source) in job.sources.iter().enumerate() {
+                for (part, offset) in source.source.start().await?.0 {
+                    start.advance(&self.parts.part(i, &part), offset);
+                }
+            }
+        }
+        let mut position = Position::new(job, &self.parts, held, start.clone())?;
+        // A source may start elsewhere next time (at what is kept by then), so the start is kept.
+        if start != Progress::default() {
+            for (tail, held) in job
+                .tails
+                .iter()
+                .zip(&mut position.held)
+                .filter(|(_, held)| held.is_none())
+            {
+                tail.tail.commit(tail.tail.nothing(), None, &start).await?;
+                *held = Some(start.clone());
+            }
+        }
+        Ok(position)
+    }
+
+    /// Waits for elements after `position`, which it moves on.
+    async fn read(&mut self, position: &mut Position, ended: &mut [bool]) -> Result<Input> {
+        if self.stop_asked() {
+            return Ok(Input::Stopped);
+        }
+        let until = position.until();
+        let mut asked = Vec::new();
+        for (i, ended) in ended.iter().enumerate() {
+            let from = self.parts.of_source(i, &position.at);
+            let until = until.as_ref().map(|until| self.parts.of_source(i, until));
+            if until.as_ref().map_or(!ended, |until| !from.covers(until)) {
+                asked.push((i, from, until));
+            }
+        }
+        if asked.is_empty() {
+            return Ok(Input::Ended);
+        }
+        let share = (self.options.epoch_bytes_max / asked.len()).max(1);
+        let job = self.job.clone();
+        let reads = asked.iter().map(|(i, from, until)| {
+            let read = job.sources[*i].source.read(from, until.as_ref(), share);
+            read.map(move |got| (*i, from, until, got))
+        });
+        let mut reads: FuturesUnordered<_> = reads.collect();
+        let first = tokio::select! {
+            first = reads.next() => first,
+            () = stopped(&mut self.stop) => return Ok(Input::Stopped),
+        };
+        // What other sources have by now comes along; who has nothing yet is asked again for the next epoch.
+        let mut got: Vec<_> = first.into_iter().collect();
+        while let Some(Some(more)) = reads.next().now_or_never() {
+            got.push(more);
+        }
+        got.sort_by_key(|(i, ..)| *i);
+        let mut work = Vec::new();
+        for (i, from, until, pieces) in got {
+            match (pieces?, until) {
+                (Some(pieces), _) => {
+                    for piece in pieces {
+                        let too_far = until
+                            .as_ref()
+                            .is_some_and(|until| piece.next > until.of(&piece.part));
+                        if piece.next <= from.of(&piece.part) || too_far {
+                            return Err(misread(&self.parts.part(i, &piece.part), piece.next));
+                        }
+                        position.at.advance(&self.parts.part(i, &piece.part), piece.next);
+                        work.push(piece.work);
+                    }
+                }
+                (None, Some(until)) => {
+                    until
+                        .0
+                        .iter()
+                        .for_each(|(part, next)| position.at.advance(&self.parts.part(i, part), *next));
+                }
+                (None, None) => ended[i] = true,
+            }
+        }
+        Ok(Input::Epoch(work))
+    }
+
+    /// Puts the elements up to `position.at` through the job, and commits.
+    async fn epoch(&self, work: Vec<Box<dyn Work>>, position: &mut Position) -> Result<()> {
+        let (job, cores) = (&self.job, self.options.parallelism.max(1));
+        let muted: Vec<bool> = (0..job.tails.len()).map(|tail| position.is_muted(tail)).collect();
+        let mut slots = work::run(job, work, Slots::fresh(&job.slots), cores).await?;
+        let mut outputs: Vec<Option<Held>> = muted.iter().map(|_| None).collect();
+        for entry in &job.barriers {
+            let input = slots.take(entry.slot);
+            if entry.tail.is_some_and(|tail| muted[tail]) {
+                // Nothing below needs what this sum would emit: see the proof.
+                continue;
+            }
+            let stepped = entry.barrier.step(input).await?;
+            if let Some(tail) = entry.tail {
+                outputs[tail] = stepped.output;
+            }
+            if let Some(work) = stepped.work.filter(|work| work.items() > 0) {
+                slots = work::run(job, vec![work], slots, cores).await?;
+            }
+        }
+        for (i, entry) in job.tails.iter().enumerate().rev().filter(|(i, _)| !muted[*i]) {
+            debug_assert!(
+                entry.above.iter().all(|sum| !muted[*sum]),
+                "a tail has missed what a sum emitted"
+            );
+            let output = outputs[i].take().unwrap_or_else(|| slots.take(entry.slot));
+            entry
+                .tail
+                .commit(output, position.held[i].clone(), &position.at)
+                .await?;
+            position.held[i] = Some(position.at.clone());
+        }
+        Ok(())
+    }
+
+    fn status<R>(&self, change: impl FnOnce(&mut JobStatus) -> R) -> R {
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn stop_asked(&self) -> bool {
+        *self.stop.borrow() || self.stop.has_changed().is_err()
+    }
+
+    async fn stopped_within(&mut self, wait: Duration) -> bool {
+        tokio::time::timeout(wait, stopped(&mut self.stop)).await.is_ok()
+    }
+}
+
+/// Resolves when the job is to end: it was told to, or nobody holds it any more.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn misread(part: &str, next: u64) -> Error {
+    let text = format!(
+        "the source gave a slice that goes back or too far: mend the source part={part:?} next={next}"
+    );
+    Error::new(ErrorKind::Invalid, text)
+}

@@ -1,0 +1,158 @@
+//! A running job as its owner sees it: options, handle, status.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use store::Progress;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::engine::Engine;
+use super::plan::Lowered;
+use super::position::Parts;
+use super::work::panic_error;
+use crate::limits::{CONFLICTS_MAX, EPOCH_BYTES_MAX};
+use crate::{Error, ErrorKind, Local, Result, Tail};
+
+/// How a job runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobOptions {
+    /// About how many bytes of input an epoch takes at most; bounds the memory of the job. Default 8 MiB.
+    pub epoch_bytes_max: usize,
+    /// On how many threads an epoch's functions run; default: the cores of this machine.
+    pub parallelism: usize,
+    /// Wait after the first failure; doubles with each further one in a row. Default 50 ms.
+    pub retry_wait_min: Duration,
+    /// The longest wait between failures. Default 30 s.
+    pub retry_wait_max: Duration,
+    /// How many conflicts in a row, with no epoch between them, the job takes before it fails. Default 5.
+    pub conflicts_max: u32,
+}
+
+impl Default for JobOptions {
+    fn default() -> Self {
+        Self {
+            epoch_bytes_max: EPOCH_BYTES_MAX,
+            parallelism: std::thread::available_parallelism().map_or(1, usize::from),
+            retry_wait_min: Duration::from_millis(50),
+            retry_wait_max: Duration::from_secs(30),
+            conflicts_max: CONFLICTS_MAX,
+        }
+    }
+}
+
+impl JobOptions {
+    /// The wait after the `failures`-th failure in a row.
+    pub(super) fn wait(&self, failures: u32) -> Duration {
+        let doubled = 2u32.saturating_pow(failures.saturating_sub(1));
+        self.retry_wait_min
+            .saturating_mul(doubled)
+            .min(self.retry_wait_max)
+    }
+}
+
+/// What a job is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JobState {
+    /// Reading, or waiting for elements.
+    Running,
+    /// Waiting to try again after an error: see [`JobStatus::last_error`].
+    Waiting,
+    /// Over: the sources have ended and all of it is committed.
+    Ended,
+    /// Over: it was told to stop.
+    Stopped,
+    /// Over: see [`JobStatus::last_error`].
+    Failed,
+}
+
+/// How a job is doing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobStatus {
+    /// What it is doing.
+    pub state: JobState,
+    /// Epochs committed by this run.
+    pub epochs: u64,
+    /// Elements taken from sources in these epochs; after an error some may count twice.
+    pub elements: u64,
+    /// Up to where everything is committed, in all tails.
+    pub progress: Progress,
+    /// The last error, also when it has been overcome.
+    pub last_error: Option<String>,
+}
+
+/// A job that runs on its own task. Dropping it stops the job after its current epoch.
+pub struct Job {
+    task: Option<JoinHandle<Result<()>>>,
+    stop: watch::Sender<bool>,
+    status: Arc<Mutex<JobStatus>>,
+}
+
+impl Job {
+    pub(super) fn spawn(name: &str, tail: &impl Tail<Local>, options: JobOptions) -> Result<Self> {
+        let job = Arc::new(Lowered::of(tail).map_err(|error| named(name, error))?);
+        let parts = Parts::of(&job).map_err(|error| named(name, error))?;
+        let status = Arc::new(Mutex::new(JobStatus {
+            state: JobState::Running,
+            epochs: 0,
+            elements: 0,
+            progress: Progress::default(),
+            last_error: None,
+        }));
+        let (stop, stop_receiver) = watch::channel(false);
+        let engine = Engine {
+            job,
+            parts,
+            options,
+            status: status.clone(),
+            stop: stop_receiver,
+        };
+        let (name, shared) = (name.to_owned(), status.clone());
+        let task = tokio::spawn(async move {
+            let ran = AssertUnwindSafe(engine.run()).catch_unwind().await;
+            let result = ran.unwrap_or_else(|panic| Err(panic_error(panic.as_ref())));
+            result.map_err(|error| {
+                let error = named(&name, error);
+                let mut status = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                status.state = JobState::Failed;
+                status.last_error = Some(error.to_string());
+                error
+            })
+        });
+        Ok(Self {
+            task: Some(task),
+            stop,
+            status,
+        })
+    }
+
+    /// Asks the job to end after its current epoch; [`join`](Self::join) waits for that.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// How it is doing now.
+    pub fn status(&self) -> JobStatus {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until the job is over. May be dropped and called again; the error is given out once.
+    ///
+    /// Errors: `Invalid` if a function of the job panicked or its tails do not fit together, `Conflict` if
+    /// another run keeps writing to its tails, and what its sources, stores and sinks report.
+    pub async fn join(&mut self) -> Result<()> {
+        let Some(task) = &mut self.task else { return Ok(()) };
+        let joined = task.await;
+        self.task = None;
+        joined.unwrap_or_else(|error| {
+            Err(Error::new(ErrorKind::Retry, "the runtime is shutting down").with_source(error))
+        })
+    }
+}
+
+fn named(name: &str, error: Error) -> Error {
+    Error::new(error.kind(), format!("{error} job={name}")).with_source(error)
+}

@@ -1,0 +1,194 @@
+//! The platform of this machine: one engine for bounded input (batch) and unbounded input (live).
+//!
+//! A job runs in epochs. An epoch takes what its sources have (at most `epoch_bytes_max`), puts it through the
+//! fused functions on all cores, and commits. Nothing is waited for: under load an epoch is what has gathered
+//! during the last one. Lookups and sums take all elements of an epoch at once; chunks of work are joined in
+//! order, so sums need not commute.
+//!
+//! # Exactly once
+//!
+//! Let `p₀ < p₁ < …` be the progress after each epoch. A tail is a store or a sink; it keeps its output and its
+//! progress in one atomic step, so a tail at `p` holds the output of exactly the elements before `p`.
+//!
+//! 1. *Commits go from the leaves to the sources*, one tail after the other, one epoch after the other. So at
+//!    any crash the tails hold `pᵢ₊₁ … pᵢ₊₁ pᵢ … pᵢ`, seen from the leaves; a sink that forgets holds some earlier
+//!    `pⱼ`. All of them are of one chain. If not, the tails are not of one job: `Invalid`.
+//! 2. *Replay* starts from the smallest progress. Its epochs are cut at the progress of each tail that is ahead
+//!    (`Source::read(.., until)`), so an epoch is either wholly before a tail's progress or wholly after it.
+//!    In the first case the tail is *muted*: it takes nothing. So each tail gets each element once.
+//! 3. *What a tail gets is the same in a replay.* Functions depend on their argument, sources give the same
+//!    elements again, and what a sum emits depends on its store, which is why the order in 1 is as it is: if a
+//!    sum is muted in an epoch then so is every tail below it, as those were committed before it; and if it is
+//!    not, then its store holds the values from before the epoch, so its befores are the true ones. A tail that
+//!    is behind a sum above it would break this: `Invalid` at the start. (A sink that may go back to an earlier
+//!    progress can therefore not stand below a sum; one that keeps what it is given can.) How elements are cut
+//!    into epochs does not matter to a sum: `⊕` is associative.
+//! 4. *A second writer is fenced*: a store takes a commit only from the progress that the writer last saw, so
+//!    of two runs at one store one gets a `Conflict`; it reads the tails' progress again and goes on from
+//!    there, and fails after `conflicts_max` conflicts in a row. A commit that had succeeded, but whose answer
+//!    was lost, is found out in the same way: progress is read again after each error. The sink port has no
+//!    such fence: a sink that two processes can reach must refuse a progress that does not go on from its own.
+//!
+//! An epoch without elements is not committed. A lookup may give another value in a replay; each element still
+//! arrives once in each tail.
+
+mod engine;
+mod job;
+mod plan;
+mod position;
+mod slots;
+mod stage;
+mod work;
+
+use std::sync::Arc;
+
+pub use job::{Job, JobOptions, JobState, JobStatus};
+
+use self::plan::{BarrierEntry, LocalPlan, Outlet, SourceEntry, gather};
+use self::slots::{Gathers, Sums};
+use self::stage::{LookupStage, SourceStage, SumStage, WriteStage};
+use crate::platform::{FlatMapFn, KeyFn, Summed, Timed};
+use crate::{Element, Key, NodeInfo, Platform, Result, Service, Sink, Source, Tail, Value};
+
+/// Runs jobs on this machine's cores, on the current tokio runtime.
+pub enum Local {}
+
+impl Local {
+    /// Starts a job; the name is for errors. Bounded sources: it ends when all is committed. Unbounded: it goes
+    /// on until stopped. Costs one task, and threads of the blocking pool while an epoch is large.
+    ///
+    /// Errors: `Invalid` if two tails write to one store or sink, or two sources have one name. Panics outside
+    /// a tokio runtime.
+    pub fn run(name: &str, tail: &impl Tail<Self>, options: JobOptions) -> Result<Job> {
+        Job::spawn(name, tail, options)
+    }
+}
+
+impl Platform for Local {
+    type Source<T: Element> = Arc<dyn Source<T>>;
+    type Store<K: Key, V: Value> = Arc<dyn store::Store<K, V>>;
+    type Sink<T: Element> = Arc<dyn Sink<T>>;
+    type Service<K: Key, V: Element> = Arc<dyn Service<K, V>>;
+    type Stream<T: Element> = Stream<T>;
+    type Plan = LocalPlan;
+
+    fn source<T: Element>(plan: &mut LocalPlan, node: &NodeInfo, source: &Arc<dyn Source<T>>) -> Stream<T> {
+        let outlet = Outlet::new(0);
+        let stage = SourceStage {
+            source: source.clone(),
+            outlet: outlet.clone(),
+        };
+        plan.lowered.sources.push(SourceEntry {
+            name: node.name.clone(),
+            source: Arc::new(stage),
+        });
+        plan.on_seal(&outlet, |_| ());
+        Stream(outlet)
+    }
+
+    fn flat_map<T: Element, U: Element>(
+        plan: &mut LocalPlan,
+        node: &NodeInfo,
+        input: Stream<T>,
+        function: &FlatMapFn<T, U>,
+    ) -> Stream<U> {
+        plan.depends(node, None);
+        let ([input], outlet) = plan.fuse([input.0]);
+        let function = function.clone();
+        plan.on_seal(&outlet, move |push| {
+            if let Some(push) = push {
+                input.attach(Arc::new(move |slots, time, item| {
+                    function(item, &mut |out| push(slots, time, out));
+                }));
+            }
+        });
+        Stream(outlet)
+    }
+
+    fn merge<T: Element>(
+        plan: &mut LocalPlan,
+        node: &NodeInfo,
+        left: Stream<T>,
+        right: Stream<T>,
+    ) -> Stream<T> {
+        plan.depends(node, None);
+        let (inputs, outlet) = plan.fuse([left.0, right.0]);
+        plan.on_seal(&outlet, move |push| {
+            for input in inputs.iter().rev() {
+                push.iter().for_each(|push| input.attach(push.clone()));
+            }
+        });
+        Stream(outlet)
+    }
+
+    fn lookup<T: Element, K: Key, V: Element>(
+        plan: &mut LocalPlan,
+        node: &NodeInfo,
+        input: Stream<T>,
+        key: &KeyFn<T, K>,
+        service: &Arc<dyn Service<K, V>>,
+    ) -> Stream<(T, Option<V>)> {
+        plan.depends(node, None);
+        let (slot, outlet) = (plan.slot(Gathers::<Vec<Timed<T>>>::new()), Outlet::new(0));
+        let stage = LookupStage {
+            key: key.clone(),
+            service: service.clone(),
+            outlet: outlet.clone(),
+        };
+        plan.lowered.barriers.push(BarrierEntry {
+            slot,
+            tail: None,
+            barrier: Arc::new(stage),
+        });
+        plan.on_seal(&outlet, move |_| input.0.attach(gather(slot)));
+        Stream(outlet)
+    }
+
+    fn sum_by_key<K: Key, V: Value>(
+        plan: &mut LocalPlan,
+        node: &NodeInfo,
+        input: Stream<(K, V)>,
+        store: &Arc<dyn store::Store<K, V>>,
+    ) -> Stream<Summed<K, V>> {
+        let (slot, outlet) = (plan.slot(Gathers::<Sums<K, V>>::new()), Outlet::new(0));
+        let stage = Arc::new(SumStage {
+            store: store.clone(),
+            outlet: outlet.clone(),
+        });
+        let tail = plan.tail(node, slot, stage.clone(), Arc::as_ptr(store).cast::<()>().addr());
+        plan.depends(node, Some(tail));
+        plan.lowered.barriers.push(BarrierEntry {
+            slot,
+            tail: Some(tail),
+            barrier: stage,
+        });
+        plan.on_seal(&outlet, move |_| {
+            input.0.attach(Arc::new(move |slots, time, (key, delta)| {
+                slots.get::<Sums<K, V>>(slot).add(time, key, delta);
+            }));
+        });
+        Stream(outlet)
+    }
+
+    fn write<T: Element>(
+        plan: &mut LocalPlan,
+        node: &NodeInfo,
+        input: Stream<T>,
+        sink: &Arc<dyn Sink<T>>,
+    ) -> Stream<T> {
+        plan.depends(node, None);
+        let slot = plan.slot(Gathers::<Vec<Timed<T>>>::new());
+        let stage = Arc::new(WriteStage(sink.clone()));
+        plan.tail(node, slot, stage, Arc::as_ptr(sink).cast::<()>().addr());
+        let ([input], outlet) = plan.fuse([input.0]);
+        plan.on_seal(&outlet, move |push| {
+            push.into_iter().for_each(|push| input.attach(push));
+            input.attach(gather(slot));
+        });
+        Stream(outlet)
+    }
+}
+
+/// The output of a node while its job is lowered.
+#[derive(Clone)]
+pub struct Stream<T: Element>(Arc<Outlet<T>>);

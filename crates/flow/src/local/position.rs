@@ -1,0 +1,146 @@
+//! How far each tail of a job has come, and what follows from it for the next epoch.
+
+use store::Progress;
+
+use super::plan::Lowered;
+use crate::{Error, ErrorKind, Result};
+
+/// The names of a job's sources, which are the first half of the parts in its progress: `source/part`. A job
+/// with one source uses the bare parts.
+pub(super) struct Parts(Vec<String>);
+
+impl Parts {
+    /// `Invalid` if two sources have one name, or a name has a slash.
+    pub(super) fn of(job: &Lowered) -> Result<Self> {
+        let name =
+            |(i, name): (usize, Option<&str>)| name.map_or_else(|| format!("source-{i}"), str::to_owned);
+        let names = job.sources.iter().map(|source| source.name.as_deref());
+        let names: Vec<String> = names.enumerate().map(name).collect();
+        if names.len() == 1 {
+            return Ok(Self(vec![String::new()]));
+        }
+        for (i, name) in names.iter().enumerate() {
+            if name.contains('/') || names[..i].contains(name) {
+                let text = format!("each source needs a name of its own, without a slash name={name:?}");
+                return Err(Error::new(ErrorKind::Invalid, text));
+            }
+        }
+        Ok(Self(names.into_iter().map(|name| name + "/").collect()))
+    }
+
+    pub(super) fn of_source(&self, source: usize, progress: &Progress) -> Progress {
+        let own =
+            |(part, offset): (&String, &u64)| Some((part.strip_prefix(&self.0[source])?.to_owned(), *offset));
+        progress.0.iter().filter_map(own).collect()
+    }
+
+    pub(super) fn part(&self, source: usize, part: &str) -> String {
+        format!("{}{part}", self.0[source])
+    }
+
+    fn check(&self, tail: &str, progress: &Progress) -> Result<()> {
+        let known = |part: &&String| self.0.iter().any(|prefix| part.starts_with(prefix.as_str()));
+        match progress.0.keys().find(|part| !known(part)) {
+            None => Ok(()),
+            Some(part) => Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "progress is of a source that the job does not have: was it renamed? tail={tail} part={part:?}"
+                ),
+            )),
+        }
+    }
+}
+
+/// The progress of all tails, and of the job: the smallest of them.
+pub(super) struct Position {
+    /// The sources have been read up to here.
+    pub(super) at: Progress,
+    /// What each tail holds, as it was read; `None` before its first commit.
+    pub(super) held: Vec<Option<Progress>>,
+    start: Progress,
+}
+
+impl Position {
+    /// The position after tails have been read. `Invalid` if the tails' progress does not form a chain, or a
+    /// tail is behind a sum that it reads from.
+    pub(super) fn new(
+        job: &Lowered,
+        parts: &Parts,
+        held: Vec<Option<Progress>>,
+        start: Progress,
+    ) -> Result<Self> {
+        let mut position = Self {
+            at: Progress::default(),
+            held,
+            start,
+        };
+        for (tail, progress) in job.tails.iter().zip(&position.held) {
+            progress
+                .iter()
+                .try_for_each(|progress| parts.check(&tail.name, progress))?;
+        }
+        let mut order: Vec<usize> = (0..job.tails.len()).collect();
+        order.sort_by_key(|tail| {
+            position
+                .of(*tail)
+                .0
+                .values()
+                .map(|offset| u128::from(*offset))
+                .sum::<u128>()
+        });
+        let wrong = |text: &str, a: usize, b: usize| {
+            let (tail, other) = (&job.tails[a].name, &job.tails[b].name);
+            let (has, other_has) = (position.of(a), position.of(b));
+            let text = format!("{text} tail={tail} progress={has} other={other} other_progress={other_has}");
+            Err(Error::new(ErrorKind::Invalid, text))
+        };
+        for pair in order.windows(2) {
+            if !position.of(pair[1]).covers(position.of(pair[0])) {
+                return wrong(
+                    "the tails' progress is not of one job: start it with empty tails",
+                    pair[1],
+                    pair[0],
+                );
+            }
+        }
+        for (i, tail) in job.tails.iter().enumerate() {
+            if let Some(sum) = tail
+                .above
+                .iter()
+                .find(|sum| !position.of(i).covers(position.of(**sum)))
+            {
+                return wrong(
+                    "a tail is behind a sum that it reads from, whose old values are gone: start both empty",
+                    i,
+                    *sum,
+                );
+            }
+        }
+        position.at = order
+            .first()
+            .map(|tail| position.of(*tail).clone())
+            .unwrap_or_default();
+        Ok(position)
+    }
+
+    /// Where a tail goes on.
+    pub(super) fn of(&self, tail: usize) -> &Progress {
+        self.held[tail].as_ref().unwrap_or(&self.start)
+    }
+
+    /// Where the next epoch must end at the latest: the progress of the least tail that is ahead.
+    pub(super) fn until(&self) -> Option<Progress> {
+        let ahead = (0..self.held.len())
+            .map(|tail| self.of(tail))
+            .filter(|progress| !self.at.covers(progress));
+        ahead
+            .reduce(|least, other| if least.covers(other) { other } else { least })
+            .cloned()
+    }
+
+    /// Whether a tail has what an epoch up to `at` would give it.
+    pub(super) fn is_muted(&self, tail: usize) -> bool {
+        self.of(tail).covers(&self.at)
+    }
+}

@@ -1,0 +1,121 @@
+//! Where the elements of an epoch gather: one slot per sum, lookup, write and relay of a job.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use indexmap::map::Entry;
+
+use crate::platform::Timed;
+use crate::{Element, Key, Timestamp, Value};
+
+/// What is in one slot; only the nodes that own the slot know its type.
+pub(super) type Held = Box<dyn Any + Send>;
+
+/// The contents of all slots, for one chunk of work or for the epoch.
+pub(super) struct Slots(Vec<Held>);
+
+impl Slots {
+    pub(super) fn fresh(kinds: &[Arc<dyn SlotKind>]) -> Self {
+        Self(kinds.iter().map(|kind| kind.fresh()).collect())
+    }
+
+    /// The content of a slot of a known type.
+    pub(super) fn get<H: 'static>(&mut self, slot: usize) -> &mut H {
+        self.0[slot]
+            .downcast_mut()
+            .expect("a slot is used with the type it was planned with")
+    }
+
+    /// Takes the content out for good.
+    pub(super) fn take(&mut self, slot: usize) -> Held {
+        std::mem::replace(&mut self.0[slot], Box::new(()))
+    }
+
+    /// Adds what later elements have put into `later`. A slot that was taken stays taken.
+    pub(super) fn absorb(&mut self, kinds: &[Arc<dyn SlotKind>], later: Slots) {
+        for ((kind, mine), theirs) in kinds.iter().zip(&mut self.0).zip(later.0) {
+            kind.absorb(mine.as_mut(), theirs);
+        }
+    }
+}
+
+/// How one slot begins, and how two of its contents are joined.
+pub(super) trait SlotKind: Send + Sync {
+    fn fresh(&self) -> Held;
+    /// `into ← into, then later`. Does nothing when `into` has been taken: nothing may come after that.
+    fn absorb(&self, into: &mut (dyn Any + Send), later: Held);
+}
+
+/// Contents of slots: what a chunk has gathered.
+pub(super) trait Gathered: Default + Send + 'static {
+    fn append(&mut self, later: Self);
+}
+
+/// The kind of a slot that holds `G`.
+pub(super) struct Gathers<G>(std::marker::PhantomData<fn() -> G>);
+
+impl<G> Gathers<G> {
+    pub(super) fn new() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+impl<G: Gathered> SlotKind for Gathers<G> {
+    fn fresh(&self) -> Held {
+        Box::<G>::default()
+    }
+
+    fn absorb(&self, into: &mut (dyn Any + Send), later: Held) {
+        if let (Some(into), Ok(later)) = (into.downcast_mut::<G>(), later.downcast::<G>()) {
+            into.append(*later);
+        }
+    }
+}
+
+impl<T: Element> Gathered for Vec<Timed<T>> {
+    fn append(&mut self, later: Self) {
+        if self.is_empty() {
+            *self = later;
+        } else {
+            self.extend(later);
+        }
+    }
+}
+
+/// One delta per key, keys in the order in which they were first seen, with the largest time.
+pub(super) struct Sums<K, V>(pub(super) IndexMap<K, (V, Timestamp), foldhash::fast::RandomState>);
+
+impl<K, V> Default for Sums<K, V> {
+    fn default() -> Self {
+        Self(IndexMap::default())
+    }
+}
+
+impl<K: Key, V: Value> Sums<K, V> {
+    pub(super) fn add(&mut self, time: Timestamp, key: K, delta: V) {
+        match self.0.entry(key) {
+            Entry::Occupied(mut sum) => {
+                let (value, latest) = sum.get_mut();
+                value.plus(delta);
+                *latest = time.max(*latest);
+            }
+            Entry::Vacant(sum) => {
+                sum.insert((delta, time));
+            }
+        }
+    }
+}
+
+impl<K: Key, V: Value> Gathered for Sums<K, V> {
+    fn append(&mut self, later: Self) {
+        if self.0.is_empty() {
+            *self = later;
+        } else {
+            later
+                .0
+                .into_iter()
+                .for_each(|(key, (delta, time))| self.add(time, key, delta));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Elements on their way through the fused functions, on this task or on several cores.
+
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+
+use super::plan::{Lowered, Outlet, Push};
+use super::slots::Slots;
+use crate::limits::INLINE_BYTES_MAX;
+use crate::platform::Timed;
+use crate::{Element, Error, ErrorKind, Result};
+
+/// A run of elements and where they go.
+pub(super) trait Work: Send {
+    fn items(&self) -> usize;
+    fn bytes(&self) -> usize;
+    /// Splits off the first elements: about `bytes` of them, one at least.
+    fn front(&mut self, bytes: usize) -> Box<dyn Work>;
+    fn run(self: Box<Self>, slots: &mut Slots);
+}
+
+pub(super) struct Run<T> {
+    pub(super) items: Vec<Timed<T>>,
+    pub(super) bytes: usize,
+    pub(super) push: Option<Push<T>>,
+}
+
+impl<T: Element> Run<T> {
+    /// Elements that come from inside: their weight is what their structs take.
+    pub(super) fn new(items: Vec<Timed<T>>, outlet: &Outlet<T>) -> Self {
+        Self {
+            bytes: items.len() * size_of::<Timed<T>>(),
+            items,
+            push: outlet.push().cloned(),
+        }
+    }
+}
+
+impl<T: Element> Work for Run<T> {
+    fn items(&self) -> usize {
+        self.items.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn front(&mut self, bytes: usize) -> Box<dyn Work> {
+        let (all, items) = (self.bytes.max(1), self.items.len());
+        let count = (items as u128 * bytes as u128)
+            .div_ceil(all as u128)
+            .clamp(1, items.max(1) as u128);
+        let rest = self.items.split_off(items.min(count as usize));
+        let rest_bytes = (self.bytes as u128 * rest.len() as u128 / items.max(1) as u128) as usize;
+        let front = std::mem::replace(&mut self.items, rest);
+        let front = Self {
+            items: front,
+            bytes: self.bytes - rest_bytes,
+            push: self.push.clone(),
+        };
+        self.bytes = rest_bytes;
+        Box::new(front)
+    }
+
+    fn run(self: Box<Self>, slots: &mut Slots) {
+        if let Some(push) = self.push {
+            self.items
+                .into_iter()
+                .for_each(|(time, item)| push(slots, time, item));
+        }
+    }
+}
+
+/// Puts work through and adds its results to `slots`, as if it had run from first to last on one thread.
+pub(super) async fn run(
+    plan: &Arc<Lowered>,
+    work: Vec<Box<dyn Work>>,
+    mut slots: Slots,
+    parallelism: usize,
+) -> Result<Slots> {
+    let bytes: usize = work.iter().map(|work| work.bytes()).sum();
+    let items: usize = work.iter().map(|work| work.items()).sum();
+    if bytes <= INLINE_BYTES_MAX || items <= 1 {
+        run_chunk(plan, work, &mut slots);
+        return Ok(slots);
+    }
+    let mut chunks = divide(work, bytes.div_ceil(parallelism)).into_iter();
+    // The first chunk goes on from what has gathered before, so that one chunk alone needs no joining.
+    let first = spawn(plan, chunks.next().unwrap_or_default(), Some(slots));
+    let spawned: Vec<_> = std::iter::once(first)
+        .chain(chunks.map(|chunk| spawn(plan, chunk, None)))
+        .collect();
+    let mut gathered = try_join_all(spawned).await.map_err(panicked)?.into_iter();
+    let mut slots = gathered.next().expect("the first chunk was spawned");
+    if gathered.len() == 0 {
+        return Ok(slots);
+    }
+    let plan = plan.clone();
+    let joined = tokio::task::spawn_blocking(move || {
+        gathered.for_each(|later| slots.absorb(&plan.slots, later));
+        slots
+    });
+    joined.await.map_err(panicked)
+}
+
+fn run_chunk(plan: &Lowered, work: Vec<Box<dyn Work>>, slots: &mut Slots) {
+    work.into_iter().for_each(|work| work.run(slots));
+    plan.drain(slots);
+}
+
+fn spawn(
+    plan: &Arc<Lowered>,
+    chunk: Vec<Box<dyn Work>>,
+    slots: Option<Slots>,
+) -> tokio::task::JoinHandle<Slots> {
+    let plan = plan.clone();
+    tokio::task::spawn_blocking(move || {
+        let mut slots = slots.unwrap_or_else(|| Slots::fresh(&plan.slots));
+        run_chunk(&plan, chunk, &mut slots);
+        slots
+    })
+}
+
+/// Contiguous chunks of about `target` bytes each.
+fn divide(work: Vec<Box<dyn Work>>, target: usize) -> Vec<Vec<Box<dyn Work>>> {
+    let mut chunks = Vec::new();
+    let (mut chunk, mut room) = (Vec::new(), target);
+    for mut work in work {
+        while work.items() > 0 {
+            let piece = if work.bytes() > room && work.items() > 1 {
+                work.front(room)
+            } else {
+                work.front(usize::MAX)
+            };
+            room = room.saturating_sub(piece.bytes());
+            chunk.push(piece);
+            if room == 0 {
+                chunks.push(std::mem::take(&mut chunk));
+                room = target;
+            }
+        }
+    }
+    if !chunk.is_empty() {
+        chunks.push(chunk);
+    }
+    chunks
+}
+
+fn panicked(error: tokio::task::JoinError) -> Error {
+    match error.try_into_panic() {
+        Ok(payload) => panic_error(payload.as_ref()),
+        Err(error) => Error::new(ErrorKind::Retry, "the runtime is shutting down").with_source(error),
+    }
+}
+
+/// The error for a panic in a function of the job.
+pub(super) fn panic_error(payload: &(dyn std::any::Any + Send)) -> Error {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("no text");
+    Error::new(
+        ErrorKind::Invalid,
+        format!("a function of the job panicked: mend it and run again panic={text:?}"),
+    )
+}

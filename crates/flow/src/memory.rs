@@ -1,0 +1,112 @@
+//! The meaning of a job: each node is the vector of all its elements.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::platform::{FlatMapFn, KeyFn, Summed, Timed};
+use crate::{Element, Key, NodeInfo, Platform, Tail, Value};
+
+/// The platform that other platforms are compared with: one thread, plain vectors and maps, nothing clever.
+///
+/// A store keeps its values from run to run; a sink is appended to.
+pub enum Memory {}
+
+impl Memory {
+    /// Runs a job over all of its sources. Panics if a function of the job does.
+    pub fn run(tail: &impl Tail<Self>) {
+        tail.lower(&mut ());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Platform for Memory {
+    type Source<T: Element> = Vec<Timed<T>>;
+    type Store<K: Key, V: Value> = Arc<Mutex<BTreeMap<K, V>>>;
+    type Sink<T: Element> = Arc<Mutex<Vec<Timed<T>>>>;
+    type Service<K: Key, V: Element> = BTreeMap<K, V>;
+    type Stream<T: Element> = Arc<Vec<Timed<T>>>;
+    type Plan = ();
+
+    fn source<T: Element>(_: &mut (), _: &NodeInfo, source: &Vec<Timed<T>>) -> Arc<Vec<Timed<T>>> {
+        Arc::new(source.clone())
+    }
+
+    fn flat_map<T: Element, U: Element>(
+        _: &mut (),
+        _: &NodeInfo,
+        input: Self::Stream<T>,
+        function: &FlatMapFn<T, U>,
+    ) -> Self::Stream<U> {
+        let mut output = Vec::new();
+        for (time, item) in input.iter() {
+            function(item.clone(), &mut |out| output.push((*time, out)));
+        }
+        Arc::new(output)
+    }
+
+    fn merge<T: Element>(
+        _: &mut (),
+        _: &NodeInfo,
+        left: Self::Stream<T>,
+        right: Self::Stream<T>,
+    ) -> Self::Stream<T> {
+        Arc::new(left.iter().chain(right.iter()).cloned().collect())
+    }
+
+    fn lookup<T: Element, K: Key, V: Element>(
+        _: &mut (),
+        _: &NodeInfo,
+        input: Self::Stream<T>,
+        key: &KeyFn<T, K>,
+        service: &BTreeMap<K, V>,
+    ) -> Self::Stream<(T, Option<V>)> {
+        let find = |item: &T| service.get(&key(item)).cloned();
+        Arc::new(
+            input
+                .iter()
+                .map(|(time, item)| (*time, (item.clone(), find(item))))
+                .collect(),
+        )
+    }
+
+    fn sum_by_key<K: Key, V: Value>(
+        _: &mut (),
+        _: &NodeInfo,
+        input: Self::Stream<(K, V)>,
+        store: &Self::Store<K, V>,
+    ) -> Self::Stream<Summed<K, V>> {
+        let mut store = lock(store);
+        let mut output = Vec::new();
+        for (time, (key, delta)) in input.iter().cloned() {
+            let before = store.get(&key).cloned();
+            let after = plus(before.clone(), delta.clone());
+            store.insert(key.clone(), after);
+            output.push((time, (key, (before, delta))));
+        }
+        Arc::new(output)
+    }
+
+    fn write<T: Element>(
+        _: &mut (),
+        _: &NodeInfo,
+        input: Self::Stream<T>,
+        sink: &Self::Sink<T>,
+    ) -> Self::Stream<T> {
+        lock(sink).extend(input.iter().cloned());
+        input
+    }
+}
+
+/// `before ⊕ delta`; the delta alone when there is nothing before.
+pub(crate) fn plus<V: Value>(before: Option<V>, delta: V) -> V {
+    match before {
+        None => delta,
+        Some(mut value) => {
+            value.plus(delta);
+            value
+        }
+    }
+}

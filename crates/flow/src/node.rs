@@ -1,0 +1,221 @@
+//! The nodes behind producers: one struct per primitive, walked and dropped without recursion.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::graph::NodeKind;
+use crate::platform::{FlatMapFn, KeyFn};
+use crate::{Element, Key, NodeInfo, Platform, Producer, Value};
+
+/// A node whose element type only its own code knows.
+pub(crate) trait Node<P: Platform>: Any + Send + Sync {
+    fn shape(&self) -> Shape<'_>;
+    fn parents(&self) -> Vec<NodeRef<P>>;
+    /// The stream of this node, boxed; the streams of its parents are there.
+    fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any>;
+}
+
+/// What a graph shows of a node.
+pub(crate) enum Shape<'a> {
+    Node(NodeKind),
+    /// Not a node of its own: names its parent.
+    Name(&'a str),
+}
+
+/// A shared node. Dropping the last one of a long chain needs no stack.
+pub(crate) struct NodeRef<P: Platform>(Option<Arc<dyn Node<P>>>);
+
+impl<P: Platform> NodeRef<P> {
+    pub(crate) fn new(node: impl Node<P>) -> Self {
+        Self(Some(Arc::new(node)))
+    }
+
+    pub(crate) fn get(&self) -> &dyn Node<P> {
+        &**self.0.as_ref().expect("only drop takes it")
+    }
+
+    /// Tells nodes apart while they live.
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self.get()).cast::<()>().addr()
+    }
+}
+
+impl<P: Platform> Clone for NodeRef<P> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+type Doomed = Arc<dyn Any + Send + Sync>;
+
+thread_local! {
+    /// Nodes that wait to be dropped by the outermost drop of this thread; `None` when there is no such drop.
+    static DOOMED: RefCell<Option<Vec<Doomed>>> = const { RefCell::new(None) };
+}
+
+impl<P: Platform> Drop for NodeRef<P> {
+    fn drop(&mut self) {
+        let Some(node) = self.0.take() else { return };
+        if Arc::strong_count(&node) > 1 {
+            return;
+        }
+        let mut node: Option<Doomed> = Some(node);
+        // At the end of a thread the list may be gone: then `node` is dropped in place.
+        let outermost = DOOMED.try_with(|doomed| {
+            let mut doomed = doomed.borrow_mut();
+            let outermost = doomed.is_none();
+            doomed.get_or_insert_default().extend(node.take());
+            outermost
+        });
+        if outermost == Ok(true) {
+            while let Some(next) = DOOMED.with(|doomed| doomed.borrow_mut().as_mut().and_then(Vec::pop)) {
+                drop(next);
+            }
+            DOOMED.with(|doomed| *doomed.borrow_mut() = None);
+        }
+    }
+}
+
+/// The streams of the nodes lowered so far, and the plan they go into.
+pub(crate) struct Lowering<'a, P: Platform> {
+    pub(crate) plan: &'a mut P::Plan,
+    pub(crate) streams: HashMap<usize, Box<dyn Any>>,
+}
+
+impl<P: Platform> Lowering<'_, P> {
+    fn input<T: Element>(&self, parent: &Producer<P, T>) -> P::Stream<T> {
+        let stream = self
+            .streams
+            .get(&parent.node.address())
+            .expect("parents are lowered first");
+        stream
+            .downcast_ref::<P::Stream<T>>()
+            .expect("a node's stream has the node's type")
+            .clone()
+    }
+}
+
+pub(crate) struct SourceNode<P: Platform, T: Element>(pub(crate) P::Source<T>);
+
+impl<P: Platform, T: Element> Node<P> for SourceNode<P, T> {
+    fn shape(&self) -> Shape<'_> {
+        Shape::Node(NodeKind::Source)
+    }
+    fn parents(&self) -> Vec<NodeRef<P>> {
+        Vec::new()
+    }
+    fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
+        Box::new(P::source(lowering.plan, info, &self.0))
+    }
+}
+
+pub(crate) struct FlatMapNode<P: Platform, T: Element, U: Element> {
+    pub(crate) kind: NodeKind,
+    pub(crate) parent: Producer<P, T>,
+    pub(crate) function: FlatMapFn<T, U>,
+}
+
+impl<P: Platform, T: Element, U: Element> Node<P> for FlatMapNode<P, T, U> {
+    fn shape(&self) -> Shape<'_> {
+        Shape::Node(self.kind)
+    }
+    fn parents(&self) -> Vec<NodeRef<P>> {
+        vec![self.parent.node.clone()]
+    }
+    fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
+        let input = lowering.input(&self.parent);
+        Box::new(P::flat_map(lowering.plan, info, input, &self.function))
+    }
+}
+
+pub(crate) struct MergeNode<P: Platform, T: Element> {
+    pub(crate) left: Producer<P, T>,
+    pub(crate) right: Producer<P, T>,
+}
+
+impl<P: Platform, T: Element> Node<P> for MergeNode<P, T> {
+    fn shape(&self) -> Shape<'_> {
+        Shape::Node(NodeKind::Merge)
+    }
+    fn parents(&self) -> Vec<NodeRef<P>> {
+        vec![self.left.node.clone(), self.right.node.clone()]
+    }
+    fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
+        let (left, right) = (lowering.input(&self.left), lowering.input(&self.right));
+        Box::new(P::merge(lowering.plan, info, left, right))
+    }
+}
+
+pub(crate) struct NameNode<P: Platform, T: Element> {
+    pub(crate) parent: Producer<P, T>,
+    pub(crate) name: String,
+}
+
+impl<P: Platform, T: Element> Node<P> for NameNode<P, T> {
+    fn shape(&self) -> Shape<'_> {
+        Shape::Name(&self.name)
+    }
+    fn parents(&self) -> Vec<NodeRef<P>> {
+        vec![self.parent.node.clone()]
+    }
+    fn lower(&self, _: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
+        Box::new(lowering.input(&self.parent))
+    }
+}
+
+pub(crate) struct LookupNode<P: Platform, T: Element, K: Key, V: Element> {
+    pub(crate) parent: Producer<P, T>,
+    pub(crate) key: KeyFn<T, K>,
+    pub(crate) service: P::Service<K, V>,
+}
+
+impl<P: Platform, T: Element, K: Key, V: Element> Node<P> for LookupNode<P, T, K, V> {
+    fn shape(&self) -> Shape<'_> {
+        Shape::Node(NodeKind::Lookup)
+    }
+    fn parents(&self) -> Vec<NodeRef<P>> {
+        vec![self.parent.node.clone()]
+    }
+    fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
+        let input = lowering.input(&self.parent);
+        Box::new(P::lookup(lowering.plan, info, input, &self.key, &self.service))
+    }
+}
+
+pub(crate) struct SumNode<P: Platform, K: Key, V: Value> {
+    pub(crate) parent: Producer<P, (K, V)>,
+    pub(crate) store: P::Store<K, V>,
+}
+
+impl<P: Platform, K: Key, V: Value> Node<P> for SumNode<P, K, V> {
+    fn shape(&self) -> Shape<'_> {
+        Shape::Node(NodeKind::Sum)
+    }
+    fn parents(&self) -> Vec<NodeRef<P>> {
+        vec![self.parent.node.clone()]
+    }
+    fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
+        let input = lowering.input(&self.parent);
+        Box::new(P::sum_by_key(lowering.plan, info, input, &self.store))
+    }
+}
+
+pub(crate) struct WriteNode<P: Platform, T: Element> {
+    pub(crate) parent: Producer<P, T>,
+    pub(crate) sink: P::Sink<T>,
+}
+
+impl<P: Platform, T: Element> Node<P> for WriteNode<P, T> {
+    fn shape(&self) -> Shape<'_> {
+        Shape::Node(NodeKind::Write)
+    }
+    fn parents(&self) -> Vec<NodeRef<P>> {
+        vec![self.parent.node.clone()]
+    }
+    fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
+        let input = lowering.input(&self.parent);
+        Box::new(P::write(lowering.plan, info, input, &self.sink))
+    }
+}

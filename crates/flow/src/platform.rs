@@ -1,0 +1,89 @@
+//! The seam between a job and what runs it.
+
+use std::sync::Arc;
+
+use crate::{Element, Key, NodeInfo, Timestamp, Value};
+
+/// The function between two nodes: takes one element, emits any number. The time goes along by itself.
+pub type FlatMapFn<T, U> = Arc<dyn Fn(T, &mut dyn FnMut(U)) + Send + Sync>;
+
+/// The function that finds the key of an element.
+pub type KeyFn<T, K> = Arc<dyn Fn(&T) -> K + Send + Sync>;
+
+/// What a sum emits: the key, the value before (`None` at first) and what has been added to it.
+pub type Summed<K, V> = (K, (Option<V>, V));
+
+/// What can plan and run a job. A job is written once, generic over its platform.
+///
+/// [`crate::Tail::lower`] walks a job parents first and calls one method per node, with the node's concrete
+/// types; each node once, however many nodes read it. A method gets the streams of its parents and returns its
+/// own. Whether running happens meanwhile or afterwards is the platform's affair.
+///
+/// All platforms agree on what arrives in stores and sinks, with three freedoms: the order between the two
+/// sides of a merge; how many elements of a key one delta of a sum joins (the deltas of a key always form a
+/// chain, `before ⊕ delta = next before`); and the time of such a delta, which is the largest of its elements'.
+pub trait Platform: Sized + 'static {
+    /// Where elements come from.
+    type Source<T: Element>: Element;
+    /// Where sums live.
+    type Store<K: Key, V: Value>: Element;
+    /// Where elements go.
+    type Sink<T: Element>: Element;
+    /// What is looked up.
+    type Service<K: Key, V: Element>: Element;
+    /// The output of a lowered node.
+    type Stream<T: Element>: Clone + 'static;
+    /// What is being built.
+    type Plan;
+
+    /// Elements from outside.
+    fn source<T: Element>(
+        plan: &mut Self::Plan,
+        node: &NodeInfo,
+        source: &Self::Source<T>,
+    ) -> Self::Stream<T>;
+
+    /// Each element becomes any number of elements, in order.
+    fn flat_map<T: Element, U: Element>(
+        plan: &mut Self::Plan,
+        node: &NodeInfo,
+        input: Self::Stream<T>,
+        function: &FlatMapFn<T, U>,
+    ) -> Self::Stream<U>;
+
+    /// The elements of both; each side keeps its order.
+    fn merge<T: Element>(
+        plan: &mut Self::Plan,
+        node: &NodeInfo,
+        left: Self::Stream<T>,
+        right: Self::Stream<T>,
+    ) -> Self::Stream<T>;
+
+    /// Each element with the value of its key.
+    fn lookup<T: Element, K: Key, V: Element>(
+        plan: &mut Self::Plan,
+        node: &NodeInfo,
+        input: Self::Stream<T>,
+        key: &KeyFn<T, K>,
+        service: &Self::Service<K, V>,
+    ) -> Self::Stream<(T, Option<V>)>;
+
+    /// Adds each value to its key's value in the store, in order; emits the true value before and the delta.
+    fn sum_by_key<K: Key, V: Value>(
+        plan: &mut Self::Plan,
+        node: &NodeInfo,
+        input: Self::Stream<(K, V)>,
+        store: &Self::Store<K, V>,
+    ) -> Self::Stream<Summed<K, V>>;
+
+    /// Writes each element to the sink, and hands it on.
+    fn write<T: Element>(
+        plan: &mut Self::Plan,
+        node: &NodeInfo,
+        input: Self::Stream<T>,
+        sink: &Self::Sink<T>,
+    ) -> Self::Stream<T>;
+}
+
+/// An element with its time.
+pub(crate) type Timed<T> = (Timestamp, T);

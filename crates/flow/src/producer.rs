@@ -1,0 +1,241 @@
+//! What users write jobs with: producers, and the tails they end in.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::graph::{Graph, NodeKind, Order};
+use crate::node::{
+    FlatMapNode, LookupNode, Lowering, MergeNode, NameNode, Node, NodeRef, SourceNode, SumNode, WriteNode,
+};
+use crate::platform::{FlatMapFn, Platform, Summed};
+use crate::{Element, Key, Value};
+
+/// A node of a job's graph that produces elements of type `T`; cheap to clone, a clone is the same node.
+///
+/// Producers are descriptions: nothing runs until a platform runs a [`Tail`]. Functions may be called on any
+/// thread and, after a crash, again for the same element: they should depend on their argument alone.
+pub struct Producer<P: Platform, T: Element> {
+    pub(crate) node: NodeRef<P>,
+    element: PhantomData<fn() -> T>,
+}
+
+impl<P: Platform, T: Element> Clone for Producer<P, T> {
+    fn clone(&self) -> Self {
+        Self {
+            node: self.node.clone(),
+            element: PhantomData,
+        }
+    }
+}
+
+impl<P: Platform, T: Element> Producer<P, T> {
+    fn new(node: impl Node<P>) -> Self {
+        Self {
+            node: NodeRef::new(node),
+            element: PhantomData,
+        }
+    }
+
+    /// Elements from outside. Give it a [`name`](Self::name) if the job has several sources: their progress is
+    /// kept under the name.
+    pub fn source(source: P::Source<T>) -> Self {
+        Self::new(SourceNode::<P, T>(source))
+    }
+
+    /// Each element becomes one.
+    pub fn map<U: Element>(&self, f: impl Fn(T) -> U + Send + Sync + 'static) -> Producer<P, U> {
+        self.then(
+            NodeKind::Map,
+            Arc::new(move |item, emit: &mut dyn FnMut(U)| emit(f(item))),
+        )
+    }
+
+    /// Keeps the elements for which `f` holds.
+    pub fn filter(&self, f: impl Fn(&T) -> bool + Send + Sync + 'static) -> Self {
+        self.then(
+            NodeKind::Filter,
+            Arc::new(move |item, emit: &mut dyn FnMut(T)| {
+                if f(&item) {
+                    emit(item);
+                }
+            }),
+        )
+    }
+
+    /// Each element becomes one or none.
+    pub fn filter_map<U: Element>(
+        &self,
+        f: impl Fn(T) -> Option<U> + Send + Sync + 'static,
+    ) -> Producer<P, U> {
+        self.then(
+            NodeKind::FilterMap,
+            Arc::new(move |item, emit: &mut dyn FnMut(U)| f(item).into_iter().for_each(emit)),
+        )
+    }
+
+    /// Each element becomes any number, in order.
+    pub fn flat_map<U: Element, I: IntoIterator<Item = U>>(
+        &self,
+        f: impl Fn(T) -> I + Send + Sync + 'static,
+    ) -> Producer<P, U> {
+        self.then(
+            NodeKind::FlatMap,
+            Arc::new(move |item, emit: &mut dyn FnMut(U)| f(item).into_iter().for_each(emit)),
+        )
+    }
+
+    /// Like [`flat_map`](Self::flat_map), for functions that hand over each output at once instead of building
+    /// a collection: `|text, emit| text.split(' ').for_each(|word| emit(word.to_owned()))`.
+    pub fn flat_map_with<U: Element>(
+        &self,
+        f: impl Fn(T, &mut dyn FnMut(U)) + Send + Sync + 'static,
+    ) -> Producer<P, U> {
+        self.then(NodeKind::FlatMap, Arc::new(f))
+    }
+
+    fn then<U: Element>(&self, kind: NodeKind, function: FlatMapFn<T, U>) -> Producer<P, U> {
+        Producer::new(FlatMapNode {
+            kind,
+            parent: self.clone(),
+            function,
+        })
+    }
+
+    /// The elements of both. A producer merged with itself delivers each element twice.
+    pub fn merge(&self, other: &Self) -> Self {
+        Self::new(MergeNode {
+            left: self.clone(),
+            right: other.clone(),
+        })
+    }
+
+    /// Names this node, for graphs, errors and progress. The first name on the way from the sources counts.
+    pub fn name(&self, name: impl Into<String>) -> Self {
+        Self::new(NameNode {
+            parent: self.clone(),
+            name: name.into(),
+        })
+    }
+
+    /// Each element with the value that `service` has for it.
+    pub fn lookup<V: Element>(&self, service: P::Service<T, V>) -> Producer<P, (T, Option<V>)>
+    where
+        T: Key,
+    {
+        self.lookup_by(T::clone, service)
+    }
+
+    /// Each element with the value that `service` has for its key. A service that changes is asked once an epoch
+    /// and key, and, after a crash, again.
+    pub fn lookup_by<K: Key, V: Element>(
+        &self,
+        key: impl Fn(&T) -> K + Send + Sync + 'static,
+        service: P::Service<K, V>,
+    ) -> Producer<P, (T, Option<V>)> {
+        Producer::new(LookupNode {
+            parent: self.clone(),
+            key: Arc::new(key),
+            service,
+        })
+    }
+
+    /// Writes each element to `sink`, and hands it on.
+    pub fn write(&self, sink: P::Sink<T>) -> Written<P, T> {
+        Written(Self::new(WriteNode {
+            parent: self.clone(),
+            sink,
+        }))
+    }
+}
+
+impl<P: Platform, K: Key, V: Value> Producer<P, (K, V)> {
+    /// Adds each value to its key's value in `store`, in order; emits `(key, (true value before, delta))`.
+    /// A platform may join successive values of a key to one delta.
+    pub fn sum_by_key(&self, store: P::Store<K, V>) -> Written<P, Summed<K, V>> {
+        Written(Producer::new(SumNode {
+            parent: self.clone(),
+            store,
+        }))
+    }
+}
+
+/// A [`Producer`] with an effect, a write or a sum: a [`Tail`] that may also be read from.
+pub struct Written<P: Platform, T: Element>(Producer<P, T>);
+
+impl<P: Platform, T: Element> Written<P, T> {
+    /// Names this tail; see [`Producer::name`].
+    pub fn name(&self, name: impl Into<String>) -> Self {
+        Self(self.0.name(name))
+    }
+}
+
+impl<P: Platform, T: Element> Clone for Written<P, T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<P: Platform, T: Element> Deref for Written<P, T> {
+    type Target = Producer<P, T>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+/// What a platform can run: one or more written producers, and with them all that they read from.
+pub trait Tail<P: Platform> {
+    /// The written producers, in the order given.
+    fn ends(&self) -> Tails<P>;
+
+    /// This and `other`, as one job.
+    fn also(self, other: impl Tail<P>) -> Tails<P>
+    where
+        Self: Sized,
+    {
+        let mut tails = self.ends();
+        tails.0.extend(other.ends().0);
+        tails
+    }
+
+    /// The graph of the job.
+    fn graph(&self) -> Graph {
+        Order::of(&self.ends().0).graph
+    }
+
+    /// For platforms: calls `P` for each node of the job, parents first, each node once.
+    fn lower(&self, plan: &mut P::Plan) -> Graph {
+        let order = Order::of(&self.ends().0);
+        let mut lowering = Lowering {
+            plan,
+            streams: HashMap::new(),
+        };
+        for (node, id) in &order.nodes {
+            let stream = node.get().lower(&order.graph.nodes()[id.0], &mut lowering);
+            lowering.streams.insert(node.address(), stream);
+        }
+        order.graph
+    }
+}
+
+impl<P: Platform, T: Element> Tail<P> for Written<P, T> {
+    fn ends(&self) -> Tails<P> {
+        Tails(vec![self.0.node.clone()])
+    }
+}
+
+/// Several tails as one.
+pub struct Tails<P: Platform>(Vec<NodeRef<P>>);
+
+impl<P: Platform> Clone for Tails<P> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<P: Platform> Tail<P> for Tails<P> {
+    fn ends(&self) -> Tails<P> {
+        self.clone()
+    }
+}
