@@ -33,13 +33,36 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of a kind with a text.
     pub fn new(kind: ErrorKind, message: impl fmt::Display) -> Self {
-        Self { kind, message: message.to_string(), source: None }
+        Self {
+            kind,
+            message: message.to_string(),
+            source: None,
+        }
     }
 
     /// Names what caused it.
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// Arrays that do not fit their schema.
+    pub(crate) fn arrow(source: arrow::error::ArrowError) -> Self {
+        Self::new(
+            ErrorKind::Invalid,
+            format_args!("rows do not fit the table's schema: {source}"),
+        )
+        .with_source(source)
+    }
+
+    /// Whether trying again may help; what a read of the log or a write came to.
+    pub(crate) fn storage(
+        what: &str,
+        table: &str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        let source = source.into();
+        Self::new(ErrorKind::Retry, format_args!("{what}: {source} table={table}")).with_source(source)
     }
 
     /// What a caller can do about it.

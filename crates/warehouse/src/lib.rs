@@ -15,10 +15,20 @@
 //! orphan file; it is not in the log, so no reader ever sees it.
 
 mod conform;
+mod encode;
 mod error;
+mod flusher;
+pub mod limits;
+mod log;
+mod schema;
+mod synced;
 mod table;
+mod tail;
 mod version;
 mod warehouse;
+
+#[cfg(test)]
+mod tests;
 
 pub use conform::conform;
 pub use error::{Error, ErrorKind, Result};

@@ -1,6 +1,7 @@
-//! One table.
+//! One table: appends into the hot tail, versions for readers, flushes into the log.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -8,16 +9,39 @@ use async_trait::async_trait;
 use event::DatasetSchema;
 use object_store::ObjectStore;
 use store::Progress;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use crate::{DataFile, Result, Version};
+use crate::limits::{PROGRESS_AGE_FACTOR, RETRY_WAIT_MAX, RETRY_WAIT_MIN};
+use crate::log::{Change, Kind, Log, Settled, Snapshot};
+use crate::schema::to_delta;
+use crate::tail::Tail;
+use crate::{DataFile, Error, ErrorKind, Result, Version, conform};
 
 /// What a table is made with.
 #[derive(Clone, Debug)]
 pub enum TableSchema {
     /// Columns that grow.
     Dataset(Arc<DatasetSchema>),
-    /// Columns that stay; there must be an `eventReceivedTime`.
+    /// Columns that stay.
     Fixed(SchemaRef),
+}
+
+impl TableSchema {
+    /// All columns now.
+    pub fn now(&self) -> SchemaRef {
+        match self {
+            Self::Dataset(schema) => schema.table(),
+            Self::Fixed(schema) => schema.clone(),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Dataset(_) => Kind::Growing,
+            Self::Fixed(_) => Kind::Fixed,
+        }
+    }
 }
 
 impl From<Arc<DatasetSchema>> for TableSchema {
@@ -51,54 +75,373 @@ pub struct TableStats {
     pub flush_error: Option<String>,
 }
 
-/// One table: hot tail and files.
+/// When a hot tail becomes files, and when appends wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TableLimits {
+    pub(crate) flush_bytes: usize,
+    pub(crate) flush_age: Duration,
+    pub(crate) hot_bytes_max: usize,
+}
+
+/// When a table is to be flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Now,
+    At(Instant),
+    Never,
+}
+
+/// One table: hot tail and files. It has one writer at a time, the run of one job, and any number of readers.
 #[derive(Debug)]
-pub struct Table {}
+pub struct Table {
+    name: String,
+    columns: TableSchema,
+    store: Arc<dyn ObjectStore>,
+    limits: TableLimits,
+    /// Locked before `state`, and for the length of a flush.
+    log: tokio::sync::Mutex<Log>,
+    state: Mutex<State>,
+    version: RwLock<Arc<Version>>,
+    /// Wakes the loop that flushes.
+    wake: Arc<Notify>,
+    /// Wakes appends that wait.
+    room: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    tail: Tail,
+    schema: SchemaRef,
+    files: Arc<[DataFile]>,
+    delta_version: u64,
+    /// Of hot tail and files.
+    progress: Option<Progress>,
+    /// Of the files.
+    durable: Option<Progress>,
+    /// Since when `progress` is ahead of `durable`.
+    ahead_since: Option<Instant>,
+    flushes: u64,
+    failures: u32,
+    retry_at: Option<Instant>,
+    flush_error: Option<String>,
+    closed: bool,
+}
 
 impl Table {
+    pub(crate) fn new(
+        name: &str,
+        columns: TableSchema,
+        (store, log): (Arc<dyn ObjectStore>, Log),
+        snapshot: Snapshot,
+        (limits, wake): (TableLimits, Arc<Notify>),
+    ) -> Self {
+        let state = State {
+            tail: Tail::default(),
+            schema: columns.now(),
+            files: snapshot.files.into(),
+            delta_version: snapshot.version,
+            progress: snapshot.progress.clone(),
+            durable: snapshot.progress,
+            ahead_since: None,
+            flushes: 0,
+            failures: 0,
+            retry_at: None,
+            flush_error: None,
+            closed: false,
+        };
+        let version = RwLock::new(Arc::new(state.version()));
+        let (log, state) = (tokio::sync::Mutex::new(log), Mutex::new(state));
+        Self {
+            name: name.to_owned(),
+            columns,
+            store,
+            limits,
+            log,
+            state,
+            version,
+            wake,
+            room: Notify::new(),
+        }
+    }
+
     /// A dataset's name, or `<dataset>$failed`.
-    pub fn name(&self) -> &str { todo!("under way") }
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 
     /// All columns now.
-    pub fn schema(&self) -> SchemaRef { todo!("under way") }
+    pub fn schema(&self) -> SchemaRef {
+        self.columns.now()
+    }
 
-    /// The schema that grows, if it is a dataset's table.
-    pub fn dataset_schema(&self) -> Option<Arc<DatasetSchema>> { todo!("under way") }
+    /// The schema that grows, if it is a dataset's table. Batches may have what it has, so grow it before an append.
+    pub fn dataset_schema(&self) -> Option<Arc<DatasetSchema>> {
+        match &self.columns {
+            TableSchema::Dataset(schema) => Some(schema.clone()),
+            TableSchema::Fixed(_) => None,
+        }
+    }
 
-    /// What a query reads; cheap.
-    pub fn version(&self) -> Arc<Version> { todo!("under way") }
+    /// What a query reads, at the cost of a pointer: it never waits for an append or a flush. Its schema is the one
+    /// of the last append.
+    pub fn version(&self) -> Arc<Version> {
+        self.version
+            .read()
+            .expect("no writer panics while it holds the lock")
+            .clone()
+    }
 
-    /// Takes rows into the hot tail, and the progress they stand for; they are visible when it returns. Waits while
+    /// Takes rows into the hot tail, and the progress they stand for; both are visible when it returns. Waits while
     /// the tail is full.
+    ///
+    /// Rows whose (non-empty) progress the table already has are a repetition and change nothing. Errors: `Conflict`
+    /// if progress goes back in some part; `Invalid` if a batch has what the schema has not (then none is taken), or
+    /// the warehouse is closed.
     pub async fn append(&self, rows: Vec<RecordBatch>, progress: &Progress) -> Result<()> {
-        let _ = (rows, progress); todo!("under way")
+        let empty = rows.iter().all(|batch| batch.num_rows() == 0);
+        loop {
+            let mut room = std::pin::pin!(self.room.notified());
+            room.as_mut().enable();
+            let (took, due) = {
+                let mut state = self.state();
+                let full = state.tail.bytes() > self.limits.hot_bytes_max;
+                let took = (empty || !full || state.closed).then(|| self.take(&mut state, &rows, progress));
+                (took, state.tail.bytes() >= self.limits.flush_bytes)
+            };
+            if due {
+                self.wake.notify_one();
+            }
+            match took {
+                Some(result) => return result,
+                None => room.await,
+            }
+        }
+    }
+
+    fn take(&self, state: &mut State, rows: &[RecordBatch], progress: &Progress) -> Result<()> {
+        if state.closed {
+            return Err(self.invalid("the warehouse is closed: open it again"));
+        }
+        let now = Instant::now();
+        if !progress.0.is_empty()
+            && let Some(current) = &state.progress
+        {
+            if current.covers(progress) {
+                tracing::debug!(table = self.name, %progress, "rows that the table has already");
+                return Ok(());
+            }
+            if !progress.covers(current) {
+                let message = format_args!(
+                    "progress goes back: read the table's progress and go on from there table={} has=[{current}] given=[{progress}]",
+                    self.name
+                );
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+        }
+        self.grow(state)?;
+        let rows: Result<Vec<_>> = rows.iter().map(|batch| conform(batch, &state.schema)).collect();
+        let was_idle = state.ahead_since.is_none();
+        for batch in rows? {
+            state.tail.push(batch, now)?;
+        }
+        if !progress.0.is_empty() {
+            state.progress = Some(progress.clone());
+        }
+        state.ahead_since.get_or_insert(now);
+        self.publish(state);
+        if was_idle || state.tail.due(Duration::ZERO) == Some(now) {
+            // The loop has to learn of the new deadline.
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Takes over columns that have come since.
+    fn grow(&self, state: &mut State) -> Result<()> {
+        let schema = self.columns.now();
+        if Arc::ptr_eq(&schema, &state.schema) || schema == state.schema {
+            return Ok(());
+        }
+        to_delta(&schema)?;
+        state.tail.grow(&schema)?;
+        state.schema = schema;
+        Ok(())
+    }
+
+    fn publish(&self, state: &State) {
+        let version = Arc::new(state.version());
+        *self
+            .version
+            .write()
+            .expect("no writer panics while it holds the lock") = version;
     }
 
     /// The progress of the last Delta commit; `None` before the first with one.
-    pub fn durable_progress(&self) -> Option<Progress> { todo!("under way") }
+    pub fn durable_progress(&self) -> Option<Progress> {
+        self.state().durable.clone()
+    }
 
-    /// Writes the hot tail to files and commits them with their progress. Does nothing if there is nothing new.
-    pub async fn flush(&self) -> Result<()> { todo!("under way") }
+    /// Writes the hot tail to files and commits them with their progress; at return they are on the disk. Does
+    /// nothing if there is nothing new. One at a time per table; appends and reads go on meanwhile.
+    ///
+    /// If it fails the rows stay in the hot tail, and the loop tries again. Errors: `Retry` if storage does not
+    /// answer; `Conflict` if another process has written to this table.
+    pub async fn flush(&self) -> Result<()> {
+        let mut log = self.log.lock().await;
+        let result = self.flush_into(&mut log).await;
+        let mut state = self.state();
+        match &result {
+            Ok(()) => (state.failures, state.retry_at, state.flush_error) = (0, None, None),
+            Err(error) => {
+                let wait = RETRY_WAIT_MIN
+                    .saturating_mul(1 << state.failures.min(16))
+                    .min(RETRY_WAIT_MAX);
+                tracing::warn!(table = self.name, %error, ?wait, "a flush failed, its rows stay in the hot tail");
+                state.failures = state.failures.saturating_add(1);
+                state.retry_at = Some(Instant::now() + wait);
+                state.flush_error = Some(error.to_string());
+            }
+        }
+        result
+    }
 
-    /// Files (by path) and progress of an older Delta version.
+    async fn flush_into(&self, log: &mut Log) -> Result<()> {
+        if log.pending.is_some() {
+            self.settle(log).await?;
+        }
+        let Some(change) = self.freeze() else {
+            return Ok(());
+        };
+        log.pending = Some(log.prepare(change).await?);
+        self.settle(log).await
+    }
+
+    /// What there is to commit. Rows that an earlier flush had taken and not brought to a commit are taken again.
+    fn freeze(&self) -> Option<Change> {
+        let mut state = self.state();
+        if state.tail.rows() == 0 && state.progress == state.durable {
+            return None;
+        }
+        Some(Change {
+            batches: state.tail.freeze(),
+            schema: state.schema.clone(),
+            before: state.durable.clone(),
+            progress: state.progress.clone(),
+        })
+    }
+
+    /// Commits, and swaps the rows of the commit for its files.
+    async fn settle(&self, log: &mut Log) -> Result<()> {
+        let seen = self.state().delta_version;
+        let Settled { version, files } = log.settle(seen).await?;
+        let prepared = log.pending.take().expect("a commit that is settled was pending");
+        {
+            let mut state = self.state();
+            let mut files =
+                files.unwrap_or_else(|| state.files.iter().cloned().chain(prepared.files).collect());
+            files.sort_by(|a, b| a.path.cmp(&b.path));
+            state.files = files.into();
+            state.delta_version = version;
+            state.durable = prepared.progress;
+            state.tail.drop_frozen();
+            state.flushes += 1;
+            let ahead = state.progress != state.durable || state.tail.rows() > 0;
+            state.ahead_since = ahead.then(Instant::now);
+            self.publish(&state);
+        }
+        self.room.notify_waiters();
+        log.checkpoint(version).await;
+        Ok(())
+    }
+
+    /// Files (by path) and progress of an older Delta version. Reads the log.
+    ///
+    /// Errors: `NotFound` if there is no such version.
     pub async fn files_at(&self, delta_version: u64) -> Result<(Vec<DataFile>, Option<Progress>)> {
-        let _ = delta_version; todo!("under way")
+        let snapshot = Log::load_version(self.store.clone(), &self.name, delta_version).await?;
+        Ok((snapshot.files, snapshot.progress))
     }
 
     /// Where the files are: [`DataFile::path`] is a path in it. One store for all tables of a warehouse.
-    pub fn store(&self) -> Arc<dyn ObjectStore> { todo!("under way") }
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        self.store.clone()
+    }
 
     /// Counts.
-    pub fn stats(&self) -> TableStats { todo!("under way") }
+    pub fn stats(&self) -> TableStats {
+        let state = self.state();
+        TableStats {
+            hot_rows: state.tail.rows(),
+            hot_bytes: state.tail.bytes() as u64,
+            file_rows: state.files.iter().map(|file| file.rows).sum(),
+            files: state.files.len() as u64,
+            file_bytes: state.files.iter().map(|file| file.bytes).sum(),
+            flushes: state.flushes,
+            flush_error: state.flush_error.clone(),
+        }
+    }
+
+    /// When the loop is to flush this table.
+    pub(crate) fn due(&self, now: Instant) -> Due {
+        let state = self.state();
+        let by_age = state.tail.due(self.limits.flush_age);
+        // Progress without rows is worth a commit only rarely.
+        let age = self.limits.flush_age.saturating_mul(PROGRESS_AGE_FACTOR);
+        let by_progress = state.ahead_since.and_then(|since| since.checked_add(age));
+        let at = match (state.retry_at, by_age, by_progress) {
+            (Some(retry), _, _) => retry,
+            _ if state.tail.bytes() >= self.limits.flush_bytes => now,
+            (None, Some(age), _) => age,
+            (None, None, Some(progress)) => progress,
+            (None, None, None) => return Due::Never,
+        };
+        if at <= now { Due::Now } else { Due::At(at) }
+    }
+
+    /// Refuses appends from now on.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.room.notify_waiters();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("no writer panics while it holds the lock")
+    }
+
+    fn invalid(&self, message: &str) -> Error {
+        Error::new(ErrorKind::Invalid, format_args!("{message} table={}", self.name))
+    }
 }
 
+impl State {
+    fn version(&self) -> Version {
+        Version {
+            schema: self.schema.clone(),
+            delta_version: self.delta_version,
+            progress: self.progress.clone(),
+            files: self.files.clone(),
+            hot: self.tail.batches(),
+        }
+    }
+}
+
+/// `write` is [`Table::append`].
 #[async_trait]
 impl flow::Sink<RecordBatch> for Table {
+    /// Flushes, so that a job that starts again in the same process goes on from all that the table has: rows in the
+    /// hot tail are neither lost nor given twice.
     async fn progress(&self) -> flow::Result<Option<Progress>> {
+        self.flush().await?;
         Ok(self.durable_progress())
     }
 
-    async fn write(&self, items: Vec<(flow::Timestamp, RecordBatch)>, progress: &Progress) -> flow::Result<()> {
+    async fn write(
+        &self,
+        items: Vec<(flow::Timestamp, RecordBatch)>,
+        progress: &Progress,
+    ) -> flow::Result<()> {
         let rows = items.into_iter().map(|(_, batch)| batch).collect();
         Ok(self.append(rows, progress).await?)
     }

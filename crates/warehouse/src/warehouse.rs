@@ -1,12 +1,20 @@
 //! All tables under one folder.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use event::{DatasetName, DatasetSchema, FAILED_SUFFIX};
 use object_store::ObjectStore;
+use tokio::sync::{Mutex, Notify};
+use tokio::task::JoinHandle;
 
-use crate::{Result, Table, TableSchema};
+use crate::log::{Kind, Log};
+use crate::synced::SyncedFolder;
+use crate::table::TableLimits;
+use crate::{Error, ErrorKind, Result, Table, TableSchema, flusher};
 
 /// Where the tables are and when their hot tails become files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,32 +29,212 @@ pub struct WarehouseOptions {
     pub hot_bytes_max: usize,
 }
 
-/// All tables under one folder, and the loop that flushes them.
+impl WarehouseOptions {
+    /// The defaults, in a folder.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            flush_bytes: 64 << 20,
+            flush_age: Duration::from_secs(30),
+            hot_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// All tables under one folder, and the loop that flushes them. One process at a time may write to a folder: a
+/// second one's commits fail with `Conflict`.
 #[derive(Debug)]
-pub struct Warehouse {}
+pub struct Warehouse {
+    tables: Arc<Tables>,
+    store: Arc<dyn ObjectStore>,
+    limits: TableLimits,
+    wake: Arc<Notify>,
+    creating: Mutex<()>,
+    flusher: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the loop that flushes sees.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    by_name: RwLock<BTreeMap<String, Arc<Table>>>,
+    closed: AtomicBool,
+}
+
+impl Tables {
+    pub(crate) fn all(&self) -> Vec<Arc<Table>> {
+        self.by_name
+            .read()
+            .expect("no writer panics while it holds the lock")
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn add(&self, table: &Arc<Table>) {
+        let mut tables = self
+            .by_name
+            .write()
+            .expect("no writer panics while it holds the lock");
+        tables.insert(table.name().to_owned(), table.clone());
+    }
+}
 
 impl Warehouse {
     /// Opens the folder and every table in it, and starts the loop that flushes them (on the current tokio
     /// runtime; it ends with [`Warehouse::close`] or when the warehouse is dropped).
-    pub async fn open(options: WarehouseOptions) -> Result<Self> { let _ = options; todo!("under way") }
+    pub async fn open(options: WarehouseOptions) -> Result<Self> {
+        let store = SyncedFolder::open(&options.root).map_err(|error| {
+            let message = format_args!(
+                "cannot open the warehouse: {error} root={}",
+                options.root.display()
+            );
+            Error::new(ErrorKind::Retry, message).with_source(error)
+        })?;
+        Self::open_in(Arc::new(store), &options).await
+    }
+
+    /// The same over any store; the root in `options` is not used.
+    pub(crate) async fn open_in(store: Arc<dyn ObjectStore>, options: &WarehouseOptions) -> Result<Self> {
+        let limits = TableLimits {
+            // A tail that is full must be due.
+            flush_bytes: options.flush_bytes.min(options.hot_bytes_max),
+            flush_age: options.flush_age,
+            hot_bytes_max: options.hot_bytes_max,
+        };
+        let (tables, wake) = (Arc::new(Tables::default()), Arc::new(Notify::new()));
+        let listed = store.list_with_delimiter(None).await;
+        for folder in listed
+            .map_err(|error| Error::storage("cannot list the tables", "*", error))?
+            .common_prefixes
+        {
+            let name = folder.as_ref();
+            if check_name(name).is_err() {
+                continue;
+            }
+            let mut log = Log::new(store.clone(), name)?;
+            if !log.exists().await? {
+                continue;
+            }
+            let snapshot = log.load().await?;
+            let columns = match snapshot.kind {
+                Kind::Growing => Arc::new(DatasetSchema::from_table(snapshot.schema.clone())).into(),
+                Kind::Fixed => snapshot.schema.clone().into(),
+            };
+            let shared = (limits, wake.clone());
+            tables.add(&Arc::new(Table::new(
+                name,
+                columns,
+                (store.clone(), log),
+                snapshot,
+                shared,
+            )));
+        }
+        let flusher = tokio::spawn(flusher::run(Arc::downgrade(&tables), wake.clone()));
+        Ok(Self {
+            tables,
+            store,
+            limits,
+            wake,
+            creating: Mutex::new(()),
+            flusher: Mutex::new(Some(flusher)),
+        })
+    }
 
     /// The table of this name, made with `schema` if it does not exist. `name` is a dataset's name or
     /// `<dataset>$failed`.
     ///
     /// A table that exists keeps its own columns and its own [`Table::dataset_schema`]: use that, not the one given.
+    /// Errors: `Invalid` if the name or a column's type is not fit, or the warehouse is closed; `Retry` if storage
+    /// does not answer.
     pub async fn create(&self, name: &str, schema: impl Into<TableSchema>) -> Result<Arc<Table>> {
-        let _ = (name, schema.into()); todo!("under way")
+        check_name(name)?;
+        let _one_at_a_time = self.creating.lock().await;
+        if let Some(table) = self.table(name) {
+            return Ok(table);
+        }
+        if self.tables.is_closed() {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "the warehouse is closed: open it again",
+            ));
+        }
+        let columns = schema.into();
+        let mut log = Log::new(self.store.clone(), name)?;
+        // An earlier attempt may have made it and not have been told.
+        let snapshot = if log.exists().await? {
+            log.load().await?
+        } else {
+            log.create(&columns.now(), columns.kind()).await?
+        };
+        let shared = (self.limits, self.wake.clone());
+        let table = Arc::new(Table::new(
+            name,
+            columns,
+            (self.store.clone(), log),
+            snapshot,
+            shared,
+        ));
+        self.tables.add(&table);
+        Ok(table)
     }
 
     /// The table of this name.
-    pub fn table(&self, name: &str) -> Option<Arc<Table>> { let _ = name; todo!("under way") }
+    pub fn table(&self, name: &str) -> Option<Arc<Table>> {
+        self.tables
+            .by_name
+            .read()
+            .expect("no writer panics while it holds the lock")
+            .get(name)
+            .cloned()
+    }
 
     /// All tables, by name.
-    pub fn tables(&self) -> Vec<Arc<Table>> { todo!("under way") }
+    pub fn tables(&self) -> Vec<Arc<Table>> {
+        self.tables.all()
+    }
 
     /// Where all tables' files are: [`crate::DataFile::path`] is a path in it.
-    pub fn store(&self) -> Arc<dyn ObjectStore> { todo!("under way") }
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        self.store.clone()
+    }
 
-    /// Flushes every table and stops the loop.
-    pub async fn close(&self) -> Result<()> { todo!("under way") }
+    /// Refuses appends from now on, stops the loop and flushes every table. The first error is returned, after all
+    /// tables have been tried.
+    pub async fn close(&self) -> Result<()> {
+        let _nothing_new = self.creating.lock().await;
+        self.tables.closed.store(true, Ordering::Release);
+        self.wake.notify_one();
+        for table in self.tables() {
+            table.close();
+        }
+        if let Some(flusher) = self.flusher.lock().await.take()
+            && let Err(error) = flusher.await
+        {
+            tracing::error!(%error, "the loop that flushes broke off");
+        }
+        let mut result = Ok(());
+        for table in self.tables() {
+            result = result.and(table.flush().await);
+        }
+        result
+    }
+}
+
+impl Drop for Warehouse {
+    fn drop(&mut self) {
+        // The loop finds the tables gone and ends.
+        self.wake.notify_one();
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let dataset = name.strip_suffix(FAILED_SUFFIX).unwrap_or(name);
+    match dataset.parse::<DatasetName>() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::new(ErrorKind::Invalid, &error).with_source(error)),
+    }
 }

@@ -1,0 +1,173 @@
+//! Rows to Parquet files, one per hour.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch, UInt32Array};
+use arrow::compute::{max, min, take_record_batch};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use bytes::Bytes;
+use event::SystemColumn;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+
+use crate::limits::ROW_GROUP_ROWS_MAX;
+use crate::{Error, ErrorKind, Result};
+
+/// The partition column of the Delta table. It is in the paths and in the log, not in the files.
+pub(crate) const HOUR_COLUMN: &str = "_hour";
+
+const HOUR_US: i64 = 3_600_000_000;
+
+/// A Parquet file in memory.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    pub(crate) hour: String,
+    pub(crate) body: Bytes,
+    pub(crate) rows: u64,
+    pub(crate) event_time: (i64, i64),
+    pub(crate) received_time: (i64, i64),
+}
+
+/// The column whose hour a row belongs to.
+pub(crate) fn hour_column(schema: &SchemaRef) -> SystemColumn {
+    match schema.column_with_name(SystemColumn::EventTime.name()) {
+        Some(_) => SystemColumn::EventTime,
+        None => SystemColumn::ReceivedTime,
+    }
+}
+
+/// One file per hour present, by hour; within an hour rows keep their order.
+pub(crate) fn encode(batches: &[RecordBatch], schema: &SchemaRef) -> Result<Vec<Encoded>> {
+    let column = hour_column(schema);
+    let mut hours: BTreeMap<i64, Vec<RecordBatch>> = BTreeMap::new();
+    for batch in batches {
+        split(batch, column, &mut hours)?;
+    }
+    hours
+        .into_iter()
+        .map(|(hour, rows)| encode_hour(hour, &rows, schema))
+        .collect()
+}
+
+fn split(
+    batch: &RecordBatch,
+    column: SystemColumn,
+    hours: &mut BTreeMap<i64, Vec<RecordBatch>>,
+) -> Result<()> {
+    let times = times(batch, column)?;
+    let hour_of = |us: i64| us.div_euclid(HOUR_US);
+    let (Some(first), Some(last)) = (min(times), max(times)) else {
+        return Ok(());
+    };
+    if hour_of(first) == hour_of(last) {
+        hours.entry(hour_of(first)).or_default().push(batch.clone());
+        return Ok(());
+    }
+    let mut places: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+    for (place, us) in times.values().iter().enumerate() {
+        let place = u32::try_from(place).expect("a batch has fewer rows than 2^32");
+        places.entry(hour_of(*us)).or_default().push(place);
+    }
+    for (hour, places) in places {
+        let rows = take_record_batch(batch, &UInt32Array::from(places)).map_err(Error::arrow)?;
+        hours.entry(hour).or_default().push(rows);
+    }
+    Ok(())
+}
+
+fn encode_hour(hour: i64, batches: &[RecordBatch], schema: &SchemaRef) -> Result<Encoded> {
+    let failed = |error: ParquetError| {
+        Error::new(
+            ErrorKind::Invalid,
+            format_args!("rows cannot be written as Parquet: {error}"),
+        )
+        .with_source(error)
+    };
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(
+            ZstdLevel::try_new(1).expect("1 is a level of zstd"),
+        ))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(failed)?;
+    let column = hour_column(schema);
+    let (mut event_time, mut received_time) = ((i64::MAX, i64::MIN), (i64::MAX, i64::MIN));
+    let mut rows = 0;
+    for batch in batches {
+        writer.write(batch).map_err(failed)?;
+        rows += batch.num_rows() as u64;
+        widen(&mut event_time, times(batch, column)?);
+        widen(&mut received_time, times(batch, SystemColumn::ReceivedTime)?);
+    }
+    let body = Bytes::from(writer.into_inner().map_err(failed)?);
+    Ok(Encoded {
+        hour: hour_label(hour),
+        body,
+        rows,
+        event_time,
+        received_time,
+    })
+}
+
+fn times(batch: &RecordBatch, column: SystemColumn) -> Result<&PrimitiveArray<TimestampMicrosecondType>> {
+    let times = batch.column_by_name(column.name());
+    times
+        .and_then(|times| times.as_primitive_opt())
+        .filter(|times| times.null_count() == 0)
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::Invalid,
+                format_args!(
+                    "a time is missing: it must be microseconds in UTC and not null column={}",
+                    column.name()
+                ),
+            )
+        })
+}
+
+fn widen(range: &mut (i64, i64), times: &PrimitiveArray<TimestampMicrosecondType>) {
+    range.0 = range.0.min(min(times).unwrap_or(i64::MAX));
+    range.1 = range.1.max(max(times).unwrap_or(i64::MIN));
+}
+
+/// `YYYY-MM-DD-HH` of an hour since 1970, UTC, in the proleptic Gregorian calendar; for every hour that µs in an
+/// `i64` can reach, so years may have six digits or a sign.
+///
+/// The civil date is Howard Hinnant's `civil_from_days`.
+fn hour_label(hour: i64) -> String {
+    let days = hour.div_euclid(24) + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}-{:02}", hour.rem_euclid(24))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn hours_are_those_of_the_calendar(second in -62_135_596_800i64..253_402_207_200) {
+            let expected = jiff::Timestamp::from_second(second).unwrap().strftime("%Y-%m-%d-%H").to_string();
+            prop_assert_eq!(hour_label(second.div_euclid(3_600)), expected);
+        }
+    }
+
+    #[test]
+    fn hours_far_away() {
+        assert_eq!(hour_label(0), "1970-01-01-00");
+        assert_eq!(hour_label(-1), "1969-12-31-23");
+        assert_eq!(hour_label(i64::MAX / HOUR_US), "294247-01-10-04");
+        assert_eq!(hour_label(i64::MIN.div_euclid(HOUR_US)), "-290308-12-21-19");
+    }
+}

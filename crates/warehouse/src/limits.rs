@@ -1,0 +1,34 @@
+//! Maxima of this crate.
+
+use std::time::Duration;
+
+/// Rows of a Parquet row group, at most.
+pub const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
+
+/// Batches of the hot tail of this many rows or more are not merged any further.
+pub const CHUNK_ROWS_MAX: usize = 1 << 15;
+
+/// So many neighbours of about one size in the hot tail are merged into one.
+pub const CHUNK_FAN_IN: usize = 8;
+
+/// Flushes (of different tables) at a time.
+pub const FLUSHES_MAX: usize = 2;
+
+/// Files uploaded at a time by one flush.
+pub const UPLOADS_MAX: usize = 4;
+
+/// The wait after a first failed flush; it doubles with each further one.
+pub const RETRY_WAIT_MIN: Duration = Duration::from_secs(1);
+
+/// The longest wait after failed flushes.
+pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Progress without rows is committed after this many times the flush age: it is worth a commit only rarely.
+pub const PROGRESS_AGE_FACTOR: u32 = 10;
+
+/// A checkpoint of the Delta log is written every so many versions.
+pub const CHECKPOINT_VERSIONS: u64 = 50;
+
+const _: () = assert!(CHUNK_ROWS_MAX <= ROW_GROUP_ROWS_MAX);
+const _: () = assert!(CHUNK_FAN_IN.is_power_of_two() && CHUNK_FAN_IN > 1);
+const _: () = assert!(RETRY_WAIT_MIN.as_secs() <= RETRY_WAIT_MAX.as_secs());

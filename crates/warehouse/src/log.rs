@@ -1,0 +1,445 @@
+//! One table's Delta log: creating, reading and committing, with the job's progress in the same commit.
+//!
+//! Progress is one `txn` action per part, `sanderling/<part>` → offset. The log can be asked for a part but not for
+//! all parts, so the table's configuration names them (`sanderling.parts`, JSON).
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use deltalake_core::checkpoints::create_checkpoint;
+use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake_core::kernel::{Action, Add, MetadataExt, Transaction};
+use deltalake_core::logstore::{StorageConfig, logstore_with};
+use deltalake_core::operations::create::CreateBuilder;
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::{DeltaTable, DeltaTableError};
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use store::Progress;
+
+use crate::encode::{self, Encoded, HOUR_COLUMN, hour_column};
+use crate::limits::{CHECKPOINT_VERSIONS, UPLOADS_MAX};
+use crate::schema::{from_delta, to_delta};
+use crate::{DataFile, Error, ErrorKind, Result};
+
+const APP_PREFIX: &str = "sanderling/";
+const PARTS_KEY: &str = "sanderling.parts";
+const KIND_KEY: &str = "sanderling.columns";
+
+/// Whether a table's columns grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Growing,
+    Fixed,
+}
+
+/// What a commit of the log says.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) schema: SchemaRef,
+    pub(crate) kind: Kind,
+    pub(crate) version: u64,
+    pub(crate) files: Vec<DataFile>,
+    pub(crate) progress: Option<Progress>,
+}
+
+/// Rows, and what they stand for, on their way into the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) batches: Vec<RecordBatch>,
+    pub(crate) schema: SchemaRef,
+    /// What the log must hold before.
+    pub(crate) before: Option<Progress>,
+    pub(crate) progress: Option<Progress>,
+}
+
+/// A commit whose files have been uploaded. It is kept until it is known whether it is in the log.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) files: Vec<DataFile>,
+    adds: Vec<Action>,
+    schema: SchemaRef,
+    before: Option<Progress>,
+    pub(crate) progress: Option<Progress>,
+    attempted: bool,
+}
+
+/// A commit that is in the log.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) version: u64,
+    /// All files, where they are not just those that the caller knows and those of the commit.
+    pub(crate) files: Option<Vec<DataFile>>,
+}
+
+/// The log of one table. It has one writer, this one; another one makes commits fail with `Conflict`.
+#[derive(Debug)]
+pub(crate) struct Log {
+    name: String,
+    store: Arc<dyn ObjectStore>,
+    table: DeltaTable,
+    pub(crate) pending: Option<Prepared>,
+}
+
+impl Log {
+    /// The log of a table that may not exist yet.
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, name: &str) -> Result<Self> {
+        // A path within `store`, of which the scheme says that its listings are sorted; `file` would be looked for
+        // on the disk, from its root.
+        let location = format!("memory:///{name}/");
+        let location = location.parse().expect("a table's name is fit for an URL");
+        let log_store = logstore_with(store.clone(), &location, StorageConfig::default())
+            .map_err(|error| Error::storage("cannot open the log", name, error))?;
+        Ok(Self {
+            name: name.to_owned(),
+            store,
+            table: DeltaTable::new(log_store),
+            pending: None,
+        })
+    }
+
+    /// Whether the table exists.
+    pub(crate) async fn exists(&self) -> Result<bool> {
+        self.table
+            .verify_deltatable_existence()
+            .await
+            .map_err(|error| self.failed("cannot look for the log", error))
+    }
+
+    /// Makes the table.
+    pub(crate) async fn create(&mut self, schema: &SchemaRef, kind: Kind) -> Result<Snapshot> {
+        let columns: Vec<_> = to_delta(schema)?.fields().cloned().collect();
+        let kind = match kind {
+            Kind::Growing => "growing",
+            Kind::Fixed => "fixed",
+        };
+        self.table = CreateBuilder::new()
+            .with_log_store(self.table.log_store())
+            .with_table_name(&self.name)
+            .with_columns(columns)
+            .with_partition_columns([HOUR_COLUMN])
+            .with_configuration([(KIND_KEY, Some(kind)), (PARTS_KEY, Some("[]"))])
+            .with_raise_if_key_not_exists(false)
+            .await
+            .map_err(|error| self.failed("cannot create the table", error))?;
+        self.snapshot().await
+    }
+
+    /// Reads the newest version.
+    pub(crate) async fn load(&mut self) -> Result<Snapshot> {
+        self.table
+            .update_state()
+            .await
+            .map_err(|error| self.failed("cannot read the log", error))?;
+        self.snapshot().await
+    }
+
+    /// Reads an older version, beside this one.
+    pub(crate) async fn load_version(
+        store: Arc<dyn ObjectStore>,
+        name: &str,
+        version: u64,
+    ) -> Result<Snapshot> {
+        let mut log = Self::new(store, name)?;
+        log.table.load_version(version).await.map_err(|error| {
+            let message = format_args!("no such version: {error} table={name} delta_version={version}");
+            Error::new(ErrorKind::NotFound, message).with_source(error)
+        })?;
+        let snapshot = log.snapshot().await?;
+        if snapshot.version != version {
+            let message = format_args!("no such version table={name} delta_version={version}");
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        Ok(snapshot)
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        let state = self
+            .table
+            .snapshot()
+            .map_err(|error| self.failed("cannot read the log", error))?;
+        let schema = from_delta(&state.schema())?;
+        let mut files = Vec::new();
+        for view in state.log_data().iter() {
+            let hour = view
+                .partition_values_map()
+                .remove(HOUR_COLUMN)
+                .flatten()
+                .unwrap_or_default();
+            files.push(DataFile {
+                path: self.path_of(&view.path()),
+                bytes: u64::try_from(view.size()).unwrap_or(0),
+                rows: view.num_records().unwrap_or(0) as u64,
+                hour,
+                ..read_stats(view.stats().as_deref(), &schema)
+            });
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let configuration = state.metadata().configuration();
+        let kind = match configuration.get(KIND_KEY).map(String::as_str) {
+            Some("fixed") => Kind::Fixed,
+            _ => Kind::Growing,
+        };
+        let mut progress = Progress::default();
+        for part in self.parts(configuration)? {
+            let log_store = self.table.log_store();
+            let offset = state
+                .transaction_version(log_store.as_ref(), format!("{APP_PREFIX}{part}"))
+                .await;
+            let offset = offset.map_err(|error| self.failed("cannot read the progress", error))?;
+            progress.advance(
+                &part,
+                offset.and_then(|offset| u64::try_from(offset).ok()).unwrap_or(0),
+            );
+        }
+        let progress = (!progress.0.is_empty()).then_some(progress);
+        Ok(Snapshot {
+            schema,
+            kind,
+            version: state.version(),
+            files,
+            progress,
+        })
+    }
+
+    fn parts(&self, configuration: &HashMap<String, String>) -> Result<BTreeSet<String>> {
+        let text = configuration.get(PARTS_KEY).map_or("[]", String::as_str);
+        serde_json::from_str(text).map_err(|error| {
+            let message = format_args!("the log's parts are not JSON: {error} table={}", self.name);
+            Error::new(ErrorKind::Corrupt, message).with_source(error)
+        })
+    }
+
+    /// Encodes rows and uploads their files. Nobody sees them before [`Log::settle`]; if that never comes, they are
+    /// orphans.
+    pub(crate) async fn prepare(&self, change: Change) -> Result<Prepared> {
+        let Change {
+            batches,
+            schema,
+            before,
+            progress,
+        } = change;
+        let encoded = {
+            let schema = schema.clone();
+            tokio::task::spawn_blocking(move || encode::encode(&batches, &schema)).await
+        };
+        let encoded = encoded.map_err(|error| self.failed("encoding broke off", error))??;
+        let uploads = encoded.into_iter().map(|file| self.upload(file, &schema));
+        let uploaded: Vec<(DataFile, Action)> = futures::stream::iter(uploads)
+            .buffered(UPLOADS_MAX)
+            .try_collect()
+            .await?;
+        let (files, adds) = uploaded.into_iter().unzip();
+        Ok(Prepared {
+            files,
+            adds,
+            schema,
+            before,
+            progress,
+            attempted: false,
+        })
+    }
+
+    async fn upload(&self, encoded: Encoded, schema: &SchemaRef) -> Result<(DataFile, Action)> {
+        let relative = format!(
+            "{HOUR_COLUMN}={}/part-{}.parquet",
+            encoded.hour,
+            uuid::Uuid::now_v7()
+        );
+        let stats = write_stats(&encoded, schema);
+        let file = DataFile {
+            path: self.path_of(&relative),
+            bytes: encoded.body.len() as u64,
+            rows: encoded.rows,
+            hour: encoded.hour,
+            event_time: encoded.event_time,
+            received_time: encoded.received_time,
+        };
+        let put = self.store.put(&file.path, encoded.body.into()).await;
+        put.map_err(|error| self.failed("cannot write a file", error))?;
+        let add = Add {
+            path: relative,
+            partition_values: HashMap::from([(HOUR_COLUMN.to_owned(), Some(file.hour.clone()))]),
+            size: i64::try_from(file.bytes).expect("a file in memory has fewer than 2^63 bytes"),
+            modification_time: jiff::Timestamp::now().as_millisecond(),
+            data_change: true,
+            stats: Some(stats),
+            ..Add::default()
+        };
+        Ok((file, Action::Add(add)))
+    }
+
+    /// Brings `pending` into the log, once, however often it is called: after an error the log is read again, and a
+    /// commit that is there after all counts as done. `seen` is the version that the caller knows the files of.
+    pub(crate) async fn settle(&mut self, seen: u64) -> Result<Settled> {
+        let mut pending = self.pending.take();
+        let prepared = pending.as_mut().expect("settle is called with a pending commit");
+        let first = !std::mem::replace(&mut prepared.attempted, true);
+        // Put back before anything is awaited: a caller that goes away must not lose it.
+        self.pending = pending;
+        if !first && let Some(settled) = self.landed().await? {
+            return Ok(settled);
+        }
+        match self.commit().await {
+            Ok(version) if version == seen + 1 => Ok(Settled { version, files: None }),
+            Ok(version) => Ok(Settled {
+                version,
+                files: Some(self.snapshot().await?.files),
+            }),
+            Err(error) => match self.landed().await {
+                Ok(Some(settled)) => Ok(settled),
+                Ok(None) => Err(error),
+                Err(read) if read.kind() == ErrorKind::Conflict => Err(read),
+                Err(_) => Err(error),
+            },
+        }
+    }
+
+    async fn commit(&mut self) -> Result<u64> {
+        let prepared = self.pending.as_ref().expect("settle keeps it");
+        let failed = |error: DeltaTableError| self.failed("cannot commit", error);
+        let state = self.table.snapshot().map_err(failed)?;
+        let mut actions = Vec::new();
+        let known = self.parts(state.metadata().configuration())?;
+        let parts = prepared
+            .progress
+            .iter()
+            .flat_map(|progress| progress.0.keys().cloned());
+        let parts: BTreeSet<String> = known.iter().cloned().chain(parts).collect();
+        if from_delta(&state.schema())?.fields() != prepared.schema.fields() || parts != known {
+            let parts = serde_json::Value::from_iter(parts).to_string();
+            let metadata = state.metadata().clone().with_schema(&to_delta(&prepared.schema)?);
+            let metadata = metadata.and_then(|metadata| metadata.add_config_key(PARTS_KEY.to_owned(), parts));
+            actions.push(Action::Metadata(metadata.map_err(|error| failed(error.into()))?));
+        }
+        let now = jiff::Timestamp::now().as_millisecond();
+        for (part, offset) in prepared.progress.iter().flat_map(|progress| &progress.0) {
+            let offset = i64::try_from(*offset).expect("an offset is less than 2^63");
+            let app = format!("{APP_PREFIX}{part}");
+            actions.push(Action::Txn(Transaction::new_with_last_update(
+                app,
+                offset,
+                Some(now),
+            )));
+        }
+        actions.extend(prepared.adds.iter().cloned());
+        let partition_by = Some(vec![HOUR_COLUMN.to_owned()]);
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by,
+            predicate: None,
+        };
+        let properties = CommitProperties::default()
+            // Another writer's commit must be noticed, not stepped over.
+            .with_max_retries(0)
+            // Older versions are kept to be read; checkpoints come after the swap.
+            .with_cleanup_expired_logs(Some(false))
+            .with_create_checkpoint(false);
+        let commit = CommitBuilder::from(properties)
+            .with_actions(actions)
+            .build(Some(state), self.table.log_store(), operation)
+            .await
+            .map_err(failed)?;
+        let version = commit.version();
+        self.table.state = Some(commit.snapshot());
+        Ok(version)
+    }
+
+    /// What the log says if `pending` is in it. Errors: `Conflict` if somebody else has moved the progress.
+    async fn landed(&mut self) -> Result<Option<Settled>> {
+        let snapshot = self.load().await?;
+        let prepared = self.pending.as_ref().expect("settle keeps it");
+        let landed = match prepared.files.first() {
+            Some(file) => snapshot.files.iter().any(|there| there.path == file.path),
+            None => snapshot.progress == prepared.progress,
+        };
+        if !landed && snapshot.progress != prepared.before {
+            let message = format_args!(
+                "another writer has committed: stop one of them table={}",
+                self.name
+            );
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        Ok(landed.then_some(Settled {
+            version: snapshot.version,
+            files: Some(snapshot.files),
+        }))
+    }
+
+    /// Writes a checkpoint of the log when it is time; one that fails is only told of, the log does without.
+    pub(crate) async fn checkpoint(&self, version: u64) {
+        if version.is_multiple_of(CHECKPOINT_VERSIONS)
+            && let Err(error) = create_checkpoint(&self.table, None).await
+        {
+            tracing::warn!(table = self.name, delta_version = version, %error, "cannot write a checkpoint of the log");
+        }
+    }
+
+    fn path_of(&self, relative: &str) -> Path {
+        Path::from_iter([self.name.as_str()].into_iter().chain(relative.split('/')))
+    }
+
+    fn failed(&self, what: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::storage(what, &self.name, error)
+    }
+}
+
+/// Statistics as Delta wants them. Times that it has no text for are left out.
+fn write_stats(encoded: &Encoded, schema: &SchemaRef) -> String {
+    let (mut least, mut greatest, mut nulls) = (
+        serde_json::Map::new(),
+        serde_json::Map::new(),
+        serde_json::Map::new(),
+    );
+    let received = event::SystemColumn::ReceivedTime;
+    for (column, range) in [
+        (received, encoded.received_time),
+        (hour_column(schema), encoded.event_time),
+    ] {
+        if let (Some(from), Some(to)) = (time_text(range.0), time_text(range.1)) {
+            least.insert(column.name().to_owned(), from.into());
+            greatest.insert(column.name().to_owned(), to.into());
+        }
+        nulls.insert(column.name().to_owned(), 0.into());
+    }
+    serde_json::json!({
+        "numRecords": encoded.rows, "minValues": least, "maxValues": greatest, "nullCount": nulls,
+    })
+    .to_string()
+}
+
+/// Years 1 to 9999, which every reader can parse.
+fn time_text(us: i64) -> Option<String> {
+    let time = jiff::Timestamp::from_microsecond(us).ok()?;
+    (-62_135_596_800..253_402_207_200)
+        .contains(&time.as_second())
+        .then(|| time.to_string())
+}
+
+/// The time ranges of a file; those that its statistics do not tell are as wide as can be.
+fn read_stats(stats: Option<&str>, schema: &SchemaRef) -> DataFile {
+    let stats: serde_json::Value = stats
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let time = |of: &str, column: event::SystemColumn| {
+        let text = stats.get(of)?.get(column.name())?.as_str()?;
+        Some(text.parse::<jiff::Timestamp>().ok()?.as_microsecond())
+    };
+    let range = |column| {
+        (
+            time("minValues", column).unwrap_or(i64::MIN),
+            time("maxValues", column).unwrap_or(i64::MAX),
+        )
+    };
+    DataFile {
+        path: Path::default(),
+        bytes: 0,
+        rows: 0,
+        hour: String::new(),
+        event_time: range(hour_column(schema)),
+        received_time: range(event::SystemColumn::ReceivedTime),
+    }
+}
