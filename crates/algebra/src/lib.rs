@@ -1,6 +1,24 @@
 //! Semigroups, monoids and groups with their laws: the values that write-once aggregates are made of.
+//!
+//! Instances: the integers (they wrap), `()`, `String`, `Vec`, `Option`, tuples to 6, `BTreeMap`, `HashMap`, and the
+//! types [`Min`], [`Max`], [`First`], [`Last`], [`Average`] and [`Sum`]. [`laws`] checks them, and yours.
+//!
+//! Not here: `bool` (and or or? say which by a type of your own), bare floats (their `+` is not associative: take
+//! [`Sum`]), sketches, time, IO.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use algebra::{Max, Semigroup};
+//!
+//! let mut seen = BTreeMap::from([("ant", (1_u64, Max(7)))]);
+//! seen.plus(BTreeMap::from([("ant", (2, Max(3))), ("bee", (1, Max(1)))]));
+//! assert_eq!(seen, BTreeMap::from([("ant", (3, Max(7))), ("bee", (1, Max(1)))]));
+//! ```
+
 mod instances;
 pub mod laws;
+
+pub use instances::{Average, First, Last, Max, Min, Sum};
 
 /// A value with an associative `plus`: `(a ⊕ b) ⊕ c = a ⊕ (b ⊕ c)`.
 pub trait Semigroup: Sized {

@@ -1,0 +1,129 @@
+//! `BTreeMap` and `HashMap`: pointwise, `(f ⊕ g)(k) = f(k) ⊕ g(k)`, where an absent key is the other's value.
+//!
+//! The zero is the empty map. They are not groups, also when the values are: a key whose value has come to zero
+//! stays, and `{a: 0}` is not `{}`. `plus` walks the smaller of the two maps.
+
+use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
+use std::hash::{BuildHasher, Hash};
+use std::mem::swap;
+
+use crate::{Commutative, Monoid, Semigroup};
+
+macro_rules! plus_pointwise {
+    ($module:ident) => {
+        fn plus(&mut self, mut right: Self) {
+            use $module::Entry;
+            if self.len() >= right.len() {
+                for (key, value) in right {
+                    match self.entry(key) {
+                        Entry::Occupied(mut place) => place.get_mut().plus(value),
+                        Entry::Vacant(place) => {
+                            place.insert(value);
+                        }
+                    }
+                }
+                return;
+            }
+            swap(self, &mut right);
+            // `right` holds what was on the left, and must stay on the left of each `⊕`.
+            for (key, value) in right {
+                match self.entry(key) {
+                    Entry::Occupied(mut place) => {
+                        let right = place.insert(value);
+                        place.get_mut().plus(right);
+                    }
+                    Entry::Vacant(place) => {
+                        place.insert(value);
+                    }
+                }
+            }
+        }
+    };
+}
+
+/// Pointwise.
+impl<K: Ord, V: Semigroup> Semigroup for BTreeMap<K, V> {
+    plus_pointwise!(btree_map);
+}
+
+impl<K: Ord, V: Semigroup> Monoid for BTreeMap<K, V> {
+    fn zero() -> Self {
+        Self::new()
+    }
+
+    fn is_zero(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl<K: Ord, V: Commutative> Commutative for BTreeMap<K, V> {}
+
+/// Pointwise, with any hasher.
+impl<K: Eq + Hash, V: Semigroup, S: BuildHasher> Semigroup for HashMap<K, V, S> {
+    plus_pointwise!(hash_map);
+}
+
+impl<K: Eq + Hash, V: Semigroup, S: BuildHasher + Default> Monoid for HashMap<K, V, S> {
+    fn zero() -> Self {
+        Self::default()
+    }
+
+    fn is_zero(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl<K: Eq + Hash, V: Commutative, S: BuildHasher> Commutative for HashMap<K, V, S> {}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasherDefault, DefaultHasher};
+
+    use proptest::collection::{btree_map, hash_map};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::laws;
+
+    proptest! {
+        #[test]
+        fn btree(
+            a in btree_map(0..8_u8, any::<i8>(), 0..8),
+            b in btree_map(0..8_u8, any::<i8>(), 0..8),
+            c in btree_map(0..8_u8, any::<i8>(), 0..8),
+        ) {
+            laws::associative(&a, &b, &c)?;
+            laws::identity(&a)?;
+            laws::commutative(&a, &b)?;
+        }
+
+        /// Strings show whether left stays left.
+        #[test]
+        fn hash(
+            a in hash_map(0..8_u8, "[a-z]", 0..8),
+            b in hash_map(0..8_u8, "[a-z]", 0..8),
+            c in hash_map(0..8_u8, "[a-z]", 0..8),
+        ) {
+            laws::associative(&a, &b, &c)?;
+            laws::identity(&a)?;
+            let rehash = |map: &HashMap<u8, String>| -> HashMap<_, _, BuildHasherDefault<DefaultHasher>> {
+                map.iter().map(|(key, value)| (*key, value.clone())).collect()
+            };
+            laws::associative(&rehash(&a), &rehash(&b), &rehash(&c))?;
+        }
+
+        #[test]
+        fn like_the_naive_twin(
+            a in btree_map(0..9_u8, "[a-z]", 0..9),
+            b in btree_map(0..9_u8, "[a-z]", 0..9),
+        ) {
+            let naive: BTreeMap<u8, String> = (0..9)
+                .filter(|key| a.contains_key(key) || b.contains_key(key))
+                .map(|key| (key, [&a, &b].iter().filter_map(|map| map.get(&key)).cloned().collect()))
+                .collect();
+            prop_assert_eq!(laws::sum([a.clone(), b.clone()]), naive.clone());
+            let hashed: HashMap<_, _> = laws::sum([a, b].map(|map| map.into_iter().collect::<HashMap<_, _>>()));
+            prop_assert_eq!(hashed.into_iter().collect::<BTreeMap<_, _>>(), naive);
+        }
+    }
+}
