@@ -3,7 +3,7 @@
 //! Instances: the integers (they wrap), `()`, `String`, `Vec`, `Option`, tuples to 6, `BTreeMap`, `HashMap`, and the
 //! types [`Min`], [`Max`], [`First`], [`Last`], [`Average`] and [`Sum`]. [`laws`] checks them, and yours.
 //!
-//! Not here: `bool` (and or or? say which by a type of your own), bare floats (their `+` is not associative: take
+//! Not here: `bool` (its sum could be "and" or "or"), bare floats (their `+` is not associative: take
 //! [`Sum`]), sketches, time, IO.
 //!
 //! ```

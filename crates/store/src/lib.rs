@@ -11,6 +11,7 @@
 pub mod codec;
 mod embedded;
 mod error;
+mod fence;
 pub mod laws;
 pub mod limits;
 mod memory;

@@ -34,7 +34,12 @@ impl Progress {
 
 impl<S: Into<String>> FromIterator<(S, u64)> for Progress {
     fn from_iter<I: IntoIterator<Item = (S, u64)>>(parts: I) -> Self {
-        Self(parts.into_iter().map(|(part, offset)| (part.into(), offset)).collect())
+        Self(
+            parts
+                .into_iter()
+                .map(|(part, offset)| (part.into(), offset))
+                .collect(),
+        )
     }
 }
 

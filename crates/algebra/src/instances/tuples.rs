@@ -7,13 +7,12 @@ macro_rules! tuple {
         /// Part by part.
         impl<$($part: Semigroup),*> Semigroup for ($($part,)*) {
             #[inline]
-            fn plus(&mut self, _right: Self) {
-                $(self.$place.plus(_right.$place);)*
+            fn plus(&mut self, right: Self) {
+                $(self.$place.plus(right.$place);)*
             }
         }
 
         impl<$($part: Monoid),*> Monoid for ($($part,)*) {
-            #[expect(clippy::unused_unit, reason = "the empty tuple is an instance like the others")]
             fn zero() -> Self {
                 ($($part::zero(),)*)
             }
@@ -33,7 +32,24 @@ macro_rules! tuple {
     };
 }
 
-tuple!();
+impl Semigroup for () {
+    fn plus(&mut self, _right: Self) {}
+}
+
+impl Monoid for () {
+    fn zero() -> Self {}
+
+    fn is_zero(&self) -> bool {
+        true
+    }
+}
+
+impl Group for () {
+    fn negate(&mut self) {}
+}
+
+impl Commutative for () {}
+
 tuple!(A 0);
 tuple!(A 0 B 1);
 tuple!(A 0 B 1 C 2);
