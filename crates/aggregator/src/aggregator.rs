@@ -1,0 +1,237 @@
+//! The aggregator: what all doors share.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::sync::{Arc, RwLock};
+
+use bytes::Bytes;
+use event::wire::PutAck;
+use event::{Batch, BatchHeader, DatasetName, EmitterId};
+use jiff::Timestamp;
+use queue::Queue;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use uuid::Uuid;
+
+use crate::counters::{Counters, add};
+use crate::{DatasetCounts, Error, ErrorKind, Result, limits};
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// How an [`Aggregator`] behaves.
+#[derive(Clone)]
+pub struct AggregatorOptions {
+    /// The clock of `received_at`. Default: the system's.
+    pub clock: Clock,
+    /// How many partitions a dataset gets when its first batch comes, 1 to 64. Default: 1 for each.
+    pub partitions: Arc<dyn Fn(&DatasetName) -> u32 + Send + Sync>,
+    /// Payload in bytes that one `DoPut` stream may have without an ack. Default: [`limits::STREAM_BYTES_MAX`].
+    pub stream_bytes_max: usize,
+    /// Bodies in bytes that the text door holds at a time, at least 16 MiB. Default: [`limits::HTTP_BYTES_MAX`].
+    pub http_bytes_max: usize,
+    /// How many datasets there may be; batches of one more are refused. Default: [`limits::DATASETS_MAX`].
+    pub datasets_max: usize,
+}
+
+impl Default for AggregatorOptions {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(Timestamp::now),
+            partitions: Arc::new(|_| 1),
+            stream_bytes_max: limits::STREAM_BYTES_MAX,
+            http_bytes_max: limits::HTTP_BYTES_MAX,
+            datasets_max: limits::DATASETS_MAX,
+        }
+    }
+}
+
+/// Takes batches for a queue: checks, appends, acks, counts. Clones share everything.
+#[derive(Clone)]
+pub struct Aggregator {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Arc<dyn Queue>,
+    options: AggregatorOptions,
+    datasets: RwLock<HashMap<DatasetName, Arc<Counters>>>,
+    /// Permits of one KiB each.
+    http_room: Arc<Semaphore>,
+    closing: watch::Sender<bool>,
+}
+
+/// A dataset that the queue has, ready for batches.
+#[derive(Clone)]
+pub(crate) struct OpenDataset {
+    pub(crate) name: DatasetName,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Aggregator {
+    /// An aggregator before a queue.
+    pub fn new(queue: Arc<dyn Queue>, options: AggregatorOptions) -> Self {
+        let http_room = Arc::new(Semaphore::new(options.http_bytes_max.max(16 << 20) >> 10));
+        let shared = Shared {
+            queue,
+            options,
+            datasets: RwLock::default(),
+            http_room,
+            closing: watch::Sender::new(false),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Checks a batch and appends it; the future answers when the queue has kept it. Batches stand in the
+    /// queue in the order of the calls, whenever the futures are polled. Dropping the future does not take the
+    /// batch back. A dataset that the queue does not know gets the queue's default partitions here; the doors
+    /// make it with those of [`AggregatorOptions::partitions`] first.
+    ///
+    /// # Errors
+    /// `TooLarge` and `Invalid` by the limits of [`event::limits`]; `Busy` when there are too many datasets;
+    /// else as the queue says.
+    pub fn accept(
+        &self,
+        dataset: DatasetName,
+        header: BatchHeader,
+        payload: Bytes,
+    ) -> impl Future<Output = Result<PutAck>> + Send + use<> {
+        let append = self.counters(&dataset).and_then(|counters| {
+            self.append(
+                &OpenDataset {
+                    name: dataset,
+                    counters,
+                },
+                header,
+                payload,
+            )
+        });
+        async move { append?.await }
+    }
+
+    /// The time of receipt, by the aggregator's clock.
+    pub fn now(&self) -> Timestamp {
+        (self.shared.options.clock)()
+    }
+
+    /// What has been counted so far, by dataset.
+    pub fn counts(&self) -> BTreeMap<DatasetName, DatasetCounts> {
+        let datasets = self
+            .shared
+            .datasets
+            .read()
+            .expect("no writer panics while it holds the lock");
+        datasets
+            .iter()
+            .map(|(name, counters)| (name.clone(), counters.counts()))
+            .collect()
+    }
+
+    /// Ends the doors gently: each `DoPut` stream reads no further, sends the acks it owes and then ends as
+    /// `UNAVAILABLE`; requests of the text door that come later are told to come again.
+    pub fn close(&self) {
+        self.shared.closing.send_replace(true);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.shared.closing.borrow()
+    }
+
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.shared.closing.subscribe()
+    }
+
+    pub(crate) fn stream_bytes_max(&self) -> usize {
+        self.shared.options.stream_bytes_max
+    }
+
+    /// Room for a body of the text door, held until it is acked.
+    pub(crate) fn http_room(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
+        Arc::clone(&self.shared.http_room)
+            .try_acquire_many_owned(permits)
+            .map_err(|_| {
+                Error::new(
+                    ErrorKind::Busy,
+                    format_args!(
+                        "too many requests at a time, send it again later http_bytes_max={}",
+                        self.shared.options.http_bytes_max
+                    ),
+                )
+            })
+    }
+
+    /// Makes the dataset if the queue does not have it yet.
+    pub(crate) async fn open(&self, name: DatasetName) -> Result<OpenDataset> {
+        let counters = self.counters(&name)?;
+        self.shared
+            .queue
+            .create(&name, (self.shared.options.partitions)(&name))
+            .await?;
+        Ok(OpenDataset { name, counters })
+    }
+
+    fn counters(&self, name: &DatasetName) -> Result<Arc<Counters>> {
+        if let Some(counters) = self
+            .shared
+            .datasets
+            .read()
+            .expect("no writer panics while it holds the lock")
+            .get(name)
+        {
+            return Ok(Arc::clone(counters));
+        }
+        let mut datasets = self
+            .shared
+            .datasets
+            .write()
+            .expect("no writer panics while it holds the lock");
+        let datasets_max = self.shared.options.datasets_max;
+        if datasets.len() >= datasets_max && !datasets.contains_key(name) {
+            let text = format_args!("too many datasets, use those there are datasets_max={datasets_max}")
+                .to_string();
+            return Err(Error::new(ErrorKind::Busy, text));
+        }
+        Ok(Arc::clone(datasets.entry(name.clone()).or_default()))
+    }
+
+    /// Checks at once, so that a door can stop before it takes a batch that comes after a refused one.
+    pub(crate) fn append(
+        &self,
+        dataset: &OpenDataset,
+        header: BatchHeader,
+        payload: Bytes,
+    ) -> Result<impl Future<Output = Result<PutAck>> + Send + use<>> {
+        let counters = Arc::clone(&dataset.counters);
+        let events = u64::from(header.events);
+        add(&counters.events_received, events);
+        add(&counters.bytes, payload.len() as u64);
+        let batch = Batch {
+            dataset: dataset.name.clone(),
+            header,
+            payload,
+        };
+        batch.check().inspect_err(|_| add(&counters.rejected, events))?;
+        let append = self.shared.queue.append(batch);
+        Ok(async move {
+            let receipt = append.await.inspect_err(|_| add(&counters.rejected, events))?;
+            if receipt.duplicate {
+                add(&counters.duplicates, 1);
+            } else {
+                add(&counters.batches, 1);
+                add(&counters.events_acked, events);
+            }
+            Ok(PutAck {
+                sequence: header.key.sequence,
+                events: header.events,
+                duplicate: receipt.duplicate,
+            })
+        })
+    }
+}
+
+/// An emitter for a sender that names none.
+pub(crate) fn new_emitter() -> EmitterId {
+    EmitterId(Uuid::now_v7())
+}

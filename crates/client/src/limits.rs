@@ -1,0 +1,26 @@
+//! The maxima of the client; those of events and batches are in [`event::limits`].
+
+use std::time::Duration;
+
+use event::limits::{BATCH_BYTES_MAX, EVENT_BYTES_MAX};
+
+/// Default of [`crate::ClientOptions::batch_bytes`].
+pub const BATCH_BYTES: usize = 128 << 10;
+/// Default of [`crate::ClientOptions::linger`].
+pub const LINGER: Duration = Duration::from_millis(5);
+/// Default of [`crate::ClientOptions::buffer_bytes_max`].
+pub const BUFFER_BYTES_MAX: usize = 64 << 20;
+/// Default of [`crate::ClientOptions::in_flight_bytes_max`].
+pub const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
+/// One answer of a server: a batch of a stream or a query, or the values of a store.
+pub const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Keys that [`crate::RemoteStore`] asks for at a time; more are asked for in turn.
+pub const STORE_KEYS_MAX: usize = 10_000;
+/// Default of [`crate::ClientOptions::retry_min`].
+pub const RETRY_MIN: Duration = Duration::from_millis(10);
+/// Default of [`crate::ClientOptions::retry_max`].
+pub const RETRY_MAX: Duration = Duration::from_secs(5);
+
+const _: () = assert!(BATCH_BYTES <= BATCH_BYTES_MAX);
+const _: () = assert!(EVENT_BYTES_MAX < BUFFER_BYTES_MAX);
+const _: () = assert!(BUFFER_BYTES_MAX < u32::MAX as usize);

@@ -1,0 +1,251 @@
+//! Where emitted events wait to be sent: one for each dataset, between its handles and its sender.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use event::DatasetName;
+use event::limits::BATCH_EVENTS_MAX;
+use jiff::Timestamp;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
+
+use crate::client::Clock;
+use crate::rows::Rows;
+use crate::stats::{Counts, add};
+use crate::{Error, ErrorKind, Result};
+
+/// A batch that takes no more events.
+#[derive(Clone, Debug)]
+pub(crate) struct Sealed {
+    pub(crate) payload: Payload,
+    pub(crate) events: u32,
+    /// When its oldest event was emitted, by the clock of the world.
+    pub(crate) generated_at: Timestamp,
+    /// The same by the clock that only goes forward.
+    pub(crate) emitted: Instant,
+    /// What it takes of the room.
+    pub(crate) bytes: usize,
+}
+
+/// The events of a batch.
+#[derive(Clone, Debug)]
+pub(crate) enum Payload {
+    Lines(Bytes),
+    Rows(Rows),
+}
+
+/// The events of one dataset that are not handed to its sender yet. Whoever puts some in has taken room for
+/// them before; whoever finishes a batch gives the room back.
+pub(crate) struct Outbox {
+    pub(crate) name: DatasetName,
+    batch_bytes: usize,
+    linger: Duration,
+    clock: Clock,
+    /// Free bytes of the client's buffer.
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) counts: Arc<Counts>,
+    waiting: Mutex<Waiting>,
+    wake: Notify,
+    /// How many batches are acked or given up.
+    finished: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    open: Vec<u8>,
+    open_events: u32,
+    /// When the first event of `open` came.
+    opened: Option<(Instant, Timestamp)>,
+    sealed: VecDeque<Sealed>,
+    sealed_total: u64,
+    closed: bool,
+    /// Events given up since the last flush, and why the first of them were.
+    refused: Option<(u64, Error)>,
+}
+
+impl Outbox {
+    pub(crate) fn new(
+        name: DatasetName,
+        options: &crate::ClientOptions,
+        room: Arc<Semaphore>,
+        counts: Arc<Counts>,
+    ) -> Self {
+        Self {
+            name,
+            batch_bytes: options.batch_bytes,
+            linger: options.linger,
+            clock: Arc::clone(&options.clock),
+            room,
+            counts,
+            waiting: Mutex::default(),
+            wake: Notify::new(),
+            finished: watch::Sender::new(0),
+        }
+    }
+
+    /// Takes one event as a JSON text without line breaks; its room (one byte more, for the line's end) is taken.
+    pub(crate) fn put_line(&self, line: &[u8]) -> Result<()> {
+        let bytes = line.len() + 1;
+        let mut waiting = self.waiting();
+        if waiting.closed {
+            return Err(self.closed(bytes));
+        }
+        let mut wake = false;
+        if waiting.open_events > 0 && waiting.open.len() + bytes > self.batch_bytes {
+            waiting.seal();
+            wake = true;
+        }
+        if waiting.open_events == 0 {
+            waiting.opened = Some((Instant::now(), (self.clock)()));
+            wake = true;
+        }
+        waiting.open.extend_from_slice(line);
+        waiting.open.push(b'\n');
+        waiting.open_events += 1;
+        if waiting.open.len() >= self.batch_bytes || waiting.open_events == BATCH_EVENTS_MAX {
+            waiting.seal();
+            wake = true;
+        }
+        drop(waiting);
+        add(&self.counts.emitted, 1);
+        if wake {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Takes rows, after the lines that came before them; their room is taken.
+    pub(crate) fn put_rows(&self, rows: Vec<Rows>) -> Result<()> {
+        let bytes = rows.iter().map(Rows::bytes).sum();
+        let (emitted, generated_at) = (Instant::now(), (self.clock)());
+        let mut waiting = self.waiting();
+        if waiting.closed {
+            return Err(self.closed(bytes));
+        }
+        waiting.seal();
+        for rows in rows {
+            add(&self.counts.emitted, u64::from(rows.count));
+            let (events, bytes) = (rows.count, rows.bytes());
+            waiting.push(Sealed {
+                payload: Payload::Rows(rows),
+                events,
+                generated_at,
+                emitted,
+                bytes,
+            });
+        }
+        drop(waiting);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    fn closed(&self, bytes: usize) -> Error {
+        self.room.add_permits(bytes);
+        Error::new(ErrorKind::Closed, "client is closed")
+    }
+
+    /// Takes no more events; what there is will still be sent.
+    pub(crate) fn close(&self) {
+        self.waiting().closed = true;
+        self.wake.notify_one();
+    }
+
+    /// Returns when all that is in now is acked or given up.
+    ///
+    /// # Errors
+    /// Events that were given up since the last call.
+    pub(crate) async fn flush(&self) -> Result<()> {
+        let target = {
+            let mut waiting = self.waiting();
+            waiting.seal();
+            waiting.sealed_total
+        };
+        self.wake.notify_one();
+        // An error would mean that the sender of the watch is gone, and this outbox holds it.
+        let _ = self
+            .finished
+            .subscribe()
+            .wait_for(|finished| *finished >= target)
+            .await;
+        match self.waiting().refused.take() {
+            None => Ok(()),
+            Some((events, error)) => Err(Error::new(
+                error.kind(),
+                format_args!(
+                    "server refused events for good: {error} dataset={} events={events}",
+                    self.name
+                ),
+            )),
+        }
+    }
+
+    /// Sender's side: the sealed batches, and the open one if its time has come.
+    pub(crate) fn take(&self, now: Instant) -> VecDeque<Sealed> {
+        let mut waiting = self.waiting();
+        if waiting.closed
+            || waiting
+                .opened
+                .is_some_and(|(opened, _)| opened + self.linger <= now)
+        {
+            waiting.seal();
+        }
+        std::mem::take(&mut waiting.sealed)
+    }
+
+    /// Sender's side: when the open batch is to be taken.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.waiting().opened.map(|(opened, _)| opened + self.linger)
+    }
+
+    /// Sender's side: returns when there may be something to take.
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Sender's side: whether nothing will come any more.
+    pub(crate) fn is_over(&self) -> bool {
+        let waiting = self.waiting();
+        waiting.closed && waiting.open_events == 0 && waiting.sealed.is_empty()
+    }
+
+    /// Sender's side: a batch is acked, or was given up because of an error.
+    pub(crate) fn finish(&self, batch: &Sealed, refused: Option<Error>) {
+        if let Some(error) = refused {
+            let mut waiting = self.waiting();
+            let events = waiting.refused.as_ref().map_or(0, |(events, _)| *events) + u64::from(batch.events);
+            let first = waiting.refused.take().map_or(error, |(_, first)| first);
+            waiting.refused = Some((events, first));
+        }
+        self.room.add_permits(batch.bytes);
+        self.finished.send_modify(|finished| *finished += 1);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().expect("no holder of the lock panics")
+    }
+}
+
+impl Waiting {
+    fn seal(&mut self) {
+        let Some((emitted, generated_at)) = self.opened.take() else {
+            return;
+        };
+        let room = Vec::with_capacity(self.open.len());
+        let lines = std::mem::replace(&mut self.open, room);
+        let (bytes, events) = (lines.len(), std::mem::take(&mut self.open_events));
+        self.push(Sealed {
+            payload: Payload::Lines(lines.into()),
+            events,
+            generated_at,
+            emitted,
+            bytes,
+        });
+    }
+
+    fn push(&mut self, batch: Sealed) {
+        self.sealed_total += 1;
+        self.sealed.push_back(batch);
+    }
+}
