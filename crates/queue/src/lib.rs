@@ -13,7 +13,7 @@ mod log;
 mod memory;
 
 pub use error::{Error, ErrorKind, Result};
-pub use log::{LogOptions, LogQueue, Recovery};
+pub use log::{Damage, LogOptions, LogQueue, Recovery, TornTail};
 pub use memory::MemoryQueue;
 
 use async_trait::async_trait;

@@ -1,0 +1,36 @@
+//! The maxima of the queue. Everything that input can grow names one of these.
+
+/// Datasets of one queue.
+pub const DATASETS_MAX: usize = 10_000;
+/// Partitions of one dataset.
+pub const PARTITIONS_MAX: u32 = 64;
+/// Partitions of a dataset that nobody made with a number of its own.
+pub const PARTITIONS_DEFAULT: u32 = 4;
+/// Emitters that one partition remembers; beyond, the one whose last batch is the oldest is forgotten.
+pub const EMITTERS_MAX: usize = 100_000;
+/// Payload bytes that are appended but not yet durable, per queue, unless settings say otherwise.
+pub const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
+/// What an append in flight counts beside its payload, so that tiny batches are bounded as well.
+pub const IN_FLIGHT_OVERHEAD_BYTES: usize = 256;
+/// Payload bytes that one write and one fsync carry, apart from the batch that reaches it.
+pub const GROUP_BYTES_MAX: usize = 4 << 20;
+/// Size at which a segment ends and the next begins, unless settings say otherwise.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+/// The largest size that settings may ask for.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+/// The most that is allocated ahead of the data at a time.
+pub const PREALLOCATE_BYTES_MAX: u64 = 8 << 20;
+/// The least that is allocated ahead of the data at a time.
+pub const PREALLOCATE_BYTES_MIN: u64 = 64 << 10;
+/// Newest payload bytes that each partition keeps in memory for readers that follow closely.
+pub const TAIL_BYTES_MAX: usize = 2 << 20;
+/// Newest batches that each partition keeps in memory for readers that follow closely.
+pub const TAIL_BATCHES_MAX: usize = 4_096;
+/// Threads that write.
+pub const WRITERS_MAX: usize = 64;
+/// Body of the largest record: a batch, or a snapshot of the emitters.
+pub const RECORD_BODY_BYTES_MAX: usize = event::limits::BATCH_BYTES_MAX + 4096;
+
+const _: () = assert!(EMITTERS_MAX * crate::dedup::SNAPSHOT_ENTRY_BYTES + 8 <= RECORD_BODY_BYTES_MAX);
+const _: () = assert!(event::limits::BATCH_BYTES_MAX + 50 <= RECORD_BODY_BYTES_MAX);
+const _: () = assert!(IN_FLIGHT_BYTES_MAX >= event::limits::BATCH_BYTES_MAX + IN_FLIGHT_OVERHEAD_BYTES);

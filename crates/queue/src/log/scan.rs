@@ -1,0 +1,157 @@
+//! Reading a whole segment: its index, where its data ends, and what is damaged.
+//!
+//! At a record that cannot be read, the scan looks for valid records behind it. If one of them was written when
+//! the bad one's offset was already durable (or the whole segment is known to be durable), the bad one is
+//! *damage*: it is skipped, and reads of it are `Corrupt`. Otherwise it is the *torn tail* of a write that a
+//! crash cut short before its sync, possibly with later pieces of the same write behind it, none of them acked.
+//! Damage to the last write of all looks the same as a torn tail and is treated as one.
+
+use std::fs::File;
+use std::io;
+
+use super::record::{self, Kind, RECORD_BYTES_MIN, SEGMENT_HEADER, Stored};
+use super::segment::{Cursor, Index, Parsed};
+
+/// What a segment holds.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    pub(crate) index: Index,
+    /// The offset after its last batch.
+    pub(crate) end: u64,
+    /// Where its data ends, in bytes; 0 when not even its snapshot can be read.
+    pub(crate) position: u64,
+    /// Bytes behind that which are neither data nor zeros.
+    pub(crate) torn: u64,
+    /// What lies before the end and cannot be read.
+    pub(crate) damage: Vec<Damaged>,
+}
+
+/// Batches `offsets` cannot be read; the bytes of the first of them begin at `position`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Damaged {
+    pub(crate) position: u64,
+    pub(crate) offsets: std::ops::Range<u64>,
+}
+
+/// Reads a segment from its start. `durable` is the offset up to which its batches are known to be durable, if
+/// that is known; the scan ends there. `visit` sees each valid record, the snapshot too.
+pub(crate) fn scan(
+    file: &File,
+    base: u64,
+    durable: Option<u64>,
+    mut visit: impl FnMut(Stored<'_>),
+) -> io::Result<Scan> {
+    let mut cursor = Cursor::new(file, 0)?;
+    let mut scan = Scan {
+        end: base,
+        ..Scan::default()
+    };
+    let mut trusted = cursor.peek(SEGMENT_HEADER.len())? == SEGMENT_HEADER;
+    cursor.position = SEGMENT_HEADER.len() as u64;
+    let mut snapshot_seen = false;
+    loop {
+        if durable.is_some_and(|durable| scan.end >= durable) {
+            return Ok(scan);
+        }
+        let at = cursor.position;
+        let fits = match cursor.next()? {
+            Parsed::Record(stored) if trusted => {
+                let expected = if snapshot_seen {
+                    Kind::Batch
+                } else {
+                    Kind::Snapshot
+                };
+                let fits = stored.kind == expected && stored.offset == scan.end;
+                if fits {
+                    if stored.kind == Kind::Batch {
+                        scan.index.note(stored.offset, at);
+                        scan.end = stored.offset + 1;
+                    }
+                    snapshot_seen = true;
+                    visit(stored);
+                }
+                fits
+            }
+            _ => false,
+        };
+        if fits {
+            scan.position = cursor.position;
+            continue;
+        }
+        // Batches are written when the snapshot before them is durable.
+        let was_durable = durable.is_some() || !snapshot_seen;
+        match resume(&mut cursor, at, scan.end, was_durable)? {
+            Resume::At { offset, position } => {
+                scan.damage.push(Damaged {
+                    position: at,
+                    offsets: scan.end..offset,
+                });
+                scan.index.resume(offset, position);
+                scan.end = offset;
+                (snapshot_seen, trusted) = (true, true);
+                cursor.position = position;
+            }
+            Resume::Nowhere { data_end } => {
+                scan.torn = data_end.saturating_sub(scan.position);
+                return Ok(scan);
+            }
+        }
+    }
+}
+
+enum Resume {
+    /// The data goes on here.
+    At { offset: u64, position: u64 },
+    /// It does not; bytes that are not zero end here.
+    Nowhere { data_end: u64 },
+}
+
+/// Looks behind a bad record for one that proves the bad one to have been durable.
+fn resume(cursor: &mut Cursor<'_>, bad_at: u64, bad: u64, was_durable: bool) -> io::Result<Resume> {
+    let mut data_end = bad_at.min(cursor.length);
+    let mut first = None;
+    cursor.position = bad_at;
+    while cursor.position < cursor.length {
+        let at = cursor.position;
+        let within = (cursor.length - bad_at) / RECORD_BYTES_MIN as u64 + 2;
+        let head = cursor.peek(RECORD_BYTES_MIN)?;
+        if head.iter().all(|byte| *byte == 0) {
+            skip_zeros(cursor)?;
+            continue;
+        }
+        if head[0] != 0 {
+            data_end = at + 1;
+        }
+        // Offset `bad` itself stands behind a damaged snapshot.
+        let possible = at > bad_at
+            && head
+                .first_chunk()
+                .is_some_and(|head| record::plausible(head, bad, within));
+        cursor.position = at;
+        if possible && let Parsed::Record(stored) = cursor.next()? {
+            let (offset, proof) = (stored.offset, stored.durable);
+            data_end = at + stored.bytes();
+            let first = *first.get_or_insert((offset, at));
+            if was_durable || proof > bad {
+                return Ok(Resume::At {
+                    offset: first.0,
+                    position: first.1,
+                });
+            }
+        } else {
+            cursor.position = at + 1;
+        }
+    }
+    Ok(Resume::Nowhere { data_end })
+}
+
+/// Moves on to shortly before the next byte that is not zero: a record may begin with up to three zeros.
+fn skip_zeros(cursor: &mut Cursor<'_>) -> io::Result<()> {
+    let chunk = cursor.peek(64 << 10)?;
+    let zeros = chunk
+        .iter()
+        .position(|byte| *byte != 0)
+        .map_or(chunk.len(), |zeros| (zeros - 3).max(1));
+    cursor.position += zeros as u64;
+    Ok(())
+}
