@@ -8,6 +8,19 @@
 //! | [`Platform`] | what can plan and run a job: [`Memory`] (the meaning), [`Local`] (this machine's cores) |
 //! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
 //!
+//! ```
+//! use flow::{Memory, Platform, Producer, Tail};
+//!
+//! fn word_count<P: Platform>(lines: Producer<P, String>, counts: P::Store<String, u64>) -> impl Tail<P> {
+//!     lines.flat_map(|line| line.split(' ').map(|w| (w.to_owned(), 1)).collect::<Vec<_>>()).sum_by_key(counts)
+//! }
+//!
+//! let counts = <Memory as Platform>::Store::default();
+//! let lines = vec![(flow::Timestamp(0), "to be or not to be".to_owned())];
+//! Memory::run(&word_count(Producer::source(lines), counts.clone()));
+//! assert_eq!(counts.lock().unwrap()["be"], 2);
+//! ```
+//!
 //! Not here: events, HTTP, SQL. Nothing below reads a clock or a setting.
 
 mod element;

@@ -47,12 +47,13 @@ pub trait Source<T: Element>: Send + Sync {
 /// Where elements go.
 #[async_trait]
 pub trait Sink<T: Element>: Send + Sync {
-    /// The progress that the sink would go on from after a crash now; `None` before the first.
+    /// The progress of what the sink has taken; `None` before the first. A sink may keep things later than it
+    /// takes them: then this may be an earlier progress after a crash (only then).
     async fn progress(&self) -> Result<Option<Progress>>;
 
-    /// Takes elements, in order, and the progress they stand for. A sink that keeps both in one atomic step
-    /// makes the job exactly-once. A sink may keep them later than it returns (and go on from an earlier
-    /// progress after a crash), but never one without the other. `items` may be empty: progress alone moves.
+    /// Takes elements, in order, and the progress they stand for, both or neither. A sink that keeps both in one
+    /// atomic step, at once or later, makes the job exactly-once; one that keeps them later must not stand below
+    /// a sum. A progress that the sink has already changes nothing. `items` may be empty: progress alone moves.
     async fn write(&self, items: Vec<(Timestamp, T)>, progress: &Progress) -> Result<()>;
 }
 
