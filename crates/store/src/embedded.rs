@@ -12,6 +12,9 @@
 //! of the journal; losing it is harmless to a job, because progress is in the same record as the values: both
 //! fall back together, and the job reads its queue again from there. It does ask that the queue still has those
 //! slices: persist before you let a queue forget what was consumed.
+//!
+//! Not here: mending. A torn end of the journal is dropped; a hole further in, which the loss of power may leave in
+//! a large value that was not persisted, is `Corrupt` at [`Embedded::open`].
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
@@ -31,8 +34,8 @@ const USER: u8 = 1;
 const PROGRESS: &[u8] = b"\0progress";
 const SHAPE: &[u8] = b"\0shape";
 const _: () = assert!(PROGRESS[0] == OURS && SHAPE[0] == OURS && OURS < USER);
-/// Reads of up to so many keys are done where they are asked for: about as long as handing them to another
-/// thread and back. Larger ones, and all commits, which may wait for the disk, leave the runtime's threads free.
+/// Reads of up to so many keys are done where they are asked for, well under a millisecond. Larger ones, and all
+/// commits, which may wait for the disk, leave the runtime's threads free.
 const READ_HERE_KEYS_MAX: usize = 64;
 
 /// A folder of stores by name, open in one process at a time.

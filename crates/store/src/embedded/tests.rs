@@ -325,6 +325,35 @@ fn a_torn_commit_is_dropped_whole() {
     }
 }
 
+/// What the loss of power may leave of a large value that was not persisted.
+#[test]
+fn a_hole_in_a_commit_is_an_error() {
+    let (folder, stores) = open();
+    let store = stores.store("counts").unwrap();
+    let writes = vec![(Bytes::new(), Some(Bytes::from(vec![7; 64 << 10])))];
+    store
+        .0
+        .apply(Commit {
+            writes,
+            expected: None,
+            progress: at(1),
+        })
+        .unwrap();
+    drop((store, stores));
+    let path = folder.path().join("0.jnl");
+    let mut journal = fs::read(&path).unwrap();
+    journal[16 << 10..20 << 10].fill(0);
+    fs::write(&path, journal).unwrap();
+    let error = Embedded::open(folder.path()).map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(
+        error
+            .to_string()
+            .starts_with("the stores' files are damaged: bring back a copy"),
+        "{error}"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4))]
 
