@@ -3,7 +3,7 @@
 //! The port is [`Queue`]; [`MemoryQueue`] is its meaning, [`LogQueue`] keeps it in segment files, and [`laws`] is
 //! the suite that each backend runs.
 //!
-//! Not here: decoding of payloads, jobs, HTTP.
+//! Not here: decoding of payloads, jobs, HTTP, removing old batches (nothing is ever deleted yet).
 
 mod dedup;
 mod error;
@@ -66,8 +66,9 @@ pub struct Record {
 /// * *once*: a batch whose key was kept before is answered as a duplicate and not kept again, also after a
 ///   restart; while its twin is still being written, the answer waits for the twin;
 /// * *no holes*: of a known emitter and epoch the next sequence is taken; a later one is a `Conflict` that names
-///   the one expected, and an older epoch is `Closed`. The first batch of an emitter that is not known (new, or
-///   forgotten) is taken with whatever sequence it has;
+///   the one expected, and an older epoch is `Closed`; a later epoch begins with 0. The first batch of an emitter
+///   that is not known (new, or forgotten) is taken with whatever sequence it has; if it is refused or its write
+///   fails, those behind it are `Conflict`s until it is sent again;
 /// * *same partition*: all batches of an emitter are in partition `Partition::of(emitter, partitions)`.
 #[async_trait]
 pub trait Queue: Send + Sync {

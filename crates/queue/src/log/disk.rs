@@ -6,7 +6,6 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
 
 /// The file system; in tests one that can be told to be full or to fail.
 #[derive(Clone, Debug, Default)]
@@ -31,12 +30,13 @@ impl Disk {
     }
 
     /// Makes room for bytes `from..to`, which read as zeros; without it each sync would also write the new size.
-    /// A file system that cannot do this goes without.
     pub(crate) fn allocate(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(file, FallocateFlags::empty(), from, to - from) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        Ok(rustix::fs::fallocate(
+            file,
+            FallocateFlags::empty(),
+            from,
+            to - from,
+        )?)
     }
 }
 
@@ -83,13 +83,13 @@ impl Faults {
             return Ok(());
         }
         file.write_all_at(&bytes[..fits], at)?;
-        Err(Errno::NOSPC.into())
+        Err(rustix::io::Errno::NOSPC.into())
     }
 
     fn sync(&self) -> io::Result<()> {
         drop(self.gate.lock().unwrap());
         match self.sync_fails.load(std::sync::atomic::Ordering::SeqCst) {
-            true => Err(Errno::IO.into()),
+            true => Err(rustix::io::Errno::IO.into()),
             false => Ok(()),
         }
     }

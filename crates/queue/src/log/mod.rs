@@ -93,6 +93,9 @@ impl LogOptions {
 ///
 /// `append` costs the caller a table look-up; the copy, checksum, write and sync are the writer's. `read` answers
 /// from memory near the end, otherwise from disk on tokio's blocking threads, and checks every checksum.
+///
+/// Each partition with data holds one file open and up to 2 MiB of its newest batches in memory. Nothing is
+/// deleted: retention is not here yet.
 #[derive(Debug)]
 pub struct LogQueue {
     path: PathBuf,

@@ -143,8 +143,10 @@ impl Active {
         if end > self.allocated {
             let ahead = self.position.clamp(PREALLOCATE_BYTES_MIN, PREALLOCATE_BYTES_MAX);
             let to = (end + ahead).min(segment_bytes).max(end);
-            disk.allocate(&self.file, self.allocated, to)?;
-            self.allocated = to;
+            // Without room ahead each sync costs more, no worse; without room at all the write will say so.
+            if disk.allocate(&self.file, self.allocated, to).is_ok() {
+                self.allocated = to;
+            }
         }
         disk.write(&self.file, bytes, self.position)?;
         disk.sync(&self.file)?;
