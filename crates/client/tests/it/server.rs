@@ -1,0 +1,171 @@
+//! A server that can be killed, and can lose acks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ::store::{MemoryStore, Store};
+use aggregator::{Aggregator, AggregatorOptions, do_put, limits};
+use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
+use arrow_flight::{
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
+    HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
+};
+use bytes::Bytes;
+use event::Batch;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use queue::{Offset, Partition, Queue};
+use tokio::runtime::Runtime;
+use tonic::{Request, Response, Status, Streaming};
+
+/// A server in a runtime of its own: dropping it cuts all its connections.
+pub(crate) struct Server {
+    runtime: Option<Runtime>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// What a server does.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) aggregator: Aggregator,
+    /// Every so many acks, over all streams, one is lost with its stream; 0 for never.
+    pub(crate) lose_every: u64,
+    pub(crate) acks: Arc<AtomicU64>,
+    pub(crate) store: MemoryStore<Bytes, Bytes>,
+}
+
+impl Service {
+    pub(crate) fn new(queue: Arc<dyn Queue>) -> Self {
+        let aggregator = Aggregator::new(queue, AggregatorOptions::default());
+        Self {
+            aggregator,
+            lose_every: 0,
+            acks: Arc::default(),
+            store: MemoryStore::new(),
+        }
+    }
+}
+
+pub(crate) fn serve(service: Service) -> Server {
+    serve_at(service, "127.0.0.1:0".parse().unwrap())
+}
+
+pub(crate) fn serve_at(service: Service, address: SocketAddr) -> Server {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let guard = runtime.enter();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(address).unwrap();
+    let listener = socket.listen(64).unwrap();
+    let address = listener.local_addr().unwrap();
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let service =
+        FlightServiceServer::new(service).max_decoding_message_size(limits::FLIGHT_MESSAGE_BYTES_MAX);
+    runtime.spawn(
+        tonic::transport::Server::builder()
+            .add_service(service)
+            .serve_with_incoming(incoming),
+    );
+    drop(guard);
+    Server {
+        runtime: Some(runtime),
+        address,
+    }
+}
+
+/// All batches of a dataset, which has one partition.
+pub(crate) async fn batches(queue: &dyn Queue, dataset: &str) -> Vec<Batch> {
+    let name = dataset.parse().unwrap();
+    let end = queue.ends(&name).first().copied().unwrap_or_default();
+    let mut batches = Vec::new();
+    while (batches.len() as u64) < end.0 {
+        let from = Offset(batches.len() as u64);
+        let records = queue.read(&name, Partition(0), from, usize::MAX).await.unwrap();
+        batches.extend(records.into_iter().map(|record| record.batch));
+    }
+    batches
+}
+
+type Answers<T> = BoxStream<'static, Result<T, Status>>;
+
+fn not_here<T>() -> Result<T, Status> {
+    Err(Status::unimplemented("not here"))
+}
+
+#[tonic::async_trait]
+impl FlightService for Service {
+    type HandshakeStream = Answers<HandshakeResponse>;
+    type ListFlightsStream = Answers<FlightInfo>;
+    type DoGetStream = Answers<FlightData>;
+    type DoPutStream = Answers<PutResult>;
+    type DoActionStream = Answers<arrow_flight::Result>;
+    type ListActionsStream = Answers<ActionType>;
+    type DoExchangeStream = Answers<FlightData>;
+
+    async fn do_put(
+        &self,
+        request: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoPutStream>, Status> {
+        let (acks, lose_every) = (Arc::clone(&self.acks), self.lose_every);
+        let answers = do_put(self.aggregator.clone(), request.into_inner()).map(move |answer| {
+            let ack = acks.fetch_add(1, Ordering::SeqCst) + 1;
+            if lose_every > 0 && ack % lose_every == 0 {
+                Err(Status::unavailable("cut"))
+            } else {
+                answer
+            }
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        super::read::answer(&request.into_inner().ticket)
+            .await
+            .map(Response::new)
+    }
+    async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
+        let store: &dyn Store<Bytes, Bytes> = &self.store;
+        let body = super::store::answer(store, &request.into_inner()).await?;
+        let answer = futures::stream::iter([Ok(arrow_flight::Result { body: body.into() })]);
+        Ok(Response::new(answer.boxed()))
+    }
+    async fn handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Self::HandshakeStream>, Status> {
+        not_here()
+    }
+    async fn list_flights(&self, _: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
+        not_here()
+    }
+    async fn get_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+        not_here()
+    }
+    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+        not_here()
+    }
+    async fn get_schema(&self, _: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+        not_here()
+    }
+    async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
+        not_here()
+    }
+    async fn do_exchange(
+        &self,
+        _: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoExchangeStream>, Status> {
+        not_here()
+    }
+}
