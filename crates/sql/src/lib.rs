@@ -1,1 +1,35 @@
-//! placeholder
+//! SQL over the warehouse and the stores, and its doors.
+//!
+//! | name | what it is |
+//! |---|---|
+//! | [`Engine`] | text → [`QueryStream`], a schema and Arrow batches as they come |
+//! | [`rewrite`] | SQL as users write it → a statement whose names are spelled as they are stored |
+//! | [`router`] | HTTP: `POST /v1/query`, `GET /v1/stores/{job}/{key}` |
+//! | [`serve_postgres`] | the Postgres wire protocol |
+//! | [`Shape`] | what the keys and values of a store look like |
+//!
+//! Schema `public` has a table per dataset and one per `<dataset>$failed`, schema `stores` one per job's store.
+//! A query reads one version of each table, taken once.
+//!
+//! Not here: writing (every statement that would is refused), users and passwords, Flight SQL.
+
+mod catalog;
+mod engine;
+mod error;
+mod format;
+mod http;
+pub mod limits;
+mod postgres;
+mod rewrite;
+mod shape;
+mod store_table;
+mod table;
+mod text;
+
+pub use engine::{Engine, EngineOptions, QueryStream};
+pub use error::{Error, ErrorKind, Result};
+pub use format::Format;
+pub use http::router;
+pub use postgres::serve_postgres;
+pub use rewrite::{Catalog, Found, rewrite};
+pub use shape::Shape;

@@ -1,0 +1,76 @@
+//! The Postgres door: simple and extended protocol, no password.
+//!
+//! Queries are those of [`Engine::query`](crate::Engine::query). What a client asks of `pg_catalog` (psql's `\d`,
+//! drivers' look-ups) is parsed as Postgres and answered by `datafusion-pg-catalog`. Transactions begin and end
+//! without effect, since nothing is written; `SET` of a client's own setting is acknowledged without effect.
+//!
+//! Structs and lists of structs are sent as `json`.
+
+mod encode;
+mod handler;
+mod settings;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use datafusion_postgres::pgwire::tokio::process_socket;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::Engine;
+use crate::limits::POSTGRES_CONNECTIONS_MAX;
+use handler::Handlers;
+
+/// Serves Postgres clients until `shutdown` is done; connections are then cut, with the queries they run.
+///
+/// # Errors
+/// Those of accepting, when the listener itself has failed.
+pub async fn serve_postgres(
+    listener: TcpListener,
+    engine: Arc<Engine>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let handlers = Arc::new(Handlers::new(engine));
+    let permits = Arc::new(Semaphore::new(POSTGRES_CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        let (socket, peer) = tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                // The client has gone again, or this process is out of descriptors: neither ends the door.
+                Err(error) if is_passing(&error) => {
+                    tracing::warn!(%error, "a Postgres client was not accepted");
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let Ok(permit) = permits.clone().try_acquire_owned() else {
+            tracing::warn!(%peer, connections_max = POSTGRES_CONNECTIONS_MAX, "too many Postgres connections");
+            continue;
+        };
+        let handlers = handlers.clone();
+        connections.spawn(async move {
+            let _permit = permit;
+            if let Err(error) = socket.set_nodelay(true) {
+                tracing::debug!(%peer, %error, "a Postgres connection stays with delayed sends");
+            }
+            if let Err(error) = process_socket(socket, None, handlers).await {
+                tracing::debug!(%peer, %error, "a Postgres connection ended");
+            }
+        });
+    }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::Interrupted | K::WouldBlock)
+        // EMFILE and ENFILE
+        || matches!(error.raw_os_error(), Some(23 | 24))
+}

@@ -1,0 +1,140 @@
+//! The engine and its doors, over a warehouse with hot and flushed rows.
+
+mod doors;
+mod queries;
+mod tables;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, SchemaRef};
+use arrow::util::display::array_value_to_string;
+use event::DatasetSchema;
+use futures::TryStreamExt;
+use sql::{Engine, EngineOptions, ErrorKind};
+use store::{Embedded, Progress};
+use tempfile::TempDir;
+use warehouse::{Table, Warehouse, WarehouseOptions};
+
+/// An engine over an empty warehouse and no stores.
+struct World {
+    engine: Arc<Engine>,
+    warehouse: Arc<Warehouse>,
+    stores: Arc<Embedded>,
+    _folder: TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = WarehouseOptions::new(folder.path().join("warehouse"));
+        let warehouse = Arc::new(Warehouse::open(options).await.unwrap());
+        let stores = Arc::new(Embedded::open(folder.path().join("stores")).unwrap());
+        let mut options = EngineOptions::new(warehouse.clone(), stores.clone());
+        options.partitions = 2;
+        let engine = Arc::new(Engine::new(options).unwrap());
+        Self {
+            engine,
+            warehouse,
+            stores,
+            _folder: folder,
+        }
+    }
+
+    async fn dataset(&self, name: &str, fields: Vec<Field>) -> Arc<Table> {
+        let schema = Arc::new(DatasetSchema::empty());
+        schema.grow(|_| fields.into_iter().map(FieldRef::new).collect());
+        self.warehouse.create(name, schema).await.unwrap()
+    }
+
+    /// The answer as text: a line of names, and a line a row.
+    async fn answer(&self, sql: &str) -> String {
+        let stream = self
+            .engine
+            .query(sql)
+            .await
+            .unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let names: Vec<String> = stream
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
+        let batches: Vec<RecordBatch> = stream
+            .try_collect()
+            .await
+            .unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let mut lines = vec![names.join("|")];
+        for batch in &batches {
+            for row in 0..batch.num_rows() {
+                let cells = batch
+                    .columns()
+                    .iter()
+                    .map(|column| array_value_to_string(column, row).unwrap());
+                lines.push(cells.collect::<Vec<_>>().join("|"));
+            }
+        }
+        lines.join("\n")
+    }
+
+    async fn check(&self, sql: &str, expected: &str) {
+        assert_eq!(self.answer(sql).await, expected, "{sql}");
+    }
+
+    async fn fails(&self, sql: &str, kind: ErrorKind, text: &str) {
+        let error = match self.engine.query(sql).await {
+            Err(error) => error,
+            Ok(stream) => stream.try_collect::<Vec<_>>().await.expect_err(sql),
+        };
+        assert_eq!(error.kind(), kind, "{sql}: {error}");
+        assert!(error.to_string().contains(text), "{sql}: {error}");
+    }
+}
+
+/// Rows of a table's schema from JSON, with the system's columns filled in where they are left out.
+fn rows(schema: &SchemaRef, values: &[serde_json::Value]) -> RecordBatch {
+    let now = jiff::Timestamp::now().to_string();
+    let lines: Vec<serde_json::Value> = values
+        .iter()
+        .enumerate()
+        .map(|(i, value)| {
+            let mut row = serde_json::json!({
+                "eventReceivedTime": now, "eventGeneratedTime": now, "eventTime": now,
+                "_emitter": "0192-test", "_sequence": i,
+            });
+            for (name, field) in value.as_object().unwrap() {
+                row[name] = field.clone();
+            }
+            row
+        })
+        .collect();
+    let mut decoder = arrow::json::ReaderBuilder::new(schema.clone())
+        .with_batch_size(lines.len())
+        .build_decoder()
+        .unwrap();
+    decoder.serialize(&lines).unwrap();
+    decoder.flush().unwrap().unwrap()
+}
+
+async fn append(table: &Table, offset: u64, values: &[serde_json::Value]) {
+    let schema = table
+        .dataset_schema()
+        .map_or_else(|| table.schema(), |schema| schema.table());
+    let progress: Progress = [("0", offset)].into_iter().collect();
+    table
+        .append(vec![rows(&schema, values)], &progress)
+        .await
+        .unwrap();
+}
+
+fn structs(name: &str, fields: Vec<Field>) -> Field {
+    Field::new(name, DataType::Struct(Fields::from(fields)), true)
+}
+
+fn text(name: &str) -> Field {
+    Field::new(name, DataType::Utf8View, true)
+}
+
+fn number(name: &str) -> Field {
+    Field::new(name, DataType::Int64, true)
+}

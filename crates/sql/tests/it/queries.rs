@@ -1,0 +1,322 @@
+//! Queries as users write them.
+
+use arrow::datatypes::{DataType, Field};
+use serde_json::json;
+use sql::ErrorKind;
+
+use crate::{World, append, number, structs, text};
+
+const PAPER: &str = "SELECT event.clientName, COUNT(event.clientName) AS c FROM `user_behavior_events` \
+    WHERE eventReceivedTime > TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL -2 MINUTE) \
+    GROUP BY event.clientName ORDER BY c DESC LIMIT 10";
+
+async fn world() -> World {
+    let world = World::new().await;
+    let tags = Field::new(
+        "tags",
+        DataType::List(Field::new("item", DataType::Utf8View, true).into()),
+        true,
+    );
+    let details = structs("details", vec![number("durationMs"), text("Page")]);
+    let table = world
+        .dataset(
+            "user_behavior_events",
+            vec![
+                structs("event", vec![text("clientName"), details, tags]),
+                number("userId"),
+                Field::new("isRobot", DataType::Boolean, true),
+                number("click"),
+                Field::new("propensity_score", DataType::Float64, true),
+            ],
+        )
+        .await;
+    let row = |client: &str, user: i64, robot: bool, duration: i64| {
+        json!({
+            "event": {"clientName": client, "details": {"durationMs": duration, "Page": "/a"}, "tags": ["x", client]},
+            "userId": user, "isRobot": robot, "click": user % 2, "propensity_score": 0.5,
+        })
+    };
+    let mut old = row("fax", 9, true, 1);
+    old["eventReceivedTime"] = json!("2020-01-01T00:00:00Z");
+    old["eventTime"] = json!("2020-01-01T00:00:00Z");
+    append(
+        &table,
+        1,
+        &[old, row("web", 1, false, 10), row("ios", 2, false, 20)],
+    )
+    .await;
+    table.flush().await.unwrap();
+    append(&table, 2, &[row("web", 3, true, 30), row("web", 1, false, 40)]).await;
+
+    let other = world
+        .dataset(
+            "Clients",
+            vec![text("clientName"), text("Owner"), number("ID"), number("id")],
+        )
+        .await;
+    append(
+        &other,
+        1,
+        &[json!({"clientName": "web", "Owner": "anna", "ID": 1, "id": 2})],
+    )
+    .await;
+    world
+}
+
+#[tokio::test]
+async fn the_papers_query_runs_word_for_word() {
+    world().await.check(PAPER, "clientName|c\nweb|3\nios|1").await;
+}
+
+#[tokio::test]
+async fn names_resolve_without_regard_to_case() {
+    let world = world().await;
+    for (sql, expected) in [
+        (
+            "select EVENT.clientname from USER_BEHAVIOR_EVENTS where userid = 2",
+            "clientName\nios",
+        ),
+        (
+            r#"select "event"."clientName" from "user_behavior_events" where `USERID` = 2"#,
+            "clientName\nios",
+        ),
+        (
+            "select userID, e.EVENT.CLIENTNAME as Who from User_Behavior_Events E where E.userId = 2",
+            "userId|Who\n2|ios",
+        ),
+        (
+            "select user_behavior_events.userid from public.user_behavior_events where userid = 2",
+            "userId\n2",
+        ),
+        (
+            "select event.details.page from user_behavior_events where event.Details.DURATIONMS = 20",
+            "Page\n/a",
+        ),
+        (
+            "select event['clientname'] from user_behavior_events where userid = 2",
+            "clientName\nios",
+        ),
+        ("select id, ID from clients", "id|ID\n2|1"),
+        // Aliases, subqueries, CTEs.
+        (
+            "select userid as U from user_behavior_events where userid < 3 group by u order by u desc",
+            "U\n2\n1",
+        ),
+        (
+            "select CLIENTNAME from (select event.clientName from user_behavior_events where userId = 2) x",
+            "clientName\nios",
+        ),
+        (
+            "select s.E.clientname from (select event as e from user_behavior_events where userId = 2) S",
+            "clientName\nios",
+        ),
+        (
+            "with Web as (select event.clientName as Name, userId from user_behavior_events) \
+          select NAME, max(USERID) as m from web where name = 'ios' group by 1",
+            "Name|m\nios|2",
+        ),
+        (
+            "with w(A) as (select userId from user_behavior_events where userId = 2) select a from W",
+            "A\n2",
+        ),
+        // Joins.
+        (
+            "select c.owner, count(*) as n from user_behavior_events e join clients c on e.event.CLIENTNAME = c.clientName \
+          group by c.OWNER",
+            "Owner|n\nanna|3",
+        ),
+        (
+            "select owner from clients c where exists \
+          (select 1 from user_behavior_events e where e.event.clientname = C.clientname)",
+            "Owner\nanna",
+        ),
+        (
+            "select owner from clients where clientname in (select event.clientname from user_behavior_events)",
+            "Owner\nanna",
+        ),
+        (
+            "select a.event.clientName, b.event.clientName from user_behavior_events a join user_behavior_events b \
+          on a.userId = b.userId where a.userid = 2",
+            "clientName|clientName_1\nios|ios",
+        ),
+        (
+            "select userid from user_behavior_events where userid = 2 union all select Id from clients",
+            "userId\n2\n2",
+        ),
+        ("select c.* from clients C", "eventReceivedTime"),
+    ] {
+        let answer = world.answer(sql).await;
+        assert!(
+            answer == expected || (expected == "eventReceivedTime" && answer.starts_with(expected)),
+            "{sql}: {answer}"
+        );
+    }
+    world
+        .fails(
+            "select Id from clients c join clients d on c.iD = d.id",
+            ErrorKind::Invalid,
+            "fits several names",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn what_users_ask() {
+    let world = world().await;
+    for (sql, expected) in [
+        ("select count(*) from user_behavior_events", "count(*)\n5"),
+        (
+            "select count(distinct userId) as n from user_behavior_events",
+            "n\n4",
+        ),
+        (
+            "select count(*) filter (where isRobot) as n from user_behavior_events",
+            "n\n2",
+        ),
+        (
+            "select COUNTIF(isrobot) as n, APPROX_COUNT_DISTINCT(event.clientName) as d from user_behavior_events",
+            "n|d\n2|3",
+        ),
+        (
+            "select sum(click / propensity_score) as s from user_behavior_events",
+            "s\n8.0",
+        ),
+        (
+            "select substr(event.clientName, 1, 2) as p, left(event.clientName, 1) as l, count(*) as n \
+          from user_behavior_events group by 1, 2 order by 1",
+            "p|l|n\nfa|f|1\nio|i|1\nwe|w|3",
+        ),
+        (
+            "select userId, row_number() over (partition by isRobot order by userId desc) as r \
+          from user_behavior_events where isRobot order by r",
+            "userId|r\n9|1\n3|2",
+        ),
+        (
+            "select regexp_replace(event.clientName, '[aeiou]', '_') as r from user_behavior_events \
+          where regexp_like(event.clientName, '^w') limit 1",
+            "r\nw_b",
+        ),
+        (
+            "select t, count(*) as n from (select unnest(event.tags) as T from user_behavior_events) group by t order by n desc, t",
+            "T|n\nx|5\nweb|3\nfax|1\nios|1",
+        ),
+        (
+            "select event.tags[2] as t from user_behavior_events where userId = 2",
+            "t\nios",
+        ),
+        (
+            "select min(eventTime) as t from user_behavior_events",
+            "t\n2020-01-01T00:00:00Z",
+        ),
+        (
+            "select count(*) as n from user_behavior_events where eventTime < timestamp '2021-01-01'",
+            "n\n1",
+        ),
+        (
+            "select TIMESTAMP_TRUNC(eventTime, YEAR) as y from user_behavior_events where eventTime < '2021-01-01'",
+            "y\n2020-01-01T00:00:00Z",
+        ),
+        (
+            "select count(*) as n from user_behavior_events where eventReceivedTime > now() - interval '2 minutes'",
+            "n\n4",
+        ),
+        (
+            "select count(*) as n from user_behavior_events \
+          where eventReceivedTime > TIMESTAMP_SUB(CURRENT_TIMESTAMP, INTERVAL userId + 100 SECOND)",
+            "n\n4",
+        ),
+        (
+            "select event.clientName as k, sum(event.details.durationMs) as d from user_behavior_events \
+          group by k having sum(event.details.durationms) > 5 order by d desc",
+            "k|d\nweb|80\nios|20",
+        ),
+        (
+            "select case when isRobot then 'r' else 'h' end as k, if(isRobot, 1, 0) as i from user_behavior_events \
+          where userId = 9",
+            "k|i\nr|1",
+        ),
+        (
+            "show tables",
+            "table_schema|table_name|table_type\npublic|Clients|BASE TABLE\npublic|user_behavior_events|BASE TABLE",
+        ),
+        (
+            "select value from generate_series(1, 2) order by VALUE",
+            "value\n1\n2",
+        ),
+    ] {
+        world.check(sql, expected).await;
+    }
+    let five = world.answer("SELECT * FROM user_behavior_events LIMIT 2").await;
+    assert_eq!(five.lines().count(), 3, "{five}");
+    assert!(five.starts_with(
+        "eventReceivedTime|eventGeneratedTime|eventTime|_emitter|_sequence|_extra|event|userId"
+    ));
+    let described = world.answer("DESCRIBE User_Behavior_Events").await;
+    assert!(described.contains("\nuserId|Int64|YES"), "{described}");
+    let columns = world.answer("show columns from clients").await;
+    assert!(columns.contains("Owner"), "{columns}");
+    let plan = world.answer(&format!("EXPLAIN {PAPER}")).await;
+    assert!(plan.contains("predicate=eventReceivedTime"), "{plan}");
+}
+
+#[tokio::test]
+async fn files_are_pruned_by_their_times() {
+    let world = world().await;
+    let plan = world
+        .answer("EXPLAIN ANALYZE SELECT count(*), max(userId) FROM user_behavior_events WHERE eventTime < '2019-01-01'")
+        .await;
+    assert!(
+        plan.contains("files_ranges_pruned_statistics=2 total → 0 matched")
+            || plan.contains("files_ranges_pruned_statistics=2"),
+        "{plan}"
+    );
+}
+
+#[tokio::test]
+async fn mistakes_are_told() {
+    let world = world().await;
+    for (sql, text) in [
+        ("select", "No expression"),
+        ("selec 1", "does not parse"),
+        ("", "query is empty"),
+        ("select 1; select 2", "one statement at a time"),
+        (
+            "select * from nowhere",
+            "no such table table=nowhere tables=Clients,user_behavior_events",
+        ),
+        ("select nothing from clients", "No field named nothing"),
+        (
+            "select event.nothing from user_behavior_events",
+            "no such field in the struct field=nothing fields=clientName",
+        ),
+        ("drop table clients", "only statements that read can be run"),
+        (
+            "insert into clients values (1)",
+            "only statements that read can be run",
+        ),
+        (
+            "create table x as select 1",
+            "only statements that read can be run",
+        ),
+        (
+            "copy clients to '/tmp/x.csv'",
+            "only statements that read can be run",
+        ),
+        (
+            "set datafusion.execution.batch_size = 1",
+            "only statements that read can be run",
+        ),
+        (
+            "explain analyze drop table clients",
+            "only statements that read can be run",
+        ),
+        ("select * into x from clients", "leave out INTO"),
+        ("create external table x stored as csv location '/etc/passwd'", ""),
+        ("select * from '/etc/passwd'", "no such table"),
+        ("select cast('x' as int)", "Cast error"),
+    ] {
+        world.fails(sql, ErrorKind::Invalid, text).await;
+    }
+    let long = format!("select '{}'", "x".repeat(sql::limits::QUERY_BYTES_MAX));
+    world.fails(&long, ErrorKind::Invalid, "query is too long").await;
+}
