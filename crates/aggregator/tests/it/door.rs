@@ -12,6 +12,7 @@ use event::Batch;
 use futures::stream::BoxStream;
 use queue::{MemoryQueue, Offset, Partition, Queue};
 use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) struct Doors {
@@ -31,7 +32,7 @@ pub(crate) async fn open_before(queue: Arc<dyn Queue>, options: AggregatorOption
     let flight = format!("http://{}", listener.local_addr().unwrap());
     let service = FlightServiceServer::new(PutOnly(aggregator.clone()))
         .max_decoding_message_size(limits::FLIGHT_MESSAGE_BYTES_MAX);
-    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tokio::spawn(
         tonic::transport::Server::builder()
             .add_service(service)

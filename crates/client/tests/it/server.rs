@@ -17,6 +17,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use queue::{Offset, Partition, Queue};
 use tokio::runtime::Runtime;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 /// A server in a runtime of its own: dropping it cuts all its connections.
@@ -71,7 +72,7 @@ pub(crate) fn serve_at(service: Service, address: SocketAddr) -> Server {
     socket.bind(address).unwrap();
     let listener = socket.listen(64).unwrap();
     let address = listener.local_addr().unwrap();
-    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let service =
         FlightServiceServer::new(service).max_decoding_message_size(limits::FLIGHT_MESSAGE_BYTES_MAX);
     runtime.spawn(
