@@ -313,6 +313,14 @@ async fn a_hole_in_the_last_group_is_torn_and_one_in_an_earlier_group_is_damage(
         (position(5) as u64, 2 * size as u64)
     );
     assert_eq!(queue.ends(&dataset()), [Offset(5)]);
+    queue.append(sized(1, 5, 20)).await.unwrap();
+    drop(queue);
+    let (queue, recovery) = open(folder.path(), &options);
+    assert_eq!(
+        (queue.ends(&dataset()), recovery.truncated.len()),
+        (vec![Offset(6)], 0),
+        "6 was cut off"
+    );
     drop(queue);
 
     let (queue, recovery) = with_hole(2);
