@@ -104,7 +104,9 @@ impl<T: Element> Source<T> for VecSource<T> {
 
 /// A sink that keeps everything in a vector, with its progress.
 #[derive(Clone)]
-pub struct VecSink<T>(Arc<Mutex<(Vec<(Timestamp, T)>, Option<Progress>)>>);
+pub struct VecSink<T>(Arc<Mutex<Written<T>>>);
+
+type Written<T> = (Vec<(Timestamp, T)>, Option<Progress>);
 
 impl<T> Default for VecSink<T> {
     fn default() -> Self {

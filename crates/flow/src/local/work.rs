@@ -84,7 +84,7 @@ pub(super) async fn run(
         run_chunk(plan, work, &mut slots);
         return Ok(slots);
     }
-    let mut chunks = divide(work, bytes.div_ceil(parallelism)).into_iter();
+    let mut chunks = divide(work, bytes.div_ceil(parallelism).max(1)).into_iter();
     // The first chunk goes on from what has gathered before, so that one chunk alone needs no joining.
     let first = spawn(plan, chunks.next().unwrap_or_default(), Some(slots));
     let spawned: Vec<_> = std::iter::once(first)
@@ -163,4 +163,38 @@ pub(super) fn panic_error(payload: &(dyn std::any::Any + Send)) -> Error {
         ErrorKind::Invalid,
         format!("a function of the job panicked: mend it and run again panic={text:?}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Timestamp;
+
+    proptest! {
+        #[test]
+        fn chunks_are_contiguous_and_not_more_than_asked(
+            runs in prop::collection::vec((0usize..20, 0usize..1000), 0..8),
+            parallelism in 1usize..5,
+        ) {
+            let seen = Arc::new(Mutex::new(Vec::new()));
+            let pushed = seen.clone();
+            let push: Push<i64> = Arc::new(move |_, _, item| pushed.lock().unwrap().push(item));
+            let (mut work, mut count) = (Vec::new(), 0);
+            for (items, bytes) in &runs {
+                let items: Vec<_> = (count..).take(*items).map(|n| (Timestamp(n), n)).collect();
+                count += items.len() as i64;
+                work.push(Box::new(Run { items, bytes: *bytes, push: Some(push.clone()) }) as Box<dyn Work>);
+            }
+            let bytes: usize = work.iter().map(|work| work.bytes()).sum();
+            let chunks = divide(work, bytes.div_ceil(parallelism).max(1));
+            prop_assert!(chunks.len() <= parallelism.max(1), "chunks={}", chunks.len());
+            let mut slots = Slots::fresh(&[]);
+            chunks.into_iter().flatten().for_each(|work| work.run(&mut slots));
+            prop_assert_eq!(seen.lock().unwrap().clone(), (0..count).collect::<Vec<_>>());
+        }
+    }
 }

@@ -162,7 +162,7 @@ async fn two_runs_at_once_count_once() {
         };
         let (mut first, mut second) = (run(16 * (1 + round)), run(16 * 7));
         let (one, two) = tokio::join!(first.join(), second.join());
-        (one.unwrap(), two.unwrap());
+        one.and(two).unwrap();
         let sum: i64 = (0..300).sum();
         assert_eq!(b.entries(), [((), Add(sum))]);
         assert_eq!(a.entries().iter().map(|(_, n)| n.0).sum::<i64>(), sum);
