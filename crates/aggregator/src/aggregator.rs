@@ -9,7 +9,7 @@ use event::wire::PutAck;
 use event::{Batch, BatchHeader, DatasetName, EmitterId};
 use jiff::Timestamp;
 use queue::Queue;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, watch};
 use uuid::Uuid;
 
 use crate::counters::{Counters, add};
@@ -54,17 +54,25 @@ pub struct Aggregator {
 struct Shared {
     queue: Arc<dyn Queue>,
     options: AggregatorOptions,
-    datasets: RwLock<HashMap<DatasetName, Arc<Counters>>>,
+    datasets: RwLock<HashMap<DatasetName, Arc<Known>>>,
     /// Permits of one KiB each.
     http_room: Arc<Semaphore>,
     closing: watch::Sender<bool>,
+}
+
+/// A dataset that batches came for.
+#[derive(Default)]
+pub(crate) struct Known {
+    pub(crate) counters: Counters,
+    /// Set when the queue has it.
+    made: OnceCell<()>,
 }
 
 /// A dataset that the queue has, ready for batches.
 #[derive(Clone)]
 pub(crate) struct OpenDataset {
     pub(crate) name: DatasetName,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) known: Arc<Known>,
 }
 
 impl Aggregator {
@@ -97,16 +105,9 @@ impl Aggregator {
         header: BatchHeader,
         payload: Bytes,
     ) -> impl Future<Output = Result<PutAck>> + Send + use<> {
-        let append = self.counters(&dataset).and_then(|counters| {
-            self.append(
-                &OpenDataset {
-                    name: dataset,
-                    counters,
-                },
-                header,
-                payload,
-            )
-        });
+        let append = self
+            .known(&dataset)
+            .and_then(|known| self.append(&OpenDataset { name: dataset, known }, header, payload));
         async move { append?.await }
     }
 
@@ -124,7 +125,7 @@ impl Aggregator {
             .expect("no writer panics while it holds the lock");
         datasets
             .iter()
-            .map(|(name, counters)| (name.clone(), counters.counts()))
+            .map(|(name, known)| (name.clone(), known.counters.counts()))
             .collect()
     }
 
@@ -164,15 +165,16 @@ impl Aggregator {
 
     /// Makes the dataset if the queue does not have it yet.
     pub(crate) async fn open(&self, name: DatasetName) -> Result<OpenDataset> {
-        let counters = self.counters(&name)?;
-        self.shared
-            .queue
-            .create(&name, (self.shared.options.partitions)(&name))
-            .await?;
-        Ok(OpenDataset { name, counters })
+        let known = self.known(&name)?;
+        let make = async || {
+            let partitions = (self.shared.options.partitions)(&name);
+            self.shared.queue.create(&name, partitions).await.map(|_| ())
+        };
+        known.made.get_or_try_init(make).await?;
+        Ok(OpenDataset { name, known })
     }
 
-    fn counters(&self, name: &DatasetName) -> Result<Arc<Counters>> {
+    fn known(&self, name: &DatasetName) -> Result<Arc<Known>> {
         if let Some(counters) = self
             .shared
             .datasets
@@ -203,24 +205,26 @@ impl Aggregator {
         header: BatchHeader,
         payload: Bytes,
     ) -> Result<impl Future<Output = Result<PutAck>> + Send + use<>> {
-        let counters = Arc::clone(&dataset.counters);
+        let known = Arc::clone(&dataset.known);
+        let counts = &known.counters;
         let events = u64::from(header.events);
-        add(&counters.events_received, events);
-        add(&counters.bytes, payload.len() as u64);
+        add(&counts.events_received, events);
+        add(&counts.bytes, payload.len() as u64);
         let batch = Batch {
             dataset: dataset.name.clone(),
             header,
             payload,
         };
-        batch.check().inspect_err(|_| add(&counters.rejected, events))?;
+        batch.check().inspect_err(|_| add(&counts.rejected, events))?;
         let append = self.shared.queue.append(batch);
         Ok(async move {
-            let receipt = append.await.inspect_err(|_| add(&counters.rejected, events))?;
+            let counts = &known.counters;
+            let receipt = append.await.inspect_err(|_| add(&counts.rejected, events))?;
             if receipt.duplicate {
-                add(&counters.duplicates, 1);
+                add(&counts.duplicates, 1);
             } else {
-                add(&counters.batches, 1);
-                add(&counters.events_acked, events);
+                add(&counts.batches, 1);
+                add(&counts.events_acked, events);
             }
             Ok(PutAck {
                 sequence: header.key.sequence,

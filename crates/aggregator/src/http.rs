@@ -140,7 +140,7 @@ async fn take(aggregator: &Aggregator, dataset: &str, headers: &HeaderMap, body:
     let ack = aggregator.append(&opened, header, payload)?.await?;
     drop(room);
     if !ack.duplicate {
-        add(&opened.counters.rejected, u64::from(rejected));
+        add(&opened.known.counters.rejected, u64::from(rejected));
     }
     let rejected_to = (rejected > 0).then(|| opened.name.failed());
     Ok(Answer {

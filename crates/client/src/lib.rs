@@ -24,6 +24,7 @@
 //! Not here: server code, files (what is not acked dies with the process), TLS, authentication.
 
 mod client;
+mod dataset;
 mod error;
 mod ledger;
 pub mod limits;
@@ -34,7 +35,8 @@ mod rows;
 mod sender;
 mod stats;
 
-pub use client::{Client, ClientOptions, Clock, Dataset};
+pub use client::{Client, ClientOptions, Clock};
+pub use dataset::Dataset;
 pub use error::{Error, ErrorKind, Result};
 pub use remote_store::RemoteStore;
 pub use stats::{AckLatency, ClientStats};

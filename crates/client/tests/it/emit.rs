@@ -66,7 +66,12 @@ async fn many_events_arrive_in_order_once() {
         dataset.emit_wait(&json!({ "n": n })).await.unwrap();
     }
     client.flush().await.unwrap();
-    println!("100 000 events in {:?}", started.elapsed());
+    let (took, latency) = (started.elapsed(), client.stats().ack_latency);
+    println!(
+        "100 000 events in {took:?}, acks after {:?} (p50) {:?} (max)",
+        latency.quantile(0.5),
+        latency.max()
+    );
     let kept = batches(&*queue, "orders").await;
     assert_eq!(numbers(&kept), all(100_000));
     assert!(
