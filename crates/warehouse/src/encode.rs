@@ -1,4 +1,4 @@
-//! Rows to Parquet files, one per hour.
+//! Rows to Parquet files, one per hour; and back.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,13 @@ use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use bytes::Bytes;
 use event::SystemColumn;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use crate::limits::ROW_GROUP_ROWS_MAX;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, conform};
 
 /// The partition column of the Delta table. It is in the paths and in the log, not in the files.
 pub(crate) const HOUR_COLUMN: &str = "_hour";
@@ -109,6 +110,34 @@ fn encode_hour(hour: i64, batches: &[RecordBatch], schema: &SchemaRef) -> Result
         event_time,
         received_time,
     })
+}
+
+/// The rows of one row group of a file with `schema`'s columns, in batches of at most `rows_max`; `None` if there is no
+/// such group.
+pub(crate) fn decode_row_group(
+    body: Bytes,
+    group: usize,
+    rows_max: usize,
+    schema: &SchemaRef,
+) -> Result<Option<Vec<RecordBatch>>> {
+    let corrupt = |error: ParquetError| {
+        Error::new(
+            ErrorKind::Corrupt,
+            format_args!("a file is not as it was written: {error}"),
+        )
+        .with_source(error)
+    };
+    let reader = ParquetRecordBatchReaderBuilder::try_new(body).map_err(corrupt)?;
+    if group >= reader.metadata().num_row_groups() {
+        return Ok(None);
+    }
+    let reader = reader
+        .with_row_groups(vec![group])
+        .with_batch_size(rows_max.max(1))
+        .build()
+        .map_err(corrupt)?;
+    let conformed = reader.map(|batch| conform(&batch.map_err(|error| corrupt(error.into()))?, schema));
+    conformed.collect::<Result<_>>().map(Some)
 }
 
 fn times(batch: &RecordBatch, column: SystemColumn) -> Result<&PrimitiveArray<TimestampMicrosecondType>> {

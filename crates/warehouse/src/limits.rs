@@ -6,7 +6,7 @@ use std::time::Duration;
 pub const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
 
 /// Batches of the hot tail of this many rows or more are not merged any further.
-pub const CHUNK_ROWS_MAX: usize = 1 << 15;
+pub const CHUNK_ROWS_MAX: usize = 1 << 13;
 
 /// So many neighbours of about one size in the hot tail are merged into one.
 pub const CHUNK_FAN_IN: usize = 8;

@@ -1,22 +1,22 @@
 //! One table: appends into the hot tail, versions for readers, flushes into the log.
 
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use event::DatasetSchema;
-use object_store::ObjectStore;
+use object_store::{ObjectStore, ObjectStoreExt};
 use store::Progress;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::limits::{PROGRESS_AGE_FACTOR, RETRY_WAIT_MAX, RETRY_WAIT_MIN};
 use crate::log::{Change, Kind, Log, Settled, Snapshot};
 use crate::schema::to_delta;
 use crate::tail::Tail;
-use crate::{DataFile, Error, ErrorKind, Result, Version, conform};
+use crate::{DataFile, Error, ErrorKind, Result, Version, conform, encode};
 
 /// What a table is made with.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ pub struct Table {
     /// Locked before `state`, and for the length of a flush.
     log: tokio::sync::Mutex<Log>,
     state: Mutex<State>,
-    version: RwLock<Arc<Version>>,
+    version: watch::Sender<Arc<Version>>,
     /// Wakes the loop that flushes.
     wake: Arc<Notify>,
     /// Wakes appends that wait.
@@ -149,7 +149,7 @@ impl Table {
             flush_error: None,
             closed: false,
         };
-        let version = RwLock::new(Arc::new(state.version()));
+        let version = watch::Sender::new(Arc::new(state.version()));
         let (log, state) = (tokio::sync::Mutex::new(log), Mutex::new(state));
         Self {
             name: name.to_owned(),
@@ -185,10 +185,12 @@ impl Table {
     /// What a query reads, at the cost of a pointer: it never waits for an append or a flush. Its schema is the one
     /// of the last append.
     pub fn version(&self) -> Arc<Version> {
-        self.version
-            .read()
-            .expect("no writer panics while it holds the lock")
-            .clone()
+        self.version.borrow().clone()
+    }
+
+    /// The version, and word of each new one.
+    pub fn changes(&self) -> watch::Receiver<Arc<Version>> {
+        self.version.subscribe()
     }
 
     /// Takes rows into the hot tail, and the progress they stand for; both are visible when it returns. Waits while
@@ -269,11 +271,7 @@ impl Table {
     }
 
     fn publish(&self, state: &State) {
-        let version = Arc::new(state.version());
-        *self
-            .version
-            .write()
-            .expect("no writer panics while it holds the lock") = version;
+        self.version.send_replace(Arc::new(state.version()));
     }
 
     /// The progress of the last Delta commit; `None` before the first with one.
@@ -362,6 +360,34 @@ impl Table {
         Ok((snapshot.files, snapshot.progress))
     }
 
+    /// The rows of one row group of a file, in batches of at most `rows_max`, with the columns of the table now;
+    /// `None` if the file has no such group.
+    ///
+    /// Reads the whole file. Errors: `Retry` if it cannot be read, `Corrupt` if it is not Parquet.
+    pub async fn read_row_group(
+        &self,
+        file: &DataFile,
+        group: usize,
+        rows_max: usize,
+    ) -> Result<Option<Vec<RecordBatch>>> {
+        let failed = |error| {
+            Error::storage(
+                &format!("cannot read a file path={}", file.path),
+                &self.name,
+                error,
+            )
+        };
+        let body = match self.store.get(&file.path).await {
+            Ok(found) => found.bytes().await,
+            Err(error) => Err(error),
+        };
+        let body = body.map_err(|error| failed(error.into()))?;
+        let schema = self.schema();
+        let rows =
+            tokio::task::spawn_blocking(move || encode::decode_row_group(body, group, rows_max, &schema));
+        rows.await.map_err(|error| failed(error.into()))?
+    }
+
     /// Where the files are: [`DataFile::path`] is a path in it. One store for all tables of a warehouse.
     pub fn store(&self) -> Arc<dyn ObjectStore> {
         self.store.clone()
@@ -420,7 +446,8 @@ impl State {
         Version {
             schema: self.schema.clone(),
             delta_version: self.delta_version,
-            progress: self.progress.clone(),
+            progress: self.progress.clone().unwrap_or_default(),
+            durable: self.durable.clone(),
             files: self.files.clone(),
             hot: self.tail.batches(),
         }

@@ -23,6 +23,7 @@ use store::Progress;
 use tempfile::TempDir;
 
 use self::faulty::{Fault, Faulty};
+use crate::table::Due;
 use crate::{ErrorKind, Table, Version, Warehouse, WarehouseOptions, conform};
 
 const HOUR: i64 = 3_600_000_000;
@@ -97,6 +98,17 @@ async fn read(store: &dyn ObjectStore, path: &Path) -> Vec<RecordBatch> {
 async fn all(table: &Table, version: &Version) -> Vec<RecordBatch> {
     let mut batches = Vec::new();
     for file in version.files.iter() {
+        let group = table.read_row_group(file, 0, 7).await.unwrap().unwrap();
+        assert_eq!(
+            group.iter().map(|batch| batch.num_rows() as u64).sum::<u64>(),
+            file.rows
+        );
+        assert!(
+            group
+                .iter()
+                .all(|batch| batch.num_rows() <= 7 && batch.schema() == table.schema())
+        );
+        assert_eq!(table.read_row_group(file, 1, 7).await.unwrap(), None);
         let rows = read(table.store().as_ref(), &file.path).await;
         assert_eq!(
             rows.iter().map(|batch| batch.num_rows() as u64).sum::<u64>(),
@@ -130,7 +142,7 @@ async fn check_ids(table: &Table, expected: Range<i64>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_see_each_row_once_while_rows_become_files() {
-    const ROWS_MIN: i64 = 30_000;
+    const ROWS_MIN: i64 = 8_000;
     let folder = tempfile::tempdir().unwrap();
     let warehouse = Warehouse::open(options(&folder)).await.unwrap();
     let table = warehouse.create("wiki", dataset()).await.unwrap();
@@ -155,10 +167,7 @@ async fn readers_see_each_row_once_while_rows_become_files() {
                         in_version.extend(&cached[&file.path]);
                     }
                     let count = in_version.len() as i64;
-                    assert_eq!(
-                        version.progress.clone().unwrap_or_default().of("wiki/0"),
-                        count as u64
-                    );
+                    assert_eq!(version.progress.of("wiki/0"), count as u64);
                     assert_eq!(in_version.iter().sum::<i64>(), count * (count - 1) / 2);
                     assert!(count >= seen, "rows vanished");
                     (seen, turns) = (count, turns + 1);
@@ -214,7 +223,7 @@ async fn a_reopened_table_has_what_was_committed() {
     let warehouse = Warehouse::open(options(&folder)).await.unwrap();
     let table = warehouse.table("wiki").unwrap();
     assert_eq!(table.durable_progress(), Some(progress(500)));
-    assert_eq!(table.version().progress, Some(progress(500)));
+    assert_eq!(table.version().progress, progress(500));
     check_ids(&table, 0..500).await;
     // Made again under its name it is the same table, with the columns of the log.
     let made = warehouse
@@ -426,7 +435,7 @@ async fn older_versions_have_their_files() {
     }
     for version in versions {
         let (files, progress) = table.files_at(version.delta_version).await.unwrap();
-        assert_eq!((&files[..], &progress), (&version.files[..], &version.progress));
+        assert_eq!((&files[..], &progress), (&version.files[..], &version.durable));
         assert!(files.is_sorted_by_key(|file| &file.path));
     }
 }
@@ -654,6 +663,48 @@ async fn repetitions_change_nothing_and_progress_never_goes_back() {
     let item = (flow::Timestamp(0), rows(10..12));
     table.write(vec![item], &progress(12)).await.unwrap();
     check_ids(&table, 0..12).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_due_by_size_and_age() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Faulty::new(folder.path()));
+    let age = Duration::from_secs(3_600);
+    let options = WarehouseOptions {
+        flush_bytes: 100_000,
+        ..options(&folder)
+    };
+    let warehouse = Warehouse::open_in(store.clone(), &options).await.unwrap();
+    let table = warehouse.create("wiki", dataset()).await.unwrap();
+    let start = tokio::time::Instant::now();
+    assert_eq!(table.due(start + 100 * age), Due::Never);
+    table.append(vec![], &progress(1)).await.unwrap();
+    assert!(
+        matches!(table.due(start + 5 * age), Due::At(at) if at > start + 9 * age),
+        "progress alone"
+    );
+    append(&table, 1..2).await;
+    assert!(matches!(table.due(start), Due::At(at) if at > start && at <= tokio::time::Instant::now() + age));
+    assert_eq!(table.due(start + 2 * age), Due::Now);
+    table.flush().await.unwrap();
+    assert_eq!(table.due(start + 100 * age), Due::Never);
+    store.set(Some(Fault::Upload));
+    append(&table, 2..3).await;
+    table.flush().await.unwrap_err();
+    assert!(
+        matches!(table.due(start), Due::At(at) if at < start + age),
+        "a failed flush is tried again soon"
+    );
+
+    // The loop flushes a table that is large.
+    store.set(None);
+    table.flush().await.unwrap();
+    let mut changes = table.changes();
+    append(&table, 3..3_000).await;
+    let flushed = changes
+        .wait_for(|version| version.durable == Some(progress(3_000)))
+        .await;
+    assert!(flushed.unwrap().hot.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

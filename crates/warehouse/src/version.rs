@@ -14,8 +14,10 @@ pub struct Version {
     pub schema: SchemaRef,
     /// The Delta version that `files` are of.
     pub delta_version: u64,
-    /// The progress that files and hot tail together stand for; `None` before the first row.
-    pub progress: Option<Progress>,
+    /// The progress that files and hot tail together stand for; empty before the first.
+    pub progress: Progress,
+    /// The progress that `files` alone stand for; `None` before the first commit with one.
+    pub durable: Option<Progress>,
     /// Parquet files, ordered by path.
     pub files: Arc<[DataFile]>,
     /// The hot tail in arrival order: the rows newer than the last Delta commit.
