@@ -13,7 +13,7 @@ use event::limits::EVENT_BYTES_MAX;
 use event::{Batch, DatasetName, Encoding};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use queue::{MemoryQueue, Offset, Partition, Queue, Receipt, Record};
+use queue::{LogOptions, LogQueue, MemoryQueue, Offset, Partition, Queue, Receipt, Record};
 use serde_json::{Value, json};
 
 use crate::server::{Server, Service, batches, serve, serve_at};
@@ -115,6 +115,39 @@ async fn a_server_that_dies_and_comes_back_gets_each_event_once() {
     }
     client.close().await.unwrap();
     assert_eq!(numbers(&batches(&*queue, "orders").await), all(n));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_on_disk_that_is_opened_again_keeps_each_event_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Arc::new(LogQueue::open(folder.path(), LogOptions::default()).unwrap().0);
+    let mut queue = open();
+    let mut server = serve(Service::new(queue.clone()));
+    let client = Client::connect(ClientOptions {
+        batch_bytes: 1 << 10,
+        ..options(&server)
+    })
+    .unwrap();
+    let dataset = client.dataset("orders").unwrap();
+    let mut n = 0u64;
+    for _ in 0..3 {
+        for _ in 0..2_000 {
+            dataset.emit_wait(&json!({ "n": n })).await.unwrap();
+            n += 1;
+        }
+        let address = server.address;
+        drop(server);
+        // The tasks of the old server hold the old queue, which holds the folder.
+        while Arc::strong_count(&queue) > 1 {
+            tokio::task::yield_now().await;
+        }
+        drop(queue);
+        queue = open();
+        server = restart(Service::new(queue.clone()), address).await;
+    }
+    client.close().await.unwrap();
+    assert_eq!(numbers(&batches(&*queue, "orders").await), all(n));
+    drop(server);
 }
 
 /// The port is free again when the tasks of the old server have ended.
