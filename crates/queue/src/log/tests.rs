@@ -158,6 +158,8 @@ async fn reads_from_disk_within_one_segment() {
     let (queue, _) = open(folder.path(), &one_partition());
     for (from, bytes_max, count) in [
         (0, 30_000, 10),
+        (11, 1, 1),
+        (10, 1, 1),
         (10, 30_000, 10),
         (399, 1, 1),
         (100, 300_000, 100),
@@ -172,9 +174,8 @@ async fn reads_from_disk_within_one_segment() {
     }
 }
 
-/// Opens a copy of the last segment after `change`, appends once more, and returns how many batches were kept
-/// before that and how many torn tails were named.
-async fn reopened(original: &Path, change: impl FnOnce(&Path)) -> (usize, usize) {
+/// The folder as a crash at this moment would leave it.
+fn copied(original: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     fs::create_dir_all(copy.path().join("d/0")).unwrap();
     fs::copy(
@@ -185,6 +186,13 @@ async fn reopened(original: &Path, change: impl FnOnce(&Path)) -> (usize, usize)
     for file in segments(original) {
         fs::copy(&file, copy.path().join("d/0").join(file.file_name().unwrap())).unwrap();
     }
+    copy
+}
+
+/// Opens a copy of the last segment after `change`, appends once more, and returns how many batches were kept
+/// before that and how many torn tails were named.
+async fn reopened(original: &Path, change: impl FnOnce(&Path)) -> (usize, usize) {
+    let copy = copied(original);
     change(segments(copy.path()).last().unwrap());
     let (queue, recovery) = open(copy.path(), &one_partition());
     let kept = sequences(&all(&queue, &dataset(), Partition(0)).await);
@@ -314,14 +322,14 @@ async fn a_hole_in_the_last_group_is_torn_and_one_in_an_earlier_group_is_damage(
     );
     assert_eq!(queue.ends(&dataset()), [Offset(5)]);
     queue.append(sized(1, 5, 20)).await.unwrap();
-    drop(queue);
-    let (queue, recovery) = open(folder.path(), &options);
+    let crashed = copied(folder.path());
+    let (after_crash, recovery) = open(crashed.path(), &options);
     assert_eq!(
-        (queue.ends(&dataset()), recovery.truncated.len()),
+        (after_crash.ends(&dataset()), recovery.truncated.len()),
         (vec![Offset(6)], 0),
         "6 was cut off"
     );
-    drop(queue);
+    drop((queue, after_crash));
 
     let (queue, recovery) = with_hole(2);
     assert_eq!((recovery.truncated.len(), recovery.damaged.len()), (0, 1));
@@ -467,6 +475,11 @@ async fn a_failing_disk(break_it: impl Fn(&disk::Faults), mend_it: impl Fn(&disk
                 .duplicate
         );
     }
+    assert_eq!(
+        segments(folder.path()).len(),
+        2,
+        "the segment of the failure is given up"
+    );
     for (emitter, sequence) in sent {
         assert!(
             queue
