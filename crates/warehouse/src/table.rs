@@ -370,7 +370,7 @@ impl Table {
         group: usize,
         rows_max: usize,
     ) -> Result<Option<Vec<RecordBatch>>> {
-        let failed = |error| {
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
             Error::storage(
                 &format!("cannot read a file path={}", file.path),
                 &self.name,
