@@ -11,9 +11,13 @@
 //! The queue is the write-ahead log: a crash loses the hot tail, and the job goes on from
 //! [`Table::durable_progress`], the progress in the last Delta commit.
 //!
+//! What a commit names is on the disk when the commit is, and the commit when [`Table::durable_progress`] tells of it:
+//! files, the log and the folders that name them are synced.
+//!
 //! Not here: SQL, compaction, vacuum. A crash between the upload of a file and the commit that names it leaves an
 //! orphan file; it is not in the log, so no reader ever sees it.
 
+mod about;
 mod conform;
 mod encode;
 mod error;
@@ -21,6 +25,7 @@ mod flusher;
 pub mod limits;
 mod log;
 mod schema;
+mod stats;
 mod synced;
 mod table;
 mod tail;
@@ -30,8 +35,9 @@ mod warehouse;
 #[cfg(test)]
 mod tests;
 
+pub use about::{TableSchema, TableStats};
 pub use conform::conform;
 pub use error::{Error, ErrorKind, Result};
-pub use table::{Table, TableSchema, TableStats};
+pub use table::Table;
 pub use version::{DataFile, Version};
 pub use warehouse::{Warehouse, WarehouseOptions};

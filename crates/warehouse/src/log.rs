@@ -20,9 +20,10 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use store::Progress;
 
-use crate::encode::{self, Encoded, HOUR_COLUMN, hour_column};
+use crate::encode::{self, Encoded, HOUR_COLUMN};
 use crate::limits::{CHECKPOINT_VERSIONS, UPLOADS_MAX};
 use crate::schema::{from_delta, to_delta};
+use crate::stats::{read_stats, write_stats};
 use crate::{DataFile, Error, ErrorKind, Result};
 
 const APP_PREFIX: &str = "sanderling/";
@@ -384,62 +385,5 @@ impl Log {
 
     fn failed(&self, what: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::storage(what, &self.name, error)
-    }
-}
-
-/// Statistics as Delta wants them. Times that it has no text for are left out.
-fn write_stats(encoded: &Encoded, schema: &SchemaRef) -> String {
-    let (mut least, mut greatest, mut nulls) = (
-        serde_json::Map::new(),
-        serde_json::Map::new(),
-        serde_json::Map::new(),
-    );
-    let received = event::SystemColumn::ReceivedTime;
-    for (column, range) in [
-        (received, encoded.received_time),
-        (hour_column(schema), encoded.event_time),
-    ] {
-        if let (Some(from), Some(to)) = (time_text(range.0), time_text(range.1)) {
-            least.insert(column.name().to_owned(), from.into());
-            greatest.insert(column.name().to_owned(), to.into());
-        }
-        nulls.insert(column.name().to_owned(), 0.into());
-    }
-    serde_json::json!({
-        "numRecords": encoded.rows, "minValues": least, "maxValues": greatest, "nullCount": nulls,
-    })
-    .to_string()
-}
-
-/// Years 1 to 9999, which every reader can parse.
-fn time_text(us: i64) -> Option<String> {
-    let time = jiff::Timestamp::from_microsecond(us).ok()?;
-    (-62_135_596_800..253_402_207_200)
-        .contains(&time.as_second())
-        .then(|| time.to_string())
-}
-
-/// The time ranges of a file; those that its statistics do not tell are as wide as can be.
-fn read_stats(stats: Option<&str>, schema: &SchemaRef) -> DataFile {
-    let stats: serde_json::Value = stats
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default();
-    let time = |of: &str, column: event::SystemColumn| {
-        let text = stats.get(of)?.get(column.name())?.as_str()?;
-        Some(text.parse::<jiff::Timestamp>().ok()?.as_microsecond())
-    };
-    let range = |column| {
-        (
-            time("minValues", column).unwrap_or(i64::MIN),
-            time("maxValues", column).unwrap_or(i64::MAX),
-        )
-    };
-    DataFile {
-        path: Path::default(),
-        bytes: 0,
-        rows: 0,
-        hour: String::new(),
-        event_time: range(hour_column(schema)),
-        received_time: range(event::SystemColumn::ReceivedTime),
     }
 }

@@ -48,9 +48,9 @@ fn dataset() -> Arc<DatasetSchema> {
     Arc::new(schema)
 }
 
-/// A row per id, a minute of event time apart.
+/// A row per id, ten seconds of event time apart.
 fn rows(ids: Range<i64>) -> RecordBatch {
-    rows_at(ids.map(|id| (id, DAY + id * 60_000_000)))
+    rows_at(ids.map(|id| (id, DAY + id * 10_000_000)))
 }
 
 fn rows_at(rows: impl Iterator<Item = (i64, i64)>) -> RecordBatch {
@@ -504,7 +504,8 @@ async fn the_log_is_what_the_protocol_says() {
     let folder = tempfile::tempdir().unwrap();
     let warehouse = Warehouse::open(options(&folder)).await.unwrap();
     let table = warehouse.create("wiki", dataset()).await.unwrap();
-    append(&table, 0..90).await;
+    let minutes = rows_at((0..90).map(|id| (id, DAY + id * 60_000_000)));
+    table.append(vec![minutes], &progress(90)).await.unwrap();
     table.flush().await.unwrap();
     let log = log(&folder, "wiki");
     let find = |commit: usize, name: &str| -> Vec<&serde_json::Value> {
