@@ -8,15 +8,18 @@ use async_trait::async_trait;
 use datafusion::catalog::memory::{DataSourceExec, MemorySourceConfig};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::config::TableParquetOptions;
+use datafusion::common::pruning::PrunableStatistics;
 use datafusion::common::stats::Precision;
-use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
+use datafusion::common::{ColumnStatistics, DFSchema, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::object_store::{ObjectMeta, ObjectStore};
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
@@ -51,25 +54,45 @@ impl WarehouseTable {
         MemorySourceConfig::try_new(&parts, self.version.schema.clone(), projection.cloned())
     }
 
+    /// The files that can hold rows that pass the filters, by their times.
+    fn pruned(&self, state: &dyn Session, filters: &[Expr]) -> DataFusionResult<Vec<DataFile>> {
+        let schema = &self.version.schema;
+        let Some(filter) = conjunction(filters.iter().cloned()) else {
+            return Ok(self.version.files.to_vec());
+        };
+        let columns = DFSchema::try_from(schema.clone())?;
+        let filter = state.create_physical_expr(filter, &columns)?;
+        // A filter that says nothing of times prunes nothing.
+        let Ok(predicate) = PruningPredicateBuilder::new()
+            .with_file_schema(schema.clone())
+            .try_build(filter)
+        else {
+            return Ok(self.version.files.to_vec());
+        };
+        let known = self
+            .version
+            .files
+            .iter()
+            .map(|file| Arc::new(statistics(file, schema)))
+            .collect();
+        let keep = predicate.prune(&PrunableStatistics::new(known, schema.clone()))?;
+        let files = self.version.files.iter().zip(keep);
+        Ok(files
+            .filter(|(_, keep)| *keep)
+            .map(|(file, _)| file.clone())
+            .collect())
+    }
+
     fn files(
         &self,
         state: &dyn Session,
+        files: &[DataFile],
         projection: Option<&Vec<usize>>,
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let schema = &self.version.schema;
-        let files: Vec<PartitionedFile> = self
-            .version
-            .files
-            .iter()
-            .map(|file| partitioned(file, schema))
-            .collect();
-        let all = self
-            .version
-            .files
-            .iter()
-            .map(|file| statistics(file, schema))
-            .collect::<Vec<_>>();
+        let all: Vec<Statistics> = files.iter().map(|file| statistics(file, schema)).collect();
+        let files: Vec<PartitionedFile> = files.iter().map(|file| partitioned(file, schema)).collect();
         let groups = deal(&files, state.config().target_partitions(), |file| {
             file.object_meta.size as usize
         });
@@ -102,11 +125,18 @@ impl TableProvider for WarehouseTable {
         TableType::Base
     }
 
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
     async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let mut inputs: Vec<Arc<dyn ExecutionPlan>> = Vec::with_capacity(2);
@@ -116,8 +146,9 @@ impl TableProvider for WarehouseTable {
                 .with_limit(limit);
             inputs.push(DataSourceExec::from_data_source(hot));
         }
-        if !self.version.files.is_empty() {
-            inputs.push(self.files(state, projection, limit)?);
+        let files = self.pruned(state, filters)?;
+        if !files.is_empty() {
+            inputs.push(self.files(state, &files, projection, limit)?);
         }
         match inputs.len() {
             0 => {

@@ -82,17 +82,12 @@ impl Names<'_> {
                 resolve(root.as_mut(), self.resolver, self.with, self.scope, self.aliases)?;
                 Some(self.accesses(root, access_chain)?)
             }
-            // An interval that is not a number or text: so many times one unit.
+            // An interval that is not a number or text is made from text at run time.
             Expr::Interval(interval) => match (&*interval.value, &interval.leading_field) {
                 (Expr::Value(_) | Expr::UnaryOp { .. }, _) | (_, None) => None,
                 (value, Some(unit)) => {
-                    let mut one = interval.clone();
-                    one.value = Box::new(text(&format!("1 {unit}")));
-                    one.leading_field = None;
-                    let right = Box::new(Expr::Interval(one));
-                    let left = Box::new(Expr::Nested(Box::new(value.clone())));
-                    let op = datafusion::sql::sqlparser::ast::BinaryOperator::Multiply;
-                    Some(Expr::Nested(Box::new(Expr::BinaryOp { left, op, right })))
+                    let written = call("concat", vec![value.clone(), text(&format!(" {unit}"))]);
+                    Some(call("arrow_cast", vec![written, text("Interval(MonthDayNano)")]))
                 }
             },
             _ => None,

@@ -13,6 +13,7 @@ mod expr;
 mod function;
 mod query;
 mod scope;
+mod select;
 
 use arrow::datatypes::Fields;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ShowStatementIn, Statement};

@@ -188,6 +188,21 @@ async fn postgres_clients_are_served() {
     let tables = simple("select tablename from pg_catalog.pg_tables where schemaname = 'public'").await;
     assert_eq!(tables, vec![vec![Some("d".to_owned())]]);
 
+    let psql_d = r#"SELECT n.nspname as "Schema", c.relname as "Name",
+          CASE c.relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' END as "Type",
+          pg_catalog.pg_get_userbyid(c.relowner) as "Owner"
+        FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r','p','v','m','S','f','') AND n.nspname <> 'pg_catalog'
+          AND n.nspname !~ '^pg_toast' AND n.nspname <> 'information_schema'
+          AND pg_catalog.pg_table_is_visible(c.oid)
+        ORDER BY 1,2;"#;
+    let names: Vec<_> = simple(psql_d)
+        .await
+        .into_iter()
+        .map(|row| row[1].clone().unwrap())
+        .collect();
+    assert!(names.contains(&"d".to_owned()), "{names:?}");
+
     // Extended protocol, with and without parameters, binary results.
     let row = client
         .query_one(

@@ -47,23 +47,16 @@ impl World {
         self.warehouse.create(name, schema).await.unwrap()
     }
 
-    /// The answer as text: a line of names, and a line a row.
-    async fn answer(&self, sql: &str) -> String {
-        let stream = self
-            .engine
-            .query(sql)
-            .await
-            .unwrap_or_else(|e| panic!("{sql}: {e}"));
+    /// The answer as text, a line of names and a line a row; or the error.
+    async fn ask(&self, sql: &str) -> Result<String, sql::Error> {
+        let stream = self.engine.query(sql).await?;
         let names: Vec<String> = stream
             .schema()
             .fields()
             .iter()
             .map(|field| field.name().clone())
             .collect();
-        let batches: Vec<RecordBatch> = stream
-            .try_collect()
-            .await
-            .unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let batches: Vec<RecordBatch> = stream.try_collect().await?;
         let mut lines = vec![names.join("|")];
         for batch in &batches {
             for row in 0..batch.num_rows() {
@@ -74,20 +67,46 @@ impl World {
                 lines.push(cells.collect::<Vec<_>>().join("|"));
             }
         }
-        lines.join("\n")
+        Ok(lines.join("\n"))
+    }
+
+    async fn answer(&self, sql: &str) -> String {
+        self.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"))
     }
 
     async fn check(&self, sql: &str, expected: &str) {
-        assert_eq!(self.answer(sql).await, expected, "{sql}");
+        self.check_all(&[(sql, expected)]).await;
+    }
+
+    /// Each query gives its answer; shows all that do not.
+    async fn check_all(&self, queries: &[(&str, &str)]) {
+        let mut wrong = String::new();
+        for (sql, expected) in queries {
+            let answer = self
+                .ask(sql)
+                .await
+                .unwrap_or_else(|e| format!("{:?}: {e}", e.kind()));
+            if answer != *expected {
+                wrong += &format!("\n{sql}\n  expected {expected:?}\n  answered {answer:?}\n");
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
     }
 
     async fn fails(&self, sql: &str, kind: ErrorKind, text: &str) {
-        let error = match self.engine.query(sql).await {
-            Err(error) => error,
-            Ok(stream) => stream.try_collect::<Vec<_>>().await.expect_err(sql),
-        };
-        assert_eq!(error.kind(), kind, "{sql}: {error}");
-        assert!(error.to_string().contains(text), "{sql}: {error}");
+        self.fail_all(kind, &[(sql, text)]).await;
+    }
+
+    /// Each query fails with a text that holds its own; shows all that do not.
+    async fn fail_all(&self, kind: ErrorKind, queries: &[(&str, &str)]) {
+        let mut wrong = String::new();
+        for (sql, text) in queries {
+            match self.ask(sql).await {
+                Err(error) if error.kind() == kind && error.to_string().contains(text) => {}
+                other => wrong += &format!("\n{sql:.80}\n  expected {text:?}\n  answered {other:?}\n"),
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
     }
 }
 

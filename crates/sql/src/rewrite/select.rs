@@ -1,0 +1,115 @@
+//! The names of what is selected, and what it is called.
+
+use datafusion::sql::sqlparser::ast::{Expr, ObjectName, SelectItem, SelectItemQualifiedWildcardKind};
+
+use super::expr::{resolve, type_of};
+use super::function::{args_of, single_name};
+use super::query::{Columns, Resolver, With};
+use super::scope::{Aliases, Column, Scope};
+use super::{idents, quoted, same};
+use crate::Result;
+
+impl Resolver<'_> {
+    /// Resolves what is selected; `None` if a `*` stands for columns that are not known.
+    pub(crate) fn projection(
+        &self,
+        items: &mut [SelectItem],
+        with: &With<'_>,
+        scope: &Scope<'_>,
+    ) -> Result<Columns> {
+        let mut columns: Columns = Some(Vec::new());
+        let mut add = |more: Columns| match (&mut columns, more) {
+            (Some(columns), Some(more)) => columns.extend(more),
+            _ => columns = None,
+        };
+        let mut taken: Vec<String> = items.iter().filter_map(given_name).collect();
+        for item in items {
+            let last = item_last_name(item);
+            resolve(item, self, with, scope, Aliases::Hidden)?;
+            match item {
+                SelectItem::UnnamedExpr(expr) => {
+                    let data_type = type_of(expr, scope);
+                    let name = match (&*expr, last) {
+                        (Expr::Identifier(name), _) => name.value.clone(),
+                        (Expr::CompoundIdentifier(path), _) => {
+                            path.last().map(|name| name.value.clone()).unwrap_or_default()
+                        }
+                        (Expr::Function(_), Some(last)) => {
+                            let name = free(field_name(expr).unwrap_or(last), &taken);
+                            taken.push(name.clone());
+                            *item = SelectItem::ExprWithAlias {
+                                expr: expr.clone(),
+                                alias: quoted(&name),
+                            };
+                            name
+                        }
+                        (other, _) => other.to_string(),
+                    };
+                    add(Some(vec![Column { name, data_type }]));
+                }
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    alias.quote_style = Some('"');
+                    add(Some(vec![Column {
+                        name: alias.value.clone(),
+                        data_type: type_of(expr, scope),
+                    }]));
+                }
+                SelectItem::Wildcard(_) => {
+                    let all = scope.relations.iter().map(|relation| relation.columns.clone());
+                    add(all.collect::<Option<Vec<_>>>().map(|columns| columns.concat()));
+                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                    let relation = idents(name).last().and_then(|name| scope.relation(&name.value));
+                    if let Some(spelled) = relation.and_then(|relation| relation.name.as_deref()) {
+                        *name = ObjectName::from(vec![quoted(spelled)]);
+                    }
+                    add(relation.and_then(|relation| relation.columns.clone()));
+                }
+                SelectItem::QualifiedWildcard(..) | SelectItem::ExprWithAliases { .. } => add(None),
+            }
+        }
+        Ok(columns)
+    }
+}
+
+/// The name that an item certainly gets.
+fn given_name(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name.value.clone()),
+        _ => None,
+    }
+}
+
+/// The last name of a bare path.
+fn item_last_name(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(path)) => path.last().map(|name| name.value.clone()),
+        SelectItem::UnnamedExpr(expr @ Expr::CompoundFieldAccess { .. }) => Some(expr.to_string()),
+        _ => None,
+    }
+}
+
+/// The field that `get_field` leads to, as it is stored.
+fn field_name(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Function(function) if single_name(&function.name)? == "get_field" => {
+            match args_of(function).as_slice() {
+                [_, Expr::Value(name)] => name.clone().into_string(),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// The name, with a number after it if it is taken.
+fn free(name: String, taken: &[String]) -> String {
+    let mut free = name.clone();
+    let mut n = 0;
+    while taken.iter().any(|t| same(t, &free)) {
+        n += 1;
+        free = format!("{name}_{n}");
+    }
+    free
+}
