@@ -31,12 +31,15 @@ pub(crate) enum Pinning {
     Never,
 }
 
+/// The tables met so far, by schema and name.
+type Pinned = HashMap<(&'static str, String), Arc<dyn TableProvider>>;
+
 /// All tables, by schema and name.
 pub(crate) struct Tables {
     warehouse: Arc<Warehouse>,
     stores: Arc<Embedded>,
     pinning: Pinning,
-    pinned: Mutex<HashMap<(&'static str, String), Arc<dyn TableProvider>>>,
+    pinned: Mutex<Pinned>,
 }
 
 impl Tables {

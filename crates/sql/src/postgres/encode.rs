@@ -93,12 +93,12 @@ fn is_json(data_type: &DataType) -> bool {
 
 fn is_scalar(data_type: &DataType) -> bool {
     use DataType as T;
-    match data_type {
-        T::Null | T::Boolean | T::Float32 | T::Float64 | T::Decimal128(..) => true,
-        T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64 => true,
-        T::Utf8 | T::LargeUtf8 | T::Utf8View | T::Binary | T::LargeBinary | T::BinaryView => true,
-        T::Timestamp(..) | T::Date32 | T::Date64 | T::Time32(_) | T::Time64(_) => true,
-        T::Interval(_) | T::Duration(_) => true,
-        _ => false,
-    }
+    data_type.is_integer()
+        || data_type.is_temporal()
+        || matches!(
+            data_type,
+            T::Null | T::Boolean | T::Float32 | T::Float64 | T::Decimal128(..)
+        )
+        || matches!(data_type, T::Utf8 | T::LargeUtf8 | T::Utf8View)
+        || matches!(data_type, T::Binary | T::LargeBinary | T::BinaryView)
 }

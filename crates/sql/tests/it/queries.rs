@@ -315,3 +315,18 @@ async fn mistakes_are_told() {
     let long = format!("select '{}'", "x".repeat(sql::limits::QUERY_BYTES_MAX));
     world.fails(&long, ErrorKind::Invalid, "query is too long").await;
 }
+
+#[tokio::test]
+async fn one_query_too_many_is_told_to_wait() {
+    let world = world().await;
+    let mut options = sql::EngineOptions::new(world.warehouse.clone(), world.stores.clone());
+    options.queries_max = 1;
+    let engine = sql::Engine::new(options).unwrap();
+    let running = engine.query("select 1").await.unwrap();
+    assert_eq!(
+        engine.query("select 1").await.unwrap_err().kind(),
+        ErrorKind::Retry
+    );
+    drop(running);
+    engine.query("select 1").await.unwrap();
+}
