@@ -58,18 +58,24 @@ impl Dataset {
         self.outbox.put_line(&line)
     }
 
-    /// Emits one event that is JSON text already. It must be one line that begins with `{` and ends with `}`;
-    /// the rest is left to the server, which puts what is malformed into `<dataset>$failed`.
+    /// Emits one event that is JSON text already, on one line. It is sent as it is: what is malformed ends in
+    /// `<dataset>$failed`.
     ///
     /// # Errors
-    /// As [`Dataset::emit`].
+    /// As [`Dataset::emit`]; `Invalid` when the line is blank, has a line break, or is too long.
     pub fn emit_json_line(&self, line: &[u8]) -> Result<()> {
-        let line = line.trim_ascii();
-        check_line(line)?;
-        if line.contains(&b'\n') {
-            return Err(Error::invalid("event must be one line, take out its line breaks"));
-        }
+        let line = raw_line(line)?;
         self.take_room(line.len() + 1)?;
+        self.outbox.put_line(line)
+    }
+
+    /// As [`Dataset::emit_json_line`], but waits for room.
+    ///
+    /// # Errors
+    /// As [`Dataset::emit_json_line`], without `Full`.
+    pub async fn emit_json_line_wait(&self, line: &[u8]) -> Result<()> {
+        let line = raw_line(line)?;
+        self.wait_for_room(line.len() + 1).await?;
         self.outbox.put_line(line)
     }
 
@@ -146,10 +152,24 @@ impl Dataset {
     }
 }
 
+/// A line of text as it may be sent.
+fn raw_line(line: &[u8]) -> Result<&[u8]> {
+    let line = line.trim_ascii();
+    if line.is_empty() || line.contains(&b'\n') {
+        return Err(Error::invalid("event must be one line: leave blank lines out and take out line breaks"));
+    }
+    check_bytes(line)?;
+    Ok(line)
+}
+
 fn check_line(line: &[u8]) -> Result<()> {
     if line.first() != Some(&b'{') || line.last() != Some(&b'}') {
         return Err(Error::invalid("event must be a JSON object"));
     }
+    check_bytes(line)
+}
+
+fn check_bytes(line: &[u8]) -> Result<()> {
     if line.len() > EVENT_BYTES_MAX {
         return Err(Error::invalid(format_args!(
             "event is too large bytes={} bytes_max={EVENT_BYTES_MAX}",

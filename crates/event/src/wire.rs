@@ -89,7 +89,10 @@ pub enum Ticket {
         /// Where to go on; absent: from the first row there is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Position>,
-        /// Whether to go on waiting for rows when all there are have been sent.
+        /// Where to end exactly; absent: nowhere. Parts it does not name give nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Position>,
+        /// Without `until`: whether to go on waiting for rows when all there are have been sent.
         follow: bool,
     },
 }

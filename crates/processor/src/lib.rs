@@ -1,1 +1,25 @@
-//! placeholder
+//! From dataset settings to running jobs: each dataset of the queue gets a `flow` job that decodes its batches and
+//! writes them to the warehouse, good events to the dataset's table and the others to `<dataset>$failed`.
+//!
+//! | name | what it is |
+//! |---|---|
+//! | [`Processor`] | starts, watches and restarts the jobs of all datasets |
+//! | [`QueueSource`] | a dataset's queue as a `flow::Source` |
+//! | [`DatasetStream`] | a dataset's rows from the first to the live ones, with an exact seam |
+//! | [`Visibility`] | how long events took from being emitted to being visible in SQL |
+//!
+//! Not here: HTTP, SQL, user-defined functions, scaling.
+
+mod dataset;
+mod error;
+mod limits;
+mod source;
+mod stream;
+mod supervisor;
+mod visibility;
+
+pub use error::{Error, ErrorKind, Result};
+pub use source::QueueSource;
+pub use stream::DatasetStream;
+pub use supervisor::{Clock, DatasetStatus, Processor, ProcessorOptions};
+pub use visibility::Visibility;

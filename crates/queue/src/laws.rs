@@ -340,11 +340,14 @@ async fn datasets(queue: &dyn Queue) {
             .expect_err("1 to 64");
         assert_eq!(error.kind(), ErrorKind::Invalid);
     }
+    let mut names = queue.datasets();
+    names.mark_unchanged();
     let made = fresh_dataset();
     queue
         .append(batch(&made, emitter, 0, 0))
         .await
         .expect("the first batch makes its dataset");
-    let names = queue.datasets();
+    assert!(names.has_changed().expect("the queue lives"), "a new dataset is told of");
+    let names = names.borrow_and_update();
     assert!(names.contains(&dataset) && names.contains(&made) && names.is_sorted());
 }

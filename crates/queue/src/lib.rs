@@ -19,6 +19,7 @@ pub use memory::MemoryQueue;
 use async_trait::async_trait;
 use event::{Batch, DatasetName, EmitterId};
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 
 /// Where a batch stands in its partition: 0, 1, 2 …
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,6 +97,6 @@ pub trait Queue: Send + Sync {
     /// Each partition's offset after its last kept batch. Empty when the dataset does not exist.
     fn ends(&self, dataset: &DatasetName) -> Vec<Offset>;
 
-    /// The datasets there are, by name.
-    fn datasets(&self) -> Vec<DatasetName>;
+    /// The datasets there are, by name, and word of each new one.
+    fn datasets(&self) -> watch::Receiver<Vec<DatasetName>>;
 }

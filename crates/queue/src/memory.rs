@@ -19,6 +19,7 @@ use crate::{Error, ErrorKind, Offset, Partition, Queue, Receipt, Record, Result}
 #[derive(Debug)]
 pub struct MemoryQueue {
     datasets: Mutex<BTreeMap<DatasetName, Vec<Kept>>>,
+    names: watch::Sender<Vec<DatasetName>>,
     partitions: u32,
 }
 
@@ -40,6 +41,7 @@ impl MemoryQueue {
     pub fn new(partitions: u32) -> Self {
         Self {
             datasets: Mutex::default(),
+            names: watch::Sender::default(),
             partitions: partitions.clamp(1, PARTITIONS_MAX),
         }
     }
@@ -50,7 +52,7 @@ impl MemoryQueue {
 
     fn take(&self, batch: Batch) -> Result<Receipt> {
         let mut datasets = self.lock();
-        let kept = made(&mut datasets, &batch.dataset, self.partitions)?;
+        let kept = made((&mut datasets, &self.names), &batch.dataset, self.partitions)?;
         let key = batch.header.key;
         let partition = Partition::of(key.emitter, kept.len() as u32);
         let kept = &mut kept[partition.0 as usize];
@@ -79,21 +81,26 @@ impl MemoryQueue {
 }
 
 fn made<'a>(
-    datasets: &'a mut BTreeMap<DatasetName, Vec<Kept>>,
+    (datasets, names): (
+        &'a mut BTreeMap<DatasetName, Vec<Kept>>,
+        &watch::Sender<Vec<DatasetName>>,
+    ),
     dataset: &DatasetName,
     partitions: u32,
 ) -> Result<&'a mut Vec<Kept>> {
     if datasets.len() >= DATASETS_MAX && !datasets.contains_key(dataset) {
         return Err(too_many_datasets());
     }
-    Ok(datasets.entry(dataset.clone()).or_insert_with(|| {
-        let empty = || Kept {
-            dedup: Dedup::new(EMITTERS_MAX),
-            records: Vec::new(),
-            end: watch::Sender::new(0),
-        };
-        (0..partitions).map(|_| empty()).collect()
-    }))
+    let empty = || Kept {
+        dedup: Dedup::new(EMITTERS_MAX),
+        records: Vec::new(),
+        end: watch::Sender::new(0),
+    };
+    if !datasets.contains_key(dataset) {
+        datasets.insert(dataset.clone(), (0..partitions).map(|_| empty()).collect());
+        names.send_replace(datasets.keys().cloned().collect());
+    }
+    Ok(datasets.entry(dataset.clone()).or_default())
 }
 
 pub(crate) fn too_many_datasets() -> Error {
@@ -128,7 +135,7 @@ impl Queue for MemoryQueue {
 
     async fn create(&self, dataset: &DatasetName, partitions: u32) -> Result<u32> {
         check_partitions(partitions)?;
-        Ok(made(&mut self.lock(), dataset, partitions)?.len() as u32)
+        Ok(made((&mut self.lock(), &self.names), dataset, partitions)?.len() as u32)
     }
 
     async fn read(
@@ -167,8 +174,8 @@ impl Queue for MemoryQueue {
             .collect()
     }
 
-    fn datasets(&self) -> Vec<DatasetName> {
-        self.lock().keys().cloned().collect()
+    fn datasets(&self) -> watch::Receiver<Vec<DatasetName>> {
+        self.names.subscribe()
     }
 }
 

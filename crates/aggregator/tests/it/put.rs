@@ -324,7 +324,7 @@ impl Queue for Gate {
     fn ends(&self, dataset: &DatasetName) -> Vec<Offset> {
         self.queue.ends(dataset)
     }
-    fn datasets(&self) -> Vec<DatasetName> {
+    fn datasets(&self) -> tokio::sync::watch::Receiver<Vec<DatasetName>> {
         self.queue.datasets()
     }
 }

@@ -363,7 +363,7 @@ impl Queue for Picky {
     fn ends(&self, dataset: &DatasetName) -> Vec<Offset> {
         self.0.ends(dataset)
     }
-    fn datasets(&self) -> Vec<DatasetName> {
+    fn datasets(&self) -> tokio::sync::watch::Receiver<Vec<DatasetName>> {
         self.0.datasets()
     }
 }

@@ -33,6 +33,7 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use event::{Batch, DatasetName};
 use futures::future::{BoxFuture, FutureExt, ready};
+use tokio::sync::watch;
 
 use self::dataset::DatasetFolder;
 use self::partition::{Budget, Opened, PartitionLog, Reply, closed};
@@ -102,6 +103,7 @@ pub struct LogQueue {
     options: LogOptions,
     budget: Arc<Budget>,
     datasets: RwLock<Datasets>,
+    names: watch::Sender<Vec<DatasetName>>,
     writers: Vec<Sender<Job>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<File>>,
@@ -149,6 +151,7 @@ impl LogQueue {
             options,
             budget,
             datasets: RwLock::default(),
+            names: watch::Sender::default(),
             writers,
             threads: Mutex::default(),
             lock: Mutex::new(Some(lock)),
@@ -174,6 +177,7 @@ impl LogQueue {
             open.insert(folder.name.clone(), Arc::new(self.assemble(folder, opened)));
         }
         recovery.datasets = open.len();
+        self.names.send_replace(open.keys().cloned().collect());
         self.datasets = RwLock::new(Datasets { open, closed: false });
         Ok(recovery)
     }
@@ -235,6 +239,7 @@ impl LogQueue {
         let opened = (0..folder.partitions).map(empty).collect();
         let open = Arc::new(self.assemble(folder, opened));
         datasets.open.insert(name.clone(), open.clone());
+        self.names.send_replace(datasets.open.keys().cloned().collect());
         Ok(open)
     }
 
@@ -382,13 +387,7 @@ impl Queue for LogQueue {
             .collect()
     }
 
-    fn datasets(&self) -> Vec<DatasetName> {
-        self.datasets
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .open
-            .keys()
-            .cloned()
-            .collect()
+    fn datasets(&self) -> watch::Receiver<Vec<DatasetName>> {
+        self.names.subscribe()
     }
 }

@@ -1,0 +1,266 @@
+//! Starts, watches and restarts the jobs of all datasets.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use event::wire::Position;
+use event::{DatasetName, DatasetSchema, DatasetSettings, Decoder, failed_schema};
+use flow::{Job, JobOptions, JobStatus, Local, Sink};
+use queue::Queue;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use warehouse::{Table, Warehouse};
+
+use crate::dataset::{DatasetJob, VisibleRows};
+use crate::{DatasetStream, Error, ErrorKind, QueueSource, Result, Visibility};
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
+
+/// How long a job that has failed is left alone, first and at most; it doubles with each failure in a row.
+const RESTART_WAIT_MIN: Duration = Duration::from_millis(500);
+const RESTART_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What a processor needs.
+pub struct ProcessorOptions {
+    /// Where batches come from.
+    pub queue: Arc<dyn Queue>,
+    /// Where rows go.
+    pub warehouse: Arc<Warehouse>,
+    /// The settings of each dataset.
+    pub settings: Arc<dyn Fn(&DatasetName) -> DatasetSettings + Send + Sync>,
+    /// How jobs run.
+    pub job: JobOptions,
+    /// For latencies.
+    pub clock: Clock,
+}
+
+/// How a dataset's job is doing.
+#[derive(Clone, Debug)]
+pub struct DatasetStatus {
+    /// Which dataset.
+    pub dataset: DatasetName,
+    /// How its job is doing; `None` while it is being started or waits to be restarted.
+    pub job: Option<JobStatus>,
+    /// Batches in the queue that the job has not taken yet.
+    pub behind_batches: u64,
+    /// Why the job was last restarted.
+    pub last_error: Option<String>,
+}
+
+/// Runs one job for each dataset that the queue has or gets. A cheap handle: clones are the same processor.
+#[derive(Clone)]
+pub struct Processor(Arc<Shared>);
+
+struct Shared {
+    options: ProcessorOptions,
+    datasets: Mutex<BTreeMap<DatasetName, Arc<Dataset>>>,
+    stop: watch::Sender<bool>,
+    watching: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What is known of a dataset while the processor runs.
+#[derive(Default)]
+struct Dataset {
+    visibility: Arc<Visibility>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    job: Option<JobStatus>,
+    last_error: Option<String>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends when the processor is told to stop.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    // An error means that the processor is gone, which is the same.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+impl Processor {
+    /// Starts on the current tokio runtime.
+    pub fn start(options: ProcessorOptions) -> Self {
+        let processor = Self(Arc::new(Shared {
+            options,
+            datasets: Mutex::default(),
+            stop: watch::Sender::new(false),
+            watching: Mutex::default(),
+        }));
+        let watching = processor.clone();
+        *locked(&processor.0.watching) = Some(tokio::spawn(async move { watching.watch_queue().await }));
+        processor
+    }
+
+    /// Starts a job for each dataset as it appears; when the processor stops, waits for all of them.
+    async fn watch_queue(&self) {
+        let mut jobs = JoinSet::new();
+        let mut datasets = self.0.options.queue.datasets();
+        let mut stop = self.0.stop.subscribe();
+        loop {
+            let names = datasets.borrow_and_update().clone();
+            for name in names {
+                let known = locked(&self.0.datasets).contains_key(&name);
+                if !known {
+                    let dataset = Arc::new(Dataset::default());
+                    locked(&self.0.datasets).insert(name.clone(), dataset.clone());
+                    let supervising = self.clone();
+                    jobs.spawn(async move { supervising.supervise(name, dataset).await });
+                }
+            }
+            tokio::select! {
+                changed = datasets.changed() => if changed.is_err() { break },
+                () = told(&mut stop) => break,
+            }
+        }
+        jobs.join_all().await;
+    }
+
+    /// Keeps one dataset's job running until the processor stops.
+    async fn supervise(&self, name: DatasetName, dataset: Arc<Dataset>) {
+        let mut stop = self.0.stop.subscribe();
+        let mut wait = RESTART_WAIT_MIN;
+        loop {
+            let outcome = match self.start_job(&name, &dataset).await {
+                Ok(mut job) => self.watch_job(&mut job, &dataset, &mut stop).await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::error!(dataset = %name, "job failed, it starts again in {wait:?}: {error}");
+                    let mut state = locked(&dataset.state);
+                    let had_run = state.job.take().is_some_and(|job| job.epochs > 0);
+                    state.last_error = Some(error.to_string());
+                    if had_run {
+                        wait = RESTART_WAIT_MIN;
+                    }
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(RESTART_WAIT_MAX),
+                () = told(&mut stop) => return,
+            }
+        }
+    }
+
+    /// Waits for the end of a job: `Ok` when the processor stops.
+    async fn watch_job(&self, job: &mut Job, dataset: &Dataset, stop: &mut watch::Receiver<bool>) -> Result<()> {
+        let mut every_second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                ended = job.join() => {
+                    locked(&dataset.state).job = Some(job.status());
+                    return ended.map_err(Error::from);
+                }
+                () = told(stop) => {
+                    job.stop();
+                    return job.join().await.map_err(Error::from);
+                }
+                _ = every_second.tick() => locked(&dataset.state).job = Some(job.status()),
+            }
+        }
+    }
+
+    async fn start_job(&self, name: &DatasetName, dataset: &Dataset) -> Result<Job> {
+        let Shared { options, .. } = self.0.as_ref();
+        let (table, decoder) = self.table(name).await?;
+        let failed = options.warehouse.create(&name.failed(), failed_schema()).await?;
+        let job = DatasetJob {
+            source: Arc::new(QueueSource::new(options.queue.clone(), name.clone())),
+            decoder,
+            rows: Arc::new(VisibleRows {
+                table,
+                visibility: dataset.visibility.clone(),
+                clock: options.clock.clone(),
+            }),
+            failed: failed as Arc<dyn Sink<_>>,
+        };
+        Ok(Local::run(name.as_str(), &job.graph(), options.job.clone())?)
+    }
+
+    /// A dataset's table, made if it is not there yet, and the decoder that fills it.
+    async fn table(&self, name: &DatasetName) -> Result<(Arc<Table>, Decoder)> {
+        let options = &self.0.options;
+        let table = options.warehouse.create(name.as_str(), Arc::new(DatasetSchema::empty())).await?;
+        let schema = table.dataset_schema().ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, format_args!("the table was not made for events dataset={name}"))
+        })?;
+        Ok((table, Decoder::new(schema, &(options.settings)(name))))
+    }
+
+    /// A dataset's rows: see [`DatasetStream::open`].
+    ///
+    /// # Errors
+    /// `NotFound` when the queue does not have the dataset.
+    pub async fn stream(
+        &self,
+        dataset: DatasetName,
+        from: Option<Position>,
+        until: Option<Position>,
+        follow: bool,
+    ) -> Result<DatasetStream> {
+        let queue = self.0.options.queue.clone();
+        if queue.ends(&dataset).is_empty() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format_args!("no such dataset, send it an event first dataset={dataset}"),
+            ));
+        }
+        let table = self.table(&dataset).await?;
+        DatasetStream::open(queue, dataset, table, (from, until), follow).await
+    }
+
+    /// How long a dataset's events took to become visible; `None` while its job has not been started.
+    pub fn visibility(&self, dataset: &DatasetName) -> Option<Arc<Visibility>> {
+        locked(&self.0.datasets).get(dataset).map(|dataset| dataset.visibility.clone())
+    }
+
+    /// How each dataset is doing, by name.
+    pub fn status(&self) -> Vec<DatasetStatus> {
+        let datasets = locked(&self.0.datasets).clone();
+        let status = |(name, dataset): (DatasetName, Arc<Dataset>)| {
+            let state = locked(&dataset.state);
+            let taken = |partition: usize| {
+                state.job.as_ref().map_or(0, |job| job.progress.of(&partition.to_string()))
+            };
+            let ends = self.0.options.queue.ends(&name);
+            let behind = |(partition, end): (usize, &queue::Offset)| end.0.saturating_sub(taken(partition));
+            DatasetStatus {
+                behind_batches: ends.iter().enumerate().map(behind).sum(),
+                job: state.job.clone(),
+                last_error: state.last_error.clone(),
+                dataset: name,
+            }
+        };
+        datasets.into_iter().map(status).collect()
+    }
+
+    /// Waits until every batch that was kept before the call is visible in SQL.
+    pub async fn caught_up(&self) {
+        let names = self.0.options.queue.datasets().borrow().clone();
+        for name in names {
+            let end = QueueSource::new(self.0.options.queue.clone(), name.clone()).end();
+            let Ok((table, _)) = self.table(&name).await else { continue };
+            let mut version = table.changes();
+            let _ = version.wait_for(|version| version.progress.covers(&end)).await;
+        }
+    }
+
+    /// Ends every job after its current epoch.
+    pub async fn stop(&self) {
+        self.0.stop.send_replace(true);
+        let watching = locked(&self.0.watching).take();
+        if let Some(Err(error)) = match watching {
+            Some(watching) => Some(watching.await),
+            None => None,
+        } {
+            tracing::error!("the processor ended early: {error}");
+        }
+    }
+}
