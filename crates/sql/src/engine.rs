@@ -97,7 +97,6 @@ impl Engine {
             .with_target_partitions(options.partitions.max(1));
         // Names are resolved by `rewrite`, in the case that they are stored in.
         config.options_mut().sql_parser.enable_ident_normalization = false;
-        config.options_mut().execution.time_zone = Some("UTC".to_owned());
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes_max)))
             .build_arc()?;

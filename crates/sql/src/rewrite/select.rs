@@ -24,18 +24,20 @@ impl Resolver<'_> {
         };
         let mut taken: Vec<String> = items.iter().filter_map(given_name).collect();
         for item in items {
-            let last = item_last_name(item);
+            let text = written(item);
             resolve(item, self, with, scope, Aliases::Hidden)?;
             match item {
                 SelectItem::UnnamedExpr(expr) => {
                     let data_type = type_of(expr, scope);
-                    let name = match (&*expr, last) {
+                    let name = match (&*expr, text) {
                         (Expr::Identifier(name), _) => name.value.clone(),
                         (Expr::CompoundIdentifier(path), _) => {
                             path.last().map(|name| name.value.clone()).unwrap_or_default()
                         }
-                        (Expr::Function(_), Some(last)) => {
-                            let name = free(field_name(expr).unwrap_or(last), &taken);
+                        // A field is called as it is stored, all else as it was written; what `unnest`
+                        // makes may be several columns.
+                        (_, Some(written)) if !written.to_lowercase().contains("unnest") => {
+                            let name = free(field_name(expr).unwrap_or(written), &taken);
                             taken.push(name.clone());
                             *item = SelectItem::ExprWithAlias {
                                 expr: expr.clone(),
@@ -81,11 +83,10 @@ fn given_name(item: &SelectItem) -> Option<String> {
     }
 }
 
-/// The last name of a bare path.
-fn item_last_name(item: &SelectItem) -> Option<String> {
+/// The text of an expression that has no name of its own.
+fn written(item: &SelectItem) -> Option<String> {
     match item {
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(path)) => path.last().map(|name| name.value.clone()),
-        SelectItem::UnnamedExpr(expr @ Expr::CompoundFieldAccess { .. }) => Some(expr.to_string()),
+        SelectItem::UnnamedExpr(expr) => Some(expr.to_string()),
         _ => None,
     }
 }
