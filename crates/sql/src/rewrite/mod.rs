@@ -4,6 +4,7 @@
 //!   two spellings that both fit are an error.
 //! * `"x"` and `` `x` `` both quote a name; quoted names resolve in the same way.
 //! * A path of names (`event.clientName`) may lead into structs; selected bare, its column is called as its last name.
+//! * An expression without an alias is called as it was written (`COUNT(*)`).
 //! * BigQuery's functions that DataFusion has under other names become those: see [`function`].
 //! * Only statements that read are let through.
 //!

@@ -209,6 +209,11 @@ impl Resolver<'_> {
     /// Adds what stands in a FROM to the scope.
     fn factor(&self, factor: &mut TableFactor, with: &With<'_>, scope: &mut Scope<'_>) -> Result<()> {
         let relation = match factor {
+            TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
+                return Err(Error::invalid(
+                    "TABLESAMPLE is not supported, write WHERE random() < 0.1",
+                ));
+            }
             TableFactor::Table {
                 name,
                 alias,

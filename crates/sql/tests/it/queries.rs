@@ -155,6 +155,23 @@ async fn names_resolve_without_regard_to_case() {
 async fn what_users_ask() {
     let world = world().await;
     let queries = [
+        (
+            "select COUNT(*), max(userid), count(*) from user_behavior_events order by count(*) desc",
+            "COUNT(*)|max(userid)|count(*)_1\n5|9|5",
+        ),
+        (
+            "select lower(event.clientName), count(*) from user_behavior_events group by lower(EVENT.clientname) \
+          order by count(*) desc, 1 limit 1",
+            "lower(event.clientName)|count(*)\nweb|3",
+        ),
+        (
+            "select x.\"COUNT(*)\" from (select count(*) from clients) x",
+            "count(*)\n1",
+        ),
+        (
+            "select date_trunc('hour', to_timestamp(t)) as h from (select '2026-01-02T03:04:05Z' as t)",
+            "h\n2026-01-02T03:00:00",
+        ),
         ("select count(*) from user_behavior_events", "count(*)\n5"),
         (
             "select count(distinct userId) as n from user_behavior_events",
@@ -274,6 +291,10 @@ async fn mistakes_are_told() {
     let queries = [
         ("select", "does not parse"),
         ("selec 1", "does not parse"),
+        (
+            "select 1 from clients tablesample (10 percent)",
+            "TABLESAMPLE is not supported",
+        ),
         ("", "query is empty"),
         ("select 1; select 2", "one statement at a time"),
         (
