@@ -156,7 +156,9 @@ impl Dataset {
 fn raw_line(line: &[u8]) -> Result<&[u8]> {
     let line = line.trim_ascii();
     if line.is_empty() || line.contains(&b'\n') {
-        return Err(Error::invalid("event must be one line: leave blank lines out and take out line breaks"));
+        return Err(Error::invalid(
+            "event must be one line: leave blank lines out and take out line breaks",
+        ));
     }
     check_bytes(line)?;
     Ok(line)

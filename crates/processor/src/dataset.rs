@@ -34,8 +34,14 @@ enum Piece {
 impl DatasetJob {
     /// The job's graph.
     pub(crate) fn graph(self) -> impl Tail<Local> {
-        let Self { source, decoder, rows, failed } = self;
-        let pieces = Producer::<Local, Record>::source(source).flat_map(move |record: Record| decode(&decoder, record));
+        let Self {
+            source,
+            decoder,
+            rows,
+            failed,
+        } = self;
+        let pieces = Producer::<Local, Record>::source(source)
+            .flat_map(move |record: Record| decode(&decoder, record));
         let good = pieces.filter_map(|piece| match piece {
             Piece::Rows(rows) => Some(rows),
             Piece::Rejects(_) => None,
@@ -44,7 +50,9 @@ impl DatasetJob {
             Piece::Rejects(rows) => Some(rows),
             Piece::Rows(_) => None,
         });
-        good.name("rows").write(rows).also(bad.name("rejects").write(failed))
+        good.name("rows")
+            .write(rows)
+            .also(bad.name("rejects").write(failed))
     }
 }
 
@@ -69,12 +77,27 @@ fn rejects_as_rows(rejects: &[Reject], header: &BatchHeader) -> RecordBatch {
     let received = TimestampMicrosecondArray::from_value(header.received_at.as_microsecond(), rows);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(received.with_timezone("UTC")),
-        Arc::new(rejects.iter().map(|reject| Some(reject.stage)).collect::<StringViewArray>()),
-        Arc::new(rejects.iter().map(|reject| Some(reject.reason.as_str())).collect::<StringViewArray>()),
+        Arc::new(
+            rejects
+                .iter()
+                .map(|reject| Some(reject.stage))
+                .collect::<StringViewArray>(),
+        ),
+        Arc::new(
+            rejects
+                .iter()
+                .map(|reject| Some(reject.reason.as_str()))
+                .collect::<StringViewArray>(),
+        ),
         Arc::new(raw.finish()),
         Arc::new(emitter.finish()),
         Arc::new(Int64Array::from_value(header.key.sequence.0 as i64, rows)),
-        Arc::new(rejects.iter().map(|reject| i64::from(reject.line)).collect::<Int64Array>()),
+        Arc::new(
+            rejects
+                .iter()
+                .map(|reject| i64::from(reject.line))
+                .collect::<Int64Array>(),
+        ),
     ];
     RecordBatch::try_new(failed_schema(), columns).expect("the columns are those of the schema")
 }
@@ -98,13 +121,17 @@ impl Sink<RecordBatch> for VisibleRows {
             .filter(|(_, rows)| rows.num_rows() > 0)
             .map(|(_, rows)| {
                 // The second system column holds the batch's time of emission in each row.
-                (rows.column(1).as_primitive::<TimestampMicrosecondType>().value(0), rows.num_rows() as u64)
+                (
+                    rows.column(1).as_primitive::<TimestampMicrosecondType>().value(0),
+                    rows.num_rows() as u64,
+                )
             })
             .collect();
         self.table.write(items, progress).await?;
         let now = (self.clock)().as_microsecond();
         for (emitted_us, rows) in emitted {
-            self.visibility.record(u64::try_from(now - emitted_us).unwrap_or(0), rows);
+            self.visibility
+                .record(u64::try_from(now - emitted_us).unwrap_or(0), rows);
         }
         Ok(())
     }

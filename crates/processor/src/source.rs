@@ -24,20 +24,34 @@ impl QueueSource {
     /// Progress that takes in every batch kept by now.
     pub fn end(&self) -> Progress {
         let ends = self.queue.ends(&self.dataset);
-        ends.iter().enumerate().map(|(partition, end)| (partition.to_string(), end.0)).collect()
+        ends.iter()
+            .enumerate()
+            .map(|(partition, end)| (partition.to_string(), end.0))
+            .collect()
     }
 
     async fn read_partition(&self, part: Part, bytes_max: usize) -> flow::Result<Slice<Record>> {
-        let mut records =
-            self.queue.read(&self.dataset, part.partition, part.from, bytes_max).await.map_err(from_queue)?;
+        let mut records = self
+            .queue
+            .read(&self.dataset, part.partition, part.from, bytes_max)
+            .await
+            .map_err(from_queue)?;
         if let Some(until) = part.until {
             records.retain(|record| record.offset < until);
         }
         let next = records.last().map_or(part.from.0, |record| record.offset.0 + 1);
         let bytes = records.iter().map(|record| record.batch.payload.len()).sum();
         let time = |record: &Record| Timestamp(record.batch.header.received_at.as_millisecond());
-        let items = records.into_iter().map(|record| (time(&record), record)).collect();
-        Ok(Slice { part: part.partition.0.to_string(), next, items, bytes })
+        let items = records
+            .into_iter()
+            .map(|record| (time(&record), record))
+            .collect();
+        Ok(Slice {
+            part: part.partition.0.to_string(),
+            next,
+            items,
+            bytes,
+        })
     }
 }
 
@@ -69,12 +83,16 @@ impl Source<Record> for QueueSource {
                 until: until.map(|until| Offset(until.of(&name))),
             }
         });
-        let open: Vec<Part> = parts.filter(|part| part.until.is_none_or(|until| part.from < until)).collect();
+        let open: Vec<Part> = parts
+            .filter(|part| part.until.is_none_or(|until| part.from < until))
+            .collect();
         if open.is_empty() {
             return Ok(None);
         }
         let share = bytes_max / open.len();
-        let reads = open.into_iter().map(|part| self.read_partition(part, share).boxed());
+        let reads = open
+            .into_iter()
+            .map(|part| self.read_partition(part, share).boxed());
         let (first, _, others) = select_all(reads).await;
         let mut slices = vec![first?];
         for other in others {

@@ -61,7 +61,14 @@ impl DatasetStream {
             None => (!follow).then(|| end(&source, &position)),
         };
         let history = History::of(&table, &position).await?;
-        Ok(Self { table, source, decoder, position, until, history })
+        Ok(Self {
+            table,
+            source,
+            decoder,
+            position,
+            until,
+            history,
+        })
     }
 
     /// The columns that rows have now.
@@ -73,7 +80,11 @@ impl DatasetStream {
     pub async fn next(&mut self) -> Result<Option<(Vec<RecordBatch>, Position)>> {
         if let Some(history) = &self.history {
             let offset = self.position.of(&history.part);
-            if self.until.as_ref().is_some_and(|until| offset >= until.of(&history.part)) {
+            if self
+                .until
+                .as_ref()
+                .is_some_and(|until| offset >= until.of(&history.part))
+            {
                 return Ok(None);
             }
             let (file, group) = ((offset >> 32) as usize, (offset & u64::from(u32::MAX)) as usize);
@@ -82,12 +93,22 @@ impl DatasetStream {
                 self.history = None;
                 return Ok(Some((Vec::new(), self.position.0.clone())));
             };
-            let rows = self.table.read_row_group(file, group, STREAM_BATCH_ROWS_MAX).await?;
-            let next = if rows.is_some() { offset + 1 } else { ((offset >> 32) + 1) << 32 };
+            let rows = self
+                .table
+                .read_row_group(file, group, STREAM_BATCH_ROWS_MAX)
+                .await?;
+            let next = if rows.is_some() {
+                offset + 1
+            } else {
+                ((offset >> 32) + 1) << 32
+            };
             self.position.advance(&history.part, next);
             return Ok(Some((rows.unwrap_or_default(), self.position.0.clone())));
         }
-        let read = self.source.read(&self.position, self.until.as_ref(), STREAM_READ_BYTES_MAX).await?;
+        let read = self
+            .source
+            .read(&self.position, self.until.as_ref(), STREAM_READ_BYTES_MAX)
+            .await?;
         let Some(slices) = read else { return Ok(None) };
         let mut rows = Vec::new();
         for slice in slices {
@@ -100,7 +121,9 @@ impl DatasetStream {
         let rows = rows
             .iter()
             .filter(|rows| rows.num_rows() > 0)
-            .map(|rows| event::conform(rows, &schema).map_err(|reason| Error::new(ErrorKind::Corrupt, reason)))
+            .map(|rows| {
+                event::conform(rows, &schema).map_err(|reason| Error::new(ErrorKind::Corrupt, reason))
+            })
             .collect::<Result<Vec<_>>>()?;
         Ok(Some((rows, self.position.0.clone())))
     }
@@ -138,9 +161,15 @@ impl History {
             return Ok(None);
         }
         let version = part[HISTORY.len()..].parse().map_err(|_| {
-            Error::new(ErrorKind::Invalid, format_args!("not a position of this dataset's stream part={part:?}"))
+            Error::new(
+                ErrorKind::Invalid,
+                format_args!("not a position of this dataset's stream part={part:?}"),
+            )
         })?;
         let (files, _) = table.files_at(version).await?;
-        Ok(Some(Self { part: part.clone(), files }))
+        Ok(Some(Self {
+            part: part.clone(),
+            files,
+        }))
     }
 }

@@ -150,7 +150,12 @@ impl Processor {
     }
 
     /// Waits for the end of a job: `Ok` when the processor stops.
-    async fn watch_job(&self, job: &mut Job, dataset: &Dataset, stop: &mut watch::Receiver<bool>) -> Result<()> {
+    async fn watch_job(
+        &self,
+        job: &mut Job,
+        dataset: &Dataset,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<()> {
         let mut every_second = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
@@ -187,9 +192,15 @@ impl Processor {
     /// A dataset's table, made if it is not there yet, and the decoder that fills it.
     async fn table(&self, name: &DatasetName) -> Result<(Arc<Table>, Decoder)> {
         let options = &self.0.options;
-        let table = options.warehouse.create(name.as_str(), Arc::new(DatasetSchema::empty())).await?;
+        let table = options
+            .warehouse
+            .create(name.as_str(), Arc::new(DatasetSchema::empty()))
+            .await?;
         let schema = table.dataset_schema().ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, format_args!("the table was not made for events dataset={name}"))
+            Error::new(
+                ErrorKind::Corrupt,
+                format_args!("the table was not made for events dataset={name}"),
+            )
         })?;
         Ok((table, Decoder::new(schema, &(options.settings)(name))))
     }
@@ -218,7 +229,9 @@ impl Processor {
 
     /// How long a dataset's events took to become visible; `None` while its job has not been started.
     pub fn visibility(&self, dataset: &DatasetName) -> Option<Arc<Visibility>> {
-        locked(&self.0.datasets).get(dataset).map(|dataset| dataset.visibility.clone())
+        locked(&self.0.datasets)
+            .get(dataset)
+            .map(|dataset| dataset.visibility.clone())
     }
 
     /// How each dataset is doing, by name.
@@ -227,7 +240,10 @@ impl Processor {
         let status = |(name, dataset): (DatasetName, Arc<Dataset>)| {
             let state = locked(&dataset.state);
             let taken = |partition: usize| {
-                state.job.as_ref().map_or(0, |job| job.progress.of(&partition.to_string()))
+                state
+                    .job
+                    .as_ref()
+                    .map_or(0, |job| job.progress.of(&partition.to_string()))
             };
             let ends = self.0.options.queue.ends(&name);
             let behind = |(partition, end): (usize, &queue::Offset)| end.0.saturating_sub(taken(partition));
@@ -246,7 +262,9 @@ impl Processor {
         let names = self.0.options.queue.datasets().borrow().clone();
         for name in names {
             let end = QueueSource::new(self.0.options.queue.clone(), name.clone()).end();
-            let Ok((table, _)) = self.table(&name).await else { continue };
+            let Ok((table, _)) = self.table(&name).await else {
+                continue;
+            };
             let mut version = table.changes();
             let _ = version.wait_for(|version| version.progress.covers(&end)).await;
         }

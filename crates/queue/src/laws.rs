@@ -347,7 +347,10 @@ async fn datasets(queue: &dyn Queue) {
         .append(batch(&made, emitter, 0, 0))
         .await
         .expect("the first batch makes its dataset");
-    assert!(names.has_changed().expect("the queue lives"), "a new dataset is told of");
+    assert!(
+        names.has_changed().expect("the queue lives"),
+        "a new dataset is told of"
+    );
     let names = names.borrow_and_update();
     assert!(names.contains(&dataset) && names.contains(&made) && names.is_sorted());
 }

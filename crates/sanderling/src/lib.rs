@@ -1,1 +1,54 @@
-//! placeholder
+//! An event pipeline and write-once aggregation in one: emit an event, and a moment later it is in SQL and in
+//! every aggregate you defined.
+//!
+//! A job is written once and runs on every platform:
+//!
+//! ```
+//! use sanderling::prelude::*;
+//!
+//! fn word_count<P: Platform>(lines: Producer<P, String>, counts: P::Store<String, u64>) -> impl Tail<P> {
+//!     lines
+//!         .flat_map(|line| line.split_whitespace().map(|word| (word.to_owned(), 1)).collect::<Vec<_>>())
+//!         .sum_by_key(counts)
+//! }
+//!
+//! let counts = <Memory as Platform>::Store::default();
+//! let lines = vec![(Timestamp(0), "run with every wave".to_owned())];
+//! Memory::run(&word_count(Producer::source(lines), counts.clone()));
+//! assert_eq!(counts.lock().unwrap()["wave"], 1);
+//! ```
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`prelude`] | what a job needs |
+//! | [`remote`] | a dataset's stream and a job's store on a running server, for `Local` |
+//! | [`client`] | the client library: emit events |
+//! | [`Server`], [`Settings`] | a server in this process |
+//! | [`generator`] | synthetic user behaviour, for demos and measurements |
+//!
+//! Nothing below this crate reads the environment or a settings file.
+
+mod flight;
+pub mod generator;
+mod http;
+mod limits;
+pub mod remote;
+mod server;
+mod settings;
+mod shape;
+mod stores;
+
+pub use client;
+pub use server::{Server, ServerError};
+pub use settings::{QueueSettings, Settings, SettingsError, WarehouseSettings};
+
+/// What a job needs.
+pub mod prelude {
+    pub use algebra::{Group, Monoid, Semigroup};
+    pub use flow::{
+        Job, JobOptions, Local, Memory, Platform, Producer, Sink, Source, Tail, Timestamp, VecSource,
+    };
+    pub use store::{MemoryStore, Progress, Store};
+
+    pub use crate::remote::Remote;
+}

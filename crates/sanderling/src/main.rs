@@ -1,1 +1,54 @@
-fn main(){}
+//! The program `sanderling`: one binary, one verb for each thing to do.
+
+mod command;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::command::{Command, Failure};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What is logged unless `SANDERLING_LOG` says otherwise. DataFusion warns at each query that it cannot use the
+/// statistics of a file that this project has pruned by already.
+const LOG: &str = "warn,sanderling=info,datafusion_common=error";
+
+/// An event pipeline and write-once aggregation in one: emit an event, and a moment later it is in SQL.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SANDERLING_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOG));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(arguments.command.run());
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            match failure {
+                Failure::Settings(_) => ExitCode::from(78),
+                Failure::Other(_) => ExitCode::FAILURE,
+            }
+        }
+    }
+}

@@ -224,6 +224,17 @@ impl Stream for QueryStream {
     }
 }
 
+impl Drop for Engine {
+    /// The tables of `pg_catalog` hold the catalog that holds them: taken out here, or the stores and the
+    /// warehouse would stay open for ever.
+    fn drop(&mut self) {
+        let taken = self.base.catalog(CATALOG).map(|catalog| catalog.deregister_schema(PG_CATALOG, true));
+        if let Some(Err(error)) = taken {
+            tracing::warn!(%error, "an engine's tables stay in memory");
+        }
+    }
+}
+
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")

@@ -1,0 +1,85 @@
+//! The verbs: one file each.
+
+mod bench;
+mod demo;
+mod query;
+mod send;
+mod serving;
+mod signal;
+mod up;
+mod validate;
+
+use std::fmt;
+
+/// Sizes and durations are as in the settings file; each flag has a twin in the environment.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Start everything in one process, send it live events, and watch them arrive.
+    Demo(demo::Demo),
+    /// Start everything in one process.
+    Up(up::Up),
+    /// Send NDJSON from a file or standard input to a dataset.
+    Send(send::Send),
+    /// Run a SQL query.
+    Query(query::Query),
+    /// Check a settings file.
+    Validate(validate::Validate),
+    /// Measure the way from emit to visible in SQL on this machine.
+    Bench(bench::Bench),
+}
+
+impl Command {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Demo(demo) => demo.run().await,
+            Self::Up(up) => up.run().await,
+            Self::Send(send) => send.run().await,
+            Self::Query(query) => query.run().await,
+            Self::Validate(validate) => validate.run(),
+            Self::Bench(bench) => bench.run().await,
+        }
+    }
+}
+
+/// Why a verb failed; decides the exit code.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Bad settings: 78.
+    Settings(sanderling::SettingsError),
+    /// All else: 1.
+    Other(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings(error) => error.fmt(f),
+            Self::Other(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<sanderling::SettingsError> for Failure {
+    fn from(error: sanderling::SettingsError) -> Self {
+        Self::Settings(error)
+    }
+}
+
+macro_rules! other {
+    ($($error:ty),+) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::Other(error.into())
+            }
+        })+
+    };
+}
+
+other!(
+    sanderling::ServerError,
+    client::Error,
+    std::io::Error,
+    arrow::error::ArrowError,
+    serde_json::Error,
+    String
+);

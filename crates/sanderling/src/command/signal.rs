@@ -1,0 +1,12 @@
+//! Waiting to be told to end.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Ends at the first SIGINT (Ctrl-C) or SIGTERM.
+pub(crate) async fn told_to_end() -> std::io::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }
+}

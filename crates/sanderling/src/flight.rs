@@ -1,0 +1,237 @@
+//! The Flight door: `DoPut` takes batches, `DoGet` gives queries' rows and datasets' streams, `DoAction` reaches
+//! stores.
+
+use std::sync::Arc;
+
+use arrow::compute::concat_batches;
+use arrow::record_batch::RecordBatch;
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::error::FlightError;
+use arrow_flight::flight_service_server::FlightService;
+use arrow_flight::{
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
+    HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
+};
+use event::wire::{self, Position, StreamHeader};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use processor::DatasetStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::limits::FLIGHT_MESSAGE_BYTES_MAX;
+use crate::server::Parts;
+use crate::stores;
+
+/// All of Flight that a server answers.
+pub(crate) struct Doors {
+    parts: Parts,
+}
+
+impl Doors {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self { parts }
+    }
+
+    async fn query(&self, sql: &str) -> Result<BoxStream<'static, Result<FlightData, Status>>, Status> {
+        let rows = self
+            .parts
+            .engine
+            .query(sql)
+            .await
+            .map_err(|error| match error.kind() {
+                sql::ErrorKind::Invalid => Status::invalid_argument(error.to_string()),
+                sql::ErrorKind::Retry => Status::resource_exhausted(error.to_string()),
+                _ => Status::internal(error.to_string()),
+            })?;
+        let schema = rows.schema().clone();
+        let batches = rows.map_err(|error| FlightError::Tonic(Box::new(Status::internal(error.to_string()))));
+        let encoded = FlightDataEncoderBuilder::new().with_schema(schema).build(batches);
+        Ok(encoded.map_err(Status::from).boxed())
+    }
+
+    async fn stream(
+        &self,
+        ticket: StreamTicket,
+    ) -> Result<BoxStream<'static, Result<FlightData, Status>>, Status> {
+        let StreamTicket {
+            dataset,
+            from,
+            until,
+            follow,
+        } = ticket;
+        let stream = self
+            .parts
+            .processor
+            .stream(dataset, from, until, follow)
+            .await
+            .map_err(processor_status)?;
+        Ok(
+            futures::stream::try_unfold((stream, None), |(mut stream, schema)| async move {
+                match next_messages(&mut stream, schema).await? {
+                    Some((messages, schema)) => Ok(Some((
+                        futures::stream::iter(messages.into_iter().map(Ok)),
+                        (stream, Some(schema)),
+                    ))),
+                    None => Ok::<_, Status>(None),
+                }
+            })
+            .try_flatten()
+            .boxed(),
+        )
+    }
+}
+
+struct StreamTicket {
+    dataset: event::DatasetName,
+    from: Option<Position>,
+    until: Option<Position>,
+    follow: bool,
+}
+
+/// The next slice of a dataset's stream as messages: the schema first when the stream begins. `None` at the end,
+/// and when the schema has grown: the reader asks again from its position and gets the new one.
+async fn next_messages(
+    stream: &mut DatasetStream,
+    schema: Option<arrow::datatypes::SchemaRef>,
+) -> Result<Option<(Vec<FlightData>, arrow::datatypes::SchemaRef)>, Status> {
+    let Some((rows, next)) = stream.next().await.map_err(processor_status)? else {
+        return Ok(None);
+    };
+    let now = rows
+        .first()
+        .map(RecordBatch::schema)
+        .or_else(|| schema.clone())
+        .unwrap_or_else(|| stream.schema());
+    if schema.as_ref().is_some_and(|schema| *schema != now) {
+        return Ok(None);
+    }
+    let batch = concat_batches(&now, &rows).map_err(|error| Status::internal(error.to_string()))?;
+    let mut messages: Vec<FlightData> = FlightDataEncoderBuilder::new()
+        .with_schema(now.clone())
+        .with_max_flight_data_size(FLIGHT_MESSAGE_BYTES_MAX / 2)
+        .build(futures::stream::iter([Ok(batch)]))
+        .try_collect()
+        .await
+        .map_err(Status::from)?;
+    if schema.is_some() {
+        messages.remove(0); // the schema has been sent
+    }
+    let header =
+        serde_json::to_vec(&StreamHeader { next }).map_err(|error| Status::internal(error.to_string()))?;
+    if let Some(last) = messages.last_mut() {
+        last.app_metadata = header.into();
+    }
+    Ok(Some((messages, now)))
+}
+
+fn processor_status(error: processor::Error) -> Status {
+    match error.kind() {
+        processor::ErrorKind::Retry => Status::unavailable(error.to_string()),
+        processor::ErrorKind::NotFound => Status::not_found(error.to_string()),
+        processor::ErrorKind::Corrupt => Status::data_loss(error.to_string()),
+        _ => Status::invalid_argument(error.to_string()),
+    }
+}
+
+fn not_here<T>(what: &str) -> Result<T, Status> {
+    Err(Status::unimplemented(format!(
+        "{what} is not offered: use DoPut to send, DoGet to read, DoAction for stores"
+    )))
+}
+
+#[tonic::async_trait]
+impl FlightService for Doors {
+    type HandshakeStream = BoxStream<'static, Result<HandshakeResponse, Status>>;
+    type ListFlightsStream = BoxStream<'static, Result<FlightInfo, Status>>;
+    type DoGetStream = BoxStream<'static, Result<FlightData, Status>>;
+    type DoPutStream = BoxStream<'static, Result<PutResult, Status>>;
+    type DoActionStream = BoxStream<'static, Result<arrow_flight::Result, Status>>;
+    type ListActionsStream = BoxStream<'static, Result<ActionType, Status>>;
+    type DoExchangeStream = BoxStream<'static, Result<FlightData, Status>>;
+
+    async fn do_put(
+        &self,
+        request: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoPutStream>, Status> {
+        Ok(Response::new(aggregator::do_put(
+            self.parts.aggregator.clone(),
+            request.into_inner(),
+        )))
+    }
+
+    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        let ticket: wire::Ticket = serde_json::from_slice(&request.into_inner().ticket)
+            .map_err(|error| Status::invalid_argument(format!("not a ticket: {error}")))?;
+        let stream = match ticket {
+            wire::Ticket::Query { sql } => self.query(&sql).await?,
+            wire::Ticket::Stream {
+                dataset,
+                from,
+                until,
+                follow,
+            } => {
+                self.stream(StreamTicket {
+                    dataset,
+                    from,
+                    until,
+                    follow,
+                })
+                .await?
+            }
+        };
+        Ok(Response::new(stream))
+    }
+
+    async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
+        let action = request.into_inner();
+        let body = stores::act(Arc::clone(&self.parts.stores), &action.r#type, &action.body).await?;
+        let results = body
+            .into_iter()
+            .map(|body| Ok(arrow_flight::Result { body: body.into() }));
+        Ok(Response::new(
+            futures::stream::iter(results.collect::<Vec<_>>()).boxed(),
+        ))
+    }
+
+    async fn handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Self::HandshakeStream>, Status> {
+        not_here("Handshake")
+    }
+
+    async fn list_flights(&self, _: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
+        not_here("ListFlights")
+    }
+
+    async fn get_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+        not_here("GetFlightInfo")
+    }
+
+    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+        not_here("PollFlightInfo")
+    }
+
+    async fn get_schema(&self, _: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+        not_here("GetSchema")
+    }
+
+    async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
+        let actions = stores::ACTIONS.iter().map(|(name, description)| {
+            Ok(ActionType {
+                r#type: (*name).to_owned(),
+                description: (*description).to_owned(),
+            })
+        });
+        Ok(Response::new(
+            futures::stream::iter(actions.collect::<Vec<_>>()).boxed(),
+        ))
+    }
+
+    async fn do_exchange(
+        &self,
+        _: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoExchangeStream>, Status> {
+        not_here("DoExchange")
+    }
+}

@@ -1,0 +1,289 @@
+//! A server: every role in one process, wired.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aggregator::{Aggregator, AggregatorOptions};
+use arrow_flight::flight_service_server::FlightServiceServer;
+use flow::JobOptions;
+use processor::{Processor, ProcessorOptions};
+use queue::{LogOptions, LogQueue, Queue};
+use sql::{Engine, EngineOptions};
+use store::Embedded;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::TcpListenerStream;
+use warehouse::{Warehouse, WarehouseOptions};
+
+use crate::flight::Doors;
+use crate::limits::{DRAIN_WAIT_MAX, FLIGHT_MESSAGE_BYTES_MAX, STORES_PERSIST_EVERY};
+use crate::{Settings, http};
+
+/// What kept a server from starting or ending well.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ServerError {
+    message: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl ServerError {
+    fn new(
+        doing: impl std::fmt::Display,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        let source = source.into();
+        Self {
+            message: format!("{doing}: {source}"),
+            source: Some(source),
+        }
+    }
+}
+
+/// A running server.
+pub struct Server {
+    http: SocketAddr,
+    flight: SocketAddr,
+    postgres: SocketAddr,
+    parts: Parts,
+    stop: watch::Sender<bool>,
+    doors: JoinSet<Result<(), ServerError>>,
+}
+
+/// What a server is made of.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) queue: Arc<LogQueue>,
+    pub(crate) aggregator: Aggregator,
+    pub(crate) processor: Processor,
+    pub(crate) warehouse: Arc<Warehouse>,
+    pub(crate) stores: Arc<Embedded>,
+    pub(crate) engine: Arc<Engine>,
+}
+
+impl Server {
+    /// Opens the data folder, starts the jobs of its datasets, and opens the doors.
+    ///
+    /// # Errors
+    /// Names what could not be opened: the folder (perhaps another process has it), or a door's address.
+    pub async fn start(settings: Settings) -> Result<Self, ServerError> {
+        let parts = Parts::open(&settings).await?;
+        let bind = |door: &'static str, address: SocketAddr| async move {
+            TcpListener::bind(address).await.map_err(|error| {
+                ServerError::new(
+                    format_args!(
+                        "cannot listen, choose another address or port 0 door={door} address={address}"
+                    ),
+                    error,
+                )
+            })
+        };
+        let (http, flight, postgres) = (
+            bind("http", settings.http).await?,
+            bind("flight", settings.flight).await?,
+            bind("postgres", settings.postgres).await?,
+        );
+        let address = |listener: &TcpListener| {
+            listener
+                .local_addr()
+                .map_err(|error| ServerError::new("cannot tell the address of a door", error))
+        };
+        let stop = watch::Sender::new(false);
+        let mut server = Self {
+            http: address(&http)?,
+            flight: address(&flight)?,
+            postgres: address(&postgres)?,
+            parts,
+            stop,
+            doors: JoinSet::new(),
+        };
+        server.open_doors(http, flight, postgres);
+        Ok(server)
+    }
+
+    fn open_doors(&mut self, http: TcpListener, flight: TcpListener, postgres: TcpListener) {
+        let stopped = || {
+            let mut stop = self.stop.subscribe();
+            async move {
+                let _ = stop.wait_for(|stop| *stop).await;
+            }
+        };
+        let router = http::router(&self.parts);
+        let until = stopped();
+        self.doors.spawn(async move {
+            axum::serve(http, router)
+                .with_graceful_shutdown(until)
+                .await
+                .map_err(|error| ServerError::new("HTTP door", error))
+        });
+        let service = FlightServiceServer::new(Doors::new(self.parts.clone()))
+            .max_decoding_message_size(FLIGHT_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(FLIGHT_MESSAGE_BYTES_MAX);
+        let until = stopped();
+        self.doors.spawn(async move {
+            // tonic leaves TCP settings to whoever accepts; without nodelay an ack may wait 40 ms.
+            let incoming = TcpListenerStream::new(flight).map(|connection| {
+                connection.inspect(|connection| {
+                    if let Err(error) = connection.set_nodelay(true) {
+                        tracing::warn!("cannot set TCP_NODELAY: {error}");
+                    }
+                })
+            });
+            tonic::transport::Server::builder()
+                .initial_stream_window_size(FLIGHT_MESSAGE_BYTES_MAX as u32 / 4)
+                .initial_connection_window_size(FLIGHT_MESSAGE_BYTES_MAX as u32)
+                .add_service(service)
+                .serve_with_incoming_shutdown(incoming, until)
+                .await
+                .map_err(|error| ServerError::new("Flight door", error))
+        });
+        let (engine, until) = (self.parts.engine.clone(), stopped());
+        self.doors.spawn(async move {
+            sql::serve_postgres(postgres, engine, until)
+                .await
+                .map_err(|error| ServerError::new("Postgres door", error))
+        });
+        let (stores, mut stop) = (self.parts.stores.clone(), self.stop.subscribe());
+        self.doors.spawn(async move {
+            while tokio::time::timeout(STORES_PERSIST_EVERY, stop.wait_for(|stop| *stop))
+                .await
+                .is_err()
+            {
+                persist(&stores).await;
+            }
+            Ok(())
+        });
+    }
+
+    /// Address of the HTTP door.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Address of the Flight door.
+    pub fn flight(&self) -> SocketAddr {
+        self.flight
+    }
+
+    /// Address of the Postgres door.
+    pub fn postgres(&self) -> SocketAddr {
+        self.postgres
+    }
+
+    /// The processor, for its status and latencies.
+    pub fn processor(&self) -> &Processor {
+        &self.parts.processor
+    }
+
+    /// The query engine.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.parts.engine
+    }
+
+    /// Drains: takes no more events, lets the jobs take what has been acked (for a while), flushes hot tails to
+    /// files, makes stores durable, ends.
+    ///
+    /// # Errors
+    /// What could not be flushed: nothing is lost, the next start takes it from the queue.
+    pub async fn shutdown(mut self) -> Result<(), ServerError> {
+        self.parts.aggregator.close();
+        if tokio::time::timeout(DRAIN_WAIT_MAX, self.parts.processor.caught_up())
+            .await
+            .is_err()
+        {
+            tracing::warn!("jobs are behind; they go on at the next start");
+        }
+        self.stop.send_replace(true);
+        let closing = async { while self.doors.join_next().await.is_some() {} };
+        if tokio::time::timeout(DOORS_CLOSE_WAIT_MAX, closing).await.is_err() {
+            self.doors.abort_all();
+        }
+        self.parts.processor.stop().await;
+        persist(&self.parts.stores).await;
+        let flushed = self.parts.warehouse.close().await;
+        let queue = self.parts.queue.clone();
+        let closed = tokio::task::spawn_blocking(move || queue.close()).await;
+        closed.map_err(|error| ServerError::new("cannot close the queue", error))?;
+        flushed
+            .map_err(|error| ServerError::new("cannot flush, the next start takes it from the queue", error))
+    }
+}
+
+/// How long open connections may go on when the server ends.
+const DOORS_CLOSE_WAIT_MAX: Duration = Duration::from_secs(2);
+
+async fn persist(stores: &Embedded) {
+    if let Err(error) = stores.persist().await {
+        tracing::error!("stores are not durable yet, trying again: {error}");
+    }
+}
+
+impl Parts {
+    async fn open(settings: &Settings) -> Result<Self, ServerError> {
+        let folder = |name: &str| -> PathBuf { settings.data_dir.join(name) };
+        let create = std::fs::create_dir_all(&settings.data_dir);
+        create.map_err(|error| {
+            ServerError::new(
+                format_args!("cannot make the data folder path={}", settings.data_dir.display()),
+                error,
+            )
+        })?;
+        let options = LogOptions {
+            segment_bytes: settings.queue.segment_bytes,
+            ..LogOptions::default()
+        };
+        let queue_dir = folder("queue");
+        let (queue, recovery) = tokio::task::spawn_blocking(move || LogQueue::open(queue_dir, options))
+            .await
+            .map_err(|error| ServerError::new("cannot open the queue", error))?
+            .map_err(|error| ServerError::new("cannot open the queue", error))?;
+        for torn in &recovery.truncated {
+            tracing::warn!("cut a torn tail off the queue, nothing of it had been acked: {torn:?}");
+        }
+        for damage in &recovery.damaged {
+            tracing::error!("the queue has a record that cannot be read: {damage:?}");
+        }
+        let stores = Embedded::open(folder("stores"))
+            .map_err(|error| ServerError::new("cannot open the stores", error))?;
+        let warehouse = Warehouse::open(WarehouseOptions {
+            root: folder("warehouse"),
+            flush_bytes: settings.warehouse.flush_bytes as usize,
+            flush_age: settings.warehouse.flush_age,
+            hot_bytes_max: settings.warehouse.hot_bytes_max as usize,
+        })
+        .await
+        .map_err(|error| ServerError::new("cannot open the warehouse", error))?;
+        let (queue, stores, warehouse) = (Arc::new(queue), Arc::new(stores), Arc::new(warehouse));
+        let of_dataset = Arc::new(settings.clone());
+        let partitions = of_dataset.clone();
+        let aggregator = Aggregator::new(
+            queue.clone(),
+            AggregatorOptions {
+                partitions: Arc::new(move |name| partitions.dataset(name).partitions),
+                ..AggregatorOptions::default()
+            },
+        );
+        let processor = Processor::start(ProcessorOptions {
+            queue: queue.clone() as Arc<dyn Queue>,
+            warehouse: warehouse.clone(),
+            settings: Arc::new(move |name| of_dataset.dataset(name)),
+            job: JobOptions::default(),
+            clock: Arc::new(jiff::Timestamp::now),
+        });
+        let engine = Engine::new(EngineOptions::new(warehouse.clone(), stores.clone()))
+            .map_err(|error| ServerError::new("cannot set up queries", error))?;
+        let engine = Arc::new(engine);
+        Ok(Self {
+            queue,
+            aggregator,
+            processor,
+            warehouse,
+            stores,
+            engine,
+        })
+    }
+}

@@ -1,0 +1,318 @@
+//! The settings of a server: one TOML file, with the file's line and the nearest known key when a key is wrong.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use event::{DatasetName, DatasetSettings};
+use serde::{Deserialize, Deserializer};
+
+/// Settings of a server. What is left out has the default named here.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The folder that holds queue, warehouse and stores. Default `sanderling-data`.
+    pub data_dir: PathBuf,
+    /// Address of the HTTP door; port 0 picks a free one. Default `127.0.0.1:8080`.
+    pub http: SocketAddr,
+    /// Address of the Arrow Flight door. Default `127.0.0.1:8081`.
+    pub flight: SocketAddr,
+    /// Address of the Postgres door. Default `127.0.0.1:5433`.
+    pub postgres: SocketAddr,
+    /// Listen on addresses that other machines reach, although nobody is asked who they are. Default false.
+    pub insecure: bool,
+    /// The queue.
+    pub queue: QueueSettings,
+    /// The warehouse.
+    pub warehouse: WarehouseSettings,
+    /// Datasets by name; one that is not named has the default of each setting.
+    pub datasets: BTreeMap<DatasetName, DatasetSettings>,
+}
+
+/// Settings of the queue.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueSettings {
+    /// Size of a segment file. Default `64MiB`.
+    #[serde(deserialize_with = "size")]
+    pub segment_bytes: u64,
+}
+
+/// Settings of the warehouse.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WarehouseSettings {
+    /// A table's hot tail becomes files when it holds so much. Default `64MiB`.
+    #[serde(deserialize_with = "size")]
+    pub flush_bytes: u64,
+    /// … or when its oldest row is so old. Default `30s`.
+    #[serde(deserialize_with = "duration")]
+    pub flush_age: Duration,
+    /// A table's job waits while its hot tail holds so much. Default `256MiB`.
+    #[serde(deserialize_with = "size")]
+    pub hot_bytes_max: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            data_dir: "sanderling-data".into(),
+            http: loopback(8080),
+            flight: loopback(8081),
+            postgres: loopback(5433),
+            insecure: false,
+            queue: QueueSettings::default(),
+            warehouse: WarehouseSettings::default(),
+            datasets: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Default for WarehouseSettings {
+    fn default() -> Self {
+        Self {
+            flush_bytes: 64 << 20,
+            flush_age: Duration::from_secs(30),
+            hot_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// The settings cannot be used; the text says where and how to mend them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingsError(String);
+
+impl Settings {
+    /// Settings from a file, or the defaults when `path` is `None` and there is no `./sanderling.toml`.
+    ///
+    /// # Errors
+    /// Names the file, the line, and for an unknown key the nearest known one.
+    pub fn load(path: Option<&Path>) -> Result<Self, SettingsError> {
+        let default = Path::new("sanderling.toml");
+        let path = match path {
+            Some(path) => path,
+            None if default.exists() => default,
+            None => return Ok(Self::default()),
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            SettingsError(format!(
+                "cannot read the settings: {error} file={}",
+                path.display()
+            ))
+        })?;
+        Self::parse(&text).map_err(|error| SettingsError(format!("{error} file={}", path.display())))
+    }
+
+    /// Settings from TOML text.
+    ///
+    /// # Errors
+    /// As [`Settings::load`], without the file.
+    pub fn parse(text: &str) -> Result<Self, SettingsError> {
+        let settings: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| {
+                text[..span.start.min(text.len())].lines().count().max(1)
+            });
+            SettingsError(format!(
+                "{}{} line={line}",
+                error.message(),
+                suggestion(error.message())
+            ))
+        })?;
+        for (name, dataset) in &settings.datasets {
+            if !(1..=64).contains(&dataset.partitions) {
+                let partitions = dataset.partitions;
+                return Err(SettingsError(format!(
+                    "partitions must be 1 to 64 dataset={name} partitions={partitions}"
+                )));
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Refuses to listen beyond this machine unless told to.
+    ///
+    /// # Errors
+    /// Names the address and the setting.
+    pub fn check_addresses(&self) -> Result<(), SettingsError> {
+        let open = [
+            ("http", self.http),
+            ("flight", self.flight),
+            ("postgres", self.postgres),
+        ]
+        .into_iter()
+        .find(|(_, address)| !address.ip().is_loopback());
+        match open {
+            Some((door, address)) if !self.insecure => Err(SettingsError(format!(
+                "other machines could reach this door and nobody is asked who they are: use a loopback address, or set insecure = true (--insecure) door={door} address={address}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The settings of a dataset.
+    pub fn dataset(&self, name: &DatasetName) -> DatasetSettings {
+        self.datasets.get(name).cloned().unwrap_or_default()
+    }
+}
+
+/// ", did you mean …" for the parser's "unknown field `x`, expected one of `a`, `b`".
+fn suggestion(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let Some(unknown) = quoted.next().filter(|_| message.starts_with("unknown field")) else {
+        return String::new();
+    };
+    match quoted.min_by_key(|known| distance(unknown, known)) {
+        Some(known) if distance(unknown, known) <= unknown.len().max(3) / 2 => {
+            format!("; did you mean `{known}`?")
+        }
+        _ => String::new(),
+    }
+}
+
+/// Edit distance (Levenshtein), by the usual table of one row.
+fn distance(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.chars().count()).collect();
+    for (i, l) in left.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, r) in right.chars().enumerate() {
+            let change = diagonal + usize::from(l != r);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    with_unit(
+        deserializer,
+        "a size",
+        &[
+            ("KiB", 1 << 10),
+            ("MiB", 1 << 20),
+            ("GiB", 1 << 30),
+            ("kB", 1_000),
+            ("MB", 1_000_000),
+            ("GB", 1_000_000_000),
+            ("B", 1),
+        ],
+    )
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let ms = with_unit(
+        deserializer,
+        "a duration",
+        &[
+            ("ms", 1),
+            ("s", 1_000),
+            ("m", 60_000),
+            ("h", 3_600_000),
+            ("d", 86_400_000),
+        ],
+    )?;
+    Ok(Duration::from_millis(ms))
+}
+
+fn with_unit<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    what: &str,
+    units: &[(&str, u64)],
+) -> Result<u64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = text[digits.len()..].trim();
+    let value = digits.trim().parse::<u64>().ok();
+    let factor = units
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .map(|(_, factor)| *factor);
+    value
+        .zip(factor)
+        .and_then(|(value, factor)| value.checked_mul(factor))
+        .ok_or_else(|| {
+            let units: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
+            serde::de::Error::custom(format_args!(
+                "not {what}: write a whole number and one of {} value={text:?}",
+                units.join(" ")
+            ))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        assert_eq!(Settings::parse(text).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn defaults_and_units() {
+        assert_eq!(Settings::parse("").unwrap(), Settings::default());
+        let settings = Settings::parse(
+            "http = \"127.0.0.1:0\"\n[warehouse]\nflush_bytes = \"1 MiB\"\nflush_age = \"1500ms\"\n[datasets.wiki]\nevent_time = \"time\"\n",
+        )
+        .unwrap();
+        assert_eq!(settings.warehouse.flush_bytes, 1 << 20);
+        assert_eq!(settings.warehouse.flush_age, Duration::from_millis(1500));
+        assert_eq!(
+            settings.dataset(&"wiki".parse().unwrap()).event_time.as_deref(),
+            Some("time")
+        );
+        assert_eq!(
+            settings.dataset(&"other".parse().unwrap()),
+            DatasetSettings::default()
+        );
+    }
+
+    #[test]
+    fn a_wrong_key_names_its_line_and_the_nearest_known_one() {
+        check(
+            "insecure = false\n[warehouse]\nflush_byte = \"1MiB\"\n",
+            "unknown field `flush_byte`, expected one of `flush_bytes`, `flush_age`, `hot_bytes_max`; did you mean `flush_bytes`? line=3",
+        );
+        check(
+            "[warehouse]\nflush_age = \"fast\"\n",
+            "not a duration: write a whole number and one of ms s m h d value=\"fast\" line=2",
+        );
+        check(
+            "[datasets.a]\npartitions = 0\n",
+            "partitions must be 1 to 64 dataset=a partitions=0",
+        );
+    }
+
+    #[test]
+    fn addresses_that_others_reach_need_a_word() {
+        let settings = Settings {
+            http: "0.0.0.0:8080".parse().unwrap(),
+            ..Settings::default()
+        };
+        assert!(
+            settings
+                .check_addresses()
+                .unwrap_err()
+                .to_string()
+                .contains("door=http")
+        );
+        assert!(
+            Settings {
+                insecure: true,
+                ..settings
+            }
+            .check_addresses()
+            .is_ok()
+        );
+    }
+}
