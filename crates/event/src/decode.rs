@@ -14,10 +14,11 @@ use arrow::ipc::reader::StreamDecoder;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::columns::{canonical, conform};
+use crate::conform::conform;
 use crate::infer::{Unplaced, place, place_columns};
 use crate::json::Rows;
 use crate::limits::{EVENT_BYTES_MAX, REJECT_RAW_BYTES_MAX};
+use crate::stored::canonical;
 use crate::{Batch, BatchHeader, DatasetSchema, DatasetSettings, Encoding, SystemColumn};
 
 /// Batch → rows with all columns of the dataset, and the events that were rejected.
@@ -197,7 +198,7 @@ impl Decoder {
         let own = sent
             .project(&placed)
             .map_err(|e| e.to_string())
-            .and_then(|own| conform(&own, &own_schema));
+            .and_then(|own| conform(&own, &own_schema).map_err(|e| e.to_string()));
         let own = match own {
             Ok(own) => own,
             Err(reason) => return reject_all(reason),

@@ -8,12 +8,14 @@
 //! | [`Batch`] | a [`BatchHeader`] and a payload, Arrow IPC or NDJSON, as it was sent |
 //! | [`DatasetSchema`] | the columns of a dataset as they are now; grows by adding columns |
 //! | [`Decoder`] | batch → Arrow rows with system columns, and the events that were rejected |
+//! | [`conform`] | rows with fewer columns → rows with all of a schema |
 //! | [`wire`] | the JSON of headers, acks and tickets |
 //!
 //! Not here: HTTP, SQL, files, clocks. Every time comes in by argument.
 
 mod batch;
-mod columns;
+mod column;
+mod conform;
 mod decode;
 mod error;
 mod infer;
@@ -22,10 +24,11 @@ pub mod limits;
 mod name;
 mod schema;
 mod settings;
+mod stored;
 pub mod wire;
 
 pub use batch::{Batch, BatchHeader, BatchKey, EmitterId, Encoding, Epoch, Sequence};
-pub use columns::conform;
+pub use conform::conform;
 pub use decode::{Decoded, Decoder, Reject};
 pub use error::{Error, ErrorKind, Result};
 pub use infer::infer_fields;

@@ -121,9 +121,7 @@ impl DatasetStream {
         let rows = rows
             .iter()
             .filter(|rows| rows.num_rows() > 0)
-            .map(|rows| {
-                event::conform(rows, &schema).map_err(|reason| Error::new(ErrorKind::Corrupt, reason))
-            })
+            .map(|rows| event::conform(rows, &schema).map_err(|error| Error::new(ErrorKind::Corrupt, error)))
             .collect::<Result<Vec<_>>>()?;
         Ok(Some((rows, self.position.0.clone())))
     }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-/// One message on Flight: a batch at its largest and its headers.
-pub(crate) const FLIGHT_MESSAGE_BYTES_MAX: usize = event::limits::BATCH_BYTES_MAX * 4;
+/// One message on Flight: a commit to a store at its largest; batches are smaller.
+pub(crate) const FLIGHT_MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Pairs in one answer to `store.scan`.
 pub(crate) const STORE_SCAN_PAIRS_MAX: usize = 10_000;
 /// How long a server that ends waits for its jobs to take what has been acked.
 pub(crate) const DRAIN_WAIT_MAX: Duration = Duration::from_secs(20);
 /// How often stores are made durable against a loss of power.
 pub(crate) const STORES_PERSIST_EVERY: Duration = Duration::from_secs(1);
+const _: () = assert!(aggregator::limits::FLIGHT_MESSAGE_BYTES_MAX <= FLIGHT_MESSAGE_BYTES_MAX);

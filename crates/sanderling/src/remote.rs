@@ -78,7 +78,11 @@ impl Remote {
         K: DeserializeOwned,
         V: DeserializeOwned,
     {
-        let bytes = self.client.store(name, shape::of_store::<K, V>()).await.map_err(from_client)?;
+        let bytes = self
+            .client
+            .store(name, shape::of_store::<K, V>())
+            .await
+            .map_err(from_client)?;
         Ok(Arc::new(Typed::new(name, Arc::new(bytes))))
     }
 }

@@ -294,6 +294,20 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_in_the_guide_holds_the_defaults() {
+        let guide = include_str!("../../../docs/guide/running.md");
+        let sample = guide
+            .split("```toml\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .unwrap();
+        let mut settings = Settings::parse(sample).unwrap();
+        assert_eq!(settings.datasets.len(), 1);
+        settings.datasets.clear();
+        assert_eq!(settings, Settings::default());
+    }
+
+    #[test]
     fn addresses_that_others_reach_need_a_word() {
         let settings = Settings {
             http: "0.0.0.0:8080".parse().unwrap(),

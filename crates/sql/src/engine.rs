@@ -228,7 +228,10 @@ impl Drop for Engine {
     /// The tables of `pg_catalog` hold the catalog that holds them: taken out here, or the stores and the
     /// warehouse would stay open for ever.
     fn drop(&mut self) {
-        let taken = self.base.catalog(CATALOG).map(|catalog| catalog.deregister_schema(PG_CATALOG, true));
+        let taken = self
+            .base
+            .catalog(CATALOG)
+            .map(|catalog| catalog.deregister_schema(PG_CATALOG, true));
         if let Some(Err(error)) = taken {
             tracing::warn!(%error, "an engine's tables stay in memory");
         }

@@ -14,7 +14,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use crate::limits::ROW_GROUP_ROWS_MAX;
-use crate::{Error, ErrorKind, Result, conform};
+use crate::{Error, ErrorKind, Result};
 
 /// The partition column of the Delta table. It is in the paths and in the log, not in the files.
 pub(crate) const HOUR_COLUMN: &str = "_hour";
@@ -136,7 +136,10 @@ pub(crate) fn decode_row_group(
         .with_batch_size(rows_max.max(1))
         .build()
         .map_err(corrupt)?;
-    let conformed = reader.map(|batch| conform(&batch.map_err(|error| corrupt(error.into()))?, schema));
+    let conformed = reader.map(|batch| {
+        let batch = batch.map_err(|error| corrupt(error.into()))?;
+        Ok(event::conform(&batch, schema)?)
+    });
     conformed.collect::<Result<_>>().map(Some)
 }
 

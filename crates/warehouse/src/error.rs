@@ -83,3 +83,14 @@ impl From<Error> for flow::Error {
         Self::new(kind, &error).with_source(error)
     }
 }
+
+impl From<event::Error> for Error {
+    /// Rows that do not fit a schema.
+    fn from(error: event::Error) -> Self {
+        let kind = match error.kind() {
+            event::ErrorKind::Corrupt => ErrorKind::Corrupt,
+            _ => ErrorKind::Invalid,
+        };
+        Self::new(kind, &error).with_source(error)
+    }
+}

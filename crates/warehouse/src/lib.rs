@@ -6,7 +6,6 @@
 //! | [`Warehouse`] | all tables under one folder, and the loop that flushes them |
 //! | [`Table`] | one table; a `flow::Sink<RecordBatch>`, so a job that writes into it is exactly-once |
 //! | [`Version`] | what a query reads: files and hot batches that together hold each row once |
-//! | [`conform`] | brings a batch (of the hot tail or of an older file) to a newer schema |
 //!
 //! The queue is the write-ahead log: a crash loses the hot tail, and the job goes on from
 //! [`Table::durable_progress`], the progress in the last Delta commit.
@@ -18,7 +17,6 @@
 //! orphan file; it is not in the log, so no reader ever sees it.
 
 mod about;
-mod conform;
 mod encode;
 mod error;
 mod flusher;
@@ -36,7 +34,6 @@ mod warehouse;
 mod tests;
 
 pub use about::{TableSchema, TableStats};
-pub use conform::conform;
 pub use error::{Error, ErrorKind, Result};
 pub use table::Table;
 pub use version::{DataFile, Version};

@@ -16,7 +16,7 @@ use crate::limits::{PROGRESS_AGE_FACTOR, RETRY_WAIT_MAX, RETRY_WAIT_MIN};
 use crate::log::{Change, Log, Settled, Snapshot};
 use crate::schema::to_delta;
 use crate::tail::Tail;
-use crate::{DataFile, Error, ErrorKind, Result, TableSchema, TableStats, Version, conform, encode};
+use crate::{DataFile, Error, ErrorKind, Result, TableSchema, TableStats, Version, encode};
 
 /// When a hot tail becomes files, and when appends wait.
 #[derive(Clone, Copy, Debug)]
@@ -184,7 +184,10 @@ impl Table {
             }
         }
         self.grow(state)?;
-        let rows: Result<Vec<_>> = rows.iter().map(|batch| conform(batch, &state.schema)).collect();
+        let rows: Result<Vec<_>> = rows
+            .iter()
+            .map(|batch| Ok(event::conform(batch, &state.schema)?))
+            .collect();
         let was_idle = state.ahead_since.is_none();
         for batch in rows? {
             state.tail.push(batch, now)?;

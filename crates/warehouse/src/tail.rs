@@ -8,8 +8,8 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, SchemaRef};
 use tokio::time::Instant;
 
+use crate::Result;
 use crate::limits::{CHUNK_FAN_IN, CHUNK_ROWS_MAX};
-use crate::{Result, conform};
 
 /// Batches that a flush has taken (`frozen`), then those that came since (`live`).
 #[derive(Debug, Default)]
@@ -89,7 +89,7 @@ impl Tail {
         let grow = |chunks: &[Chunk]| -> Result<Vec<Chunk>> {
             chunks
                 .iter()
-                .map(|chunk| Ok(Chunk::new(conform(&chunk.batch, schema)?)))
+                .map(|chunk| Ok(Chunk::new(event::conform(&chunk.batch, schema)?)))
                 .collect()
         };
         let (frozen, live) = (grow(&self.frozen)?, grow(&self.live)?);

@@ -24,7 +24,7 @@ use tempfile::TempDir;
 
 use self::faulty::{Fault, Faulty};
 use crate::table::Due;
-use crate::{ErrorKind, Table, Version, Warehouse, WarehouseOptions, conform};
+use crate::{ErrorKind, Table, Version, Warehouse, WarehouseOptions};
 
 const HOUR: i64 = 3_600_000_000;
 /// 2015-09-12T00:00:00Z, µs.
@@ -114,7 +114,10 @@ async fn all(table: &Table, version: &Version) -> Vec<RecordBatch> {
             rows.iter().map(|batch| batch.num_rows() as u64).sum::<u64>(),
             file.rows
         );
-        batches.extend(rows.iter().map(|batch| conform(batch, &version.schema).unwrap()));
+        batches.extend(
+            rows.iter()
+                .map(|batch| event::conform(batch, &version.schema).unwrap()),
+        );
     }
     batches.extend(version.hot.iter().cloned());
     assert!(batches.iter().all(|batch| batch.schema() == version.schema));

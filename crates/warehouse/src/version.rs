@@ -10,7 +10,7 @@ use store::Progress;
 /// A table at one moment: `files` and `hot` together hold each row up to `progress` once.
 #[derive(Clone, Debug)]
 pub struct Version {
-    /// All columns; every batch of `hot` has exactly these. Files may have fewer: see [`crate::conform`].
+    /// All columns; every batch of `hot` has exactly these. Files may have fewer: see [`event::conform`].
     pub schema: SchemaRef,
     /// The Delta version that `files` are of.
     pub delta_version: u64,

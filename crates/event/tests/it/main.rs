@@ -207,7 +207,10 @@ fn arrow_batches_are_brought_to_stored_types() {
     assert_eq!(decoded.rows.num_rows(), 0);
     assert_eq!(decoded.rejects.len(), 2);
     assert_eq!(decoded.rejects[1].raw, br#"{"n":2}"#);
-    assert_eq!(decoded.rejects[0].reason, "field n: expected Utf8View, got Int64");
+    assert_eq!(
+        decoded.rejects[0].reason,
+        "a column has another type than in the table column=n is=Int64 must_be=Utf8View"
+    );
 }
 
 #[test]

@@ -7,10 +7,11 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 /// The same rows with exactly `schema`'s columns: columns and struct fields that are missing are null, the order
-/// is the schema's, text and bytes take its layout (`Utf8`, `LargeUtf8`, `Utf8View`, and so for binary).
+/// is the schema's, text and bytes take its layout (`Utf8`, `LargeUtf8`, `Utf8View`, and so for binary), integers
+/// become floats where it says so.
 ///
 /// Costs next to nothing where the schemas are equal. Errors: `Invalid` if the batch has a column that the schema
 /// has not, if a type differs otherwise, or if a column that may not be null is missing.
@@ -29,45 +30,45 @@ pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         )?
     };
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(Error::arrow)
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(Error::invalid)
 }
 
 fn conform_columns(from: &Fields, columns: &[ArrayRef], to: &Fields, rows: usize) -> Result<Vec<ArrayRef>> {
     if let Some(unknown) = from.iter().find(|field| to.find(field.name()).is_none()) {
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            format_args!(
-                "a column is not in the table's schema: grow the schema first column={}",
-                unknown.name()
-            ),
-        ));
+        return Err(Error::invalid(format_args!(
+            "a column is not in the table's schema: grow the schema first column={}",
+            unknown.name()
+        )));
     }
     let find = |field: &FieldRef| match from.find(field.name()) {
         Some((place, _)) => conform_array(&columns[place], field),
         None if field.is_nullable() => Ok(new_null_array(field.data_type(), rows)),
-        None => Err(Error::new(
-            ErrorKind::Invalid,
-            format_args!("a column that may not be null is missing column={}", field.name()),
-        )),
+        None => Err(Error::invalid(format_args!(
+            "a column that may not be null is missing column={}",
+            field.name()
+        ))),
     };
     to.iter().map(find).collect()
 }
 
 fn conform_array(array: &ArrayRef, field: &FieldRef) -> Result<ArrayRef> {
-    use DataType::{Binary, BinaryView, LargeBinary, LargeUtf8, List, Struct, Utf8, Utf8View};
+    use DataType::{
+        Binary, BinaryView, Float64, Int64, LargeBinary, LargeUtf8, List, Struct, Utf8, Utf8View,
+    };
     let (from, to) = (array.data_type(), field.data_type());
     match (from, to) {
         _ if from == to => Ok(array.clone()),
         (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View)
         | (Binary | LargeBinary | BinaryView, Binary | LargeBinary | BinaryView) => {
-            arrow::compute::cast(array, to).map_err(Error::arrow)
+            arrow::compute::cast(array, to).map_err(Error::invalid)
         }
+        (Int64, Float64) => arrow::compute::cast(array, to).map_err(Error::invalid),
         (Struct(old), Struct(new)) => {
             let array = array.as_struct();
             let columns = conform_columns(old, array.columns(), new, array.len())?;
             let nulls = array.nulls().cloned();
             let grown = StructArray::try_new_with_length(new.clone(), columns, nulls, array.len());
-            Ok(Arc::new(grown.map_err(Error::arrow)?))
+            Ok(Arc::new(grown.map_err(Error::invalid)?))
         }
         (List(_), List(item)) => {
             let array = array.as_list::<i32>();
@@ -78,15 +79,12 @@ fn conform_array(array: &ArrayRef, field: &FieldRef) -> Result<ArrayRef> {
                 values,
                 array.nulls().cloned(),
             );
-            Ok(Arc::new(list.map_err(Error::arrow)?))
+            Ok(Arc::new(list.map_err(Error::invalid)?))
         }
-        _ => Err(Error::new(
-            ErrorKind::Invalid,
-            format_args!(
-                "a column has another type than in the table column={} is={from} must_be={to}",
-                field.name()
-            ),
-        )),
+        _ => Err(Error::invalid(format_args!(
+            "a column has another type than in the table column={} is={from} must_be={to}",
+            field.name()
+        ))),
     }
 }
 
@@ -98,6 +96,7 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
+    use crate::ErrorKind;
 
     /// A grown column: its type, and whether the older schema has it.
     #[derive(Clone, Debug)]

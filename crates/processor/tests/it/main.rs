@@ -1,0 +1,183 @@
+//! Jobs of datasets over a queue in memory and a warehouse on disk.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use event::wire::Position;
+use event::{Batch, BatchHeader, BatchKey, DatasetName, EmitterId, Encoding, Epoch, Sequence};
+use flow::{JobOptions, Source};
+use jiff::Timestamp;
+use processor::{Processor, ProcessorOptions, QueueSource};
+use queue::{MemoryQueue, Queue};
+use store::Progress;
+use warehouse::{Warehouse, WarehouseOptions};
+
+fn dataset() -> DatasetName {
+    "d".parse().unwrap()
+}
+
+/// A batch with the numbers of a range, from one of several emitters.
+fn numbers(emitter: u128, sequence: u64, range: std::ops::Range<i64>) -> Batch {
+    let lines: Vec<String> = range.clone().map(|n| format!("{{\"n\":{n}}}")).collect();
+    let now = Timestamp::from_second(1_700_000_000).unwrap();
+    Batch {
+        dataset: dataset(),
+        header: BatchHeader {
+            key: BatchKey {
+                emitter: EmitterId(uuid::Uuid::from_u128(emitter)),
+                epoch: Epoch(0),
+                sequence: Sequence(sequence),
+            },
+            events: range.count() as u32,
+            encoding: Encoding::Ndjson,
+            generated_at: now,
+            received_at: now,
+        },
+        payload: lines.join("\n").into(),
+    }
+}
+
+async fn warehouse(folder: &Path) -> Arc<Warehouse> {
+    // Only the test flushes.
+    let options = WarehouseOptions {
+        flush_age: Duration::from_secs(3600),
+        ..WarehouseOptions::new(folder)
+    };
+    Arc::new(Warehouse::open(options).await.unwrap())
+}
+
+fn processor(queue: &Arc<dyn Queue>, warehouse: &Arc<Warehouse>) -> Processor {
+    Processor::start(ProcessorOptions {
+        queue: queue.clone(),
+        warehouse: warehouse.clone(),
+        settings: Arc::new(|_| event::DatasetSettings::default()),
+        job: JobOptions::default(),
+        clock: Arc::new(Timestamp::now),
+    })
+}
+
+fn n(rows: &[RecordBatch]) -> Vec<i64> {
+    let column = |rows: &RecordBatch| {
+        rows.column_by_name("n")
+            .unwrap()
+            .as_primitive::<Int64Type>()
+            .values()
+            .to_vec()
+    };
+    rows.iter().flat_map(column).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_gives_history_and_live_rows_once_from_wherever_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::new(3));
+    let warehouse = warehouse(folder.path()).await;
+    let processor = processor(&queue, &warehouse);
+    let mut sent = 0;
+    let mut sequences = [0u64; 4];
+    // Readers that begin at different moments, each with where it stands and what it got.
+    let mut readers: Vec<(Option<Position>, Vec<i64>)> = Vec::new();
+    for round in 0..12usize {
+        for (emitter, sequence) in sequences.iter_mut().enumerate() {
+            queue
+                .append(numbers(emitter as u128 + 1, *sequence, sent..sent + 5))
+                .await
+                .unwrap();
+            *sequence += 1;
+            sent += 5;
+        }
+        if round % 3 == 1 {
+            processor.caught_up().await;
+            warehouse.table("d").unwrap().flush().await.unwrap();
+        }
+        readers.push((None, Vec::new()));
+        for (index, (position, got)) in readers.iter_mut().enumerate() {
+            let mut stream = processor
+                .stream(dataset(), position.take(), None, false)
+                .await
+                .unwrap();
+            // Some stop in the middle and go on from their position in the next round.
+            let slices_max = if (index + round) % 2 == 0 { 2 } else { usize::MAX };
+            let mut slices = 0;
+            while let Some((rows, next)) = if slices < slices_max {
+                stream.next().await.unwrap()
+            } else {
+                None
+            } {
+                got.extend(n(&rows));
+                *position = Some(next);
+                slices += 1;
+            }
+        }
+    }
+    for (position, mut got) in readers {
+        let mut stream = processor.stream(dataset(), position, None, false).await.unwrap();
+        while let Some((rows, _)) = stream.next().await.unwrap() {
+            got.extend(n(&rows));
+        }
+        got.sort_unstable();
+        assert_eq!(got, (0..sent).collect::<Vec<_>>());
+    }
+    processor.stop().await;
+    warehouse.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_starts_again_stores_each_batch_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::new(2));
+    for life in 0..4 {
+        let warehouse = warehouse(folder.path()).await;
+        let processor = processor(&queue, &warehouse);
+        for emitter in 1..4 {
+            queue.append(numbers(emitter, life, 0..7)).await.unwrap();
+        }
+        processor.caught_up().await;
+        let rows: u64 = {
+            let version = warehouse.table("d").unwrap().version();
+            version.files.iter().map(|file| file.rows).sum::<u64>()
+                + version.hot.iter().map(|rows| rows.num_rows() as u64).sum::<u64>()
+        };
+        assert_eq!(rows, (life + 1) * 21);
+        let status = processor.status();
+        assert_eq!(status.len(), 1);
+        assert_eq!(status[0].last_error, None);
+        processor.stop().await;
+        if life % 2 == 0 {
+            warehouse.close().await.unwrap();
+        } // else: dropped as by a crash, and the hot tail with it
+    }
+}
+
+#[tokio::test]
+async fn a_source_ends_where_it_is_told_and_waits_where_it_is_not() {
+    let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::new(1));
+    for sequence in 0..3 {
+        queue.append(numbers(1, sequence, 0..1)).await.unwrap();
+    }
+    let source = QueueSource::new(queue.clone(), dataset());
+    let until = Progress::from_iter([("0", 2)]);
+    let slices = source
+        .read(&Progress::default(), Some(&until), 1 << 20)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((slices[0].next, slices[0].items.len()), (2, 2));
+    assert!(
+        source
+            .read(&until, Some(&until), 1 << 20)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let end = source.end();
+    assert_eq!(end, Progress::from_iter([("0", 3)]));
+    let waiting = source.read(&end, None, 1 << 20);
+    queue.append(numbers(1, 3, 0..1)).await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap()[0].next, 4);
+}
