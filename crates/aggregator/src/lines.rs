@@ -137,10 +137,19 @@ fn check(line: &[u8]) -> Result<(), String> {
     }
     // A raw value is checked as JSON and as UTF-8, and is not built.
     match serde_json::from_slice::<&RawValue>(line) {
-        Err(error) => Err(format!("not JSON: {error}")),
+        Err(error) => Err(format!("not JSON: {}", without_line(&error))),
         Ok(_) if line[0] != b'{' => Err("not a JSON object".to_owned()),
         Ok(_) => Ok(()),
     }
+}
+
+/// The error with its column; the parser sees one line only, so its own line number would mislead.
+fn without_line(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text
+        .rsplit_once(" at line ")
+        .map_or(text.as_str(), |(what, _)| what);
+    format!("{what} at column {}", error.column())
 }
 
 #[cfg(test)]

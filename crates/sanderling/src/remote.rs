@@ -179,10 +179,7 @@ impl RemoteDataset {
     ) -> Result<Vec<Slice<T>>> {
         let mut items = self.items(rows)?;
         let bytes = rows.get_array_memory_size();
-        let moved = next
-            .0
-            .iter()
-            .filter(|(part, offset)| from.0.get(*part) != Some(offset));
+        let moved = next.0.iter().filter(|(part, offset)| **offset > from.of(part));
         Ok(moved
             .map(|(part, offset)| Slice {
                 part: part.clone(),

@@ -61,7 +61,7 @@ impl Demo {
         let acked = client.stats().acked;
         server.shutdown().await?;
         drop(throwaway);
-        eprintln!("{acked} events acked, all of them stored");
+        eprintln!("{acked} events acked");
         shown
     }
 }
