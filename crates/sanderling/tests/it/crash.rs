@@ -79,11 +79,14 @@ impl Drop for Process {
     }
 }
 
+/// Three free ports below those that the system gives to outgoing connections: a client that tries to reach a
+/// server which is down could otherwise be given the server's port.
 fn free_doors() -> [SocketAddr; 3] {
-    let listeners: Vec<TcpListener> = (0..3)
-        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect();
-    std::array::from_fn(|door| listeners[door].local_addr().unwrap())
+    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    let mut free = (first..first + 2_000).filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    // All three are held until the last is found, so that they differ.
+    let held: [TcpListener; 3] = std::array::from_fn(|_| free.next().expect("three of 2,000 ports are free"));
+    held.map(|listener| listener.local_addr().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
