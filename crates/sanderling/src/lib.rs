@@ -32,6 +32,7 @@ mod flight;
 pub mod generator;
 mod http;
 mod limits;
+mod metrics;
 pub mod remote;
 mod server;
 mod settings;
