@@ -1,15 +1,10 @@
-//! The instances, by kind.
+//! The instances for the types of the language and of std, and the small wrappers that choose a sum for them.
 
-mod average;
 mod choices;
-mod float;
 mod integers;
 mod maps;
 mod options;
 mod sequences;
-mod sum;
 mod tuples;
 
-pub use average::Average;
 pub use choices::{First, Last, Max, Min};
-pub use sum::Sum;

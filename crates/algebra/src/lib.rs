@@ -1,10 +1,5 @@
-//! Semigroups, monoids and groups with their laws: the values that write-once aggregates are made of.
-//!
-//! Instances: the integers (they wrap), `()`, `String`, `Vec`, `Option`, tuples to 6, `BTreeMap`, `HashMap`, and the
-//! types [`Min`], [`Max`], [`First`], [`Last`], [`Average`] and [`Sum`]. [`laws`] checks them, and yours.
-//!
-//! Not here: `bool` (its sum could be "and" or "or"), bare floats (their `+` is not associative: take
-//! [`Sum`]), sketches, time, IO.
+//! Semigroups, monoids and groups with their laws, and the aggregators and sketches that are made of them: the values
+//! that write-once aggregates sum.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -14,32 +9,26 @@
 //! seen.plus(BTreeMap::from([("ant", (2, Max(3))), ("bee", (1, Max(1)))]));
 //! assert_eq!(seen, BTreeMap::from([("ant", (3, Max(7))), ("bee", (1, Max(1)))]));
 //! ```
+//!
+//! Not here: `bool` (its sum could be "and" or "or": [`All`], [`Any`]), bare floats (their `+` is not associative: take
+//! [`Sum`]), time, IO, async.
 
+// The derives write `::algebra::…`, also in this crate's own tests.
+extern crate self as algebra;
+
+pub mod aggregate;
+pub mod buffer;
+pub mod codec;
 mod instances;
+mod item;
 pub mod laws;
+mod numbers;
+pub mod sketch;
+mod statistics;
+mod structure;
 
-pub use instances::{Average, First, Last, Max, Min, Sum};
-
-/// A value with an associative `plus`: `(a ⊕ b) ⊕ c = a ⊕ (b ⊕ c)`.
-pub trait Semigroup: Sized {
-    /// `self ← self ⊕ right`. The order counts: not every semigroup is commutative.
-    fn plus(&mut self, right: Self);
-}
-
-/// A semigroup with a zero: `zero ⊕ a = a = a ⊕ zero`.
-pub trait Monoid: Semigroup {
-    /// The value that changes nothing.
-    fn zero() -> Self;
-
-    /// Whether this is the zero.
-    fn is_zero(&self) -> bool;
-}
-
-/// A monoid with inverses: `a ⊕ negate(a) = zero = negate(a) ⊕ a`.
-pub trait Group: Monoid {
-    /// `self ← the inverse of self`.
-    fn negate(&mut self);
-}
-
-/// Law marker: `a ⊕ b = b ⊕ a`, so that a planner may reorder.
-pub trait Commutative: Semigroup {}
+pub use instances::*;
+pub use item::{Item, hash128};
+pub use numbers::*;
+pub use statistics::*;
+pub use structure::{Commutative, Group, Idempotent, Monoid, Semigroup, Semiring, Times};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::float;
+use crate::numbers::float;
 use crate::{Commutative, Monoid, Semigroup};
 
 /// How many numbers, and their mean: `(n, x̄) ⊕ (m, ȳ) = (n + m, x̄ + (ȳ − x̄)·m / (n + m))`.

@@ -1,0 +1,1 @@
+//! The derives of the crate `algebra`: a struct is what all its fields are.

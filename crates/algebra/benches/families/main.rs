@@ -1,0 +1,14 @@
+//! What each family costs: update, merge, bytes; beside the exact structure and the bare library.
+//!
+//! `cargo bench -p algebra`.
+
+mod aggregates;
+mod counts;
+mod distinct;
+mod numbers;
+mod quantiles;
+mod structures;
+
+fn main() {
+    divan::main();
+}

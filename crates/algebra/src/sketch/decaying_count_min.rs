@@ -1,0 +1,1 @@
+//! decaying_count_min.

@@ -1,0 +1,1 @@
+//! exponential_histogram.

@@ -1,0 +1,1 @@
+//! frequent_items.

@@ -1,0 +1,5 @@
+//! What is said of many numbers in few: means, moments, correlation, decaying sums, windows, intervals, bounds.
+
+mod average;
+
+pub use average::Average;

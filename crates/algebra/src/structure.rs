@@ -1,0 +1,77 @@
+//! The structures: what `plus` promises, trait by trait.
+
+/// A value with an associative `plus`: `(a ⊕ b) ⊕ c = a ⊕ (b ⊕ c)`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no associative sum: it is not a `Semigroup`",
+    label = "cannot be summed",
+    note = "floats sum as `Sum` or `ExactSum`, `bool` as `All` or `Any`; the larger or later one is `Max`, `Last`",
+    note = "a struct whose fields are all semigroups can `#[derive(Semigroup)]`"
+)]
+pub trait Semigroup: Sized {
+    /// `self ← self ⊕ right`. The order counts: not every semigroup is commutative.
+    fn plus(&mut self, right: Self);
+
+    /// `a₁ ⊕ a₂ ⊕ …`; `None` when there are none.
+    ///
+    /// May be faster than `plus` item by item, and is equal to it: [`laws::bulk_equals_repeated`](crate::laws::bulk_equals_repeated).
+    fn sum(items: impl IntoIterator<Item = Self>) -> Option<Self> {
+        items.into_iter().reduce(|mut left, right| {
+            left.plus(right);
+            left
+        })
+    }
+}
+
+/// A semigroup with a zero: `zero ⊕ a = a = a ⊕ zero`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no zero: it is not a `Monoid`",
+    label = "has no value that changes nothing",
+    note = "`Option<T>` gives any semigroup `T` a zero"
+)]
+pub trait Monoid: Semigroup {
+    /// The value that changes nothing.
+    fn zero() -> Self;
+
+    /// Whether this is the zero.
+    fn is_zero(&self) -> bool;
+}
+
+/// A monoid with inverses: `a ⊕ negate(a) = zero = negate(a) ⊕ a`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be taken back out of a sum: it is not a `Group`",
+    label = "has no inverse"
+)]
+pub trait Group: Monoid {
+    /// `self ← the inverse of self`.
+    fn negate(&mut self);
+}
+
+/// A second operation that distributes: `a ⊗ (b ⊕ c) = (a ⊗ b) ⊕ (a ⊗ c)`, and from the right; `⊗` is associative.
+#[diagnostic::on_unimplemented(message = "`{Self}` has no product: it does not implement `Times`")]
+pub trait Times: Semigroup {
+    /// `self ← self ⊗ right`. The order counts.
+    fn times(&mut self, right: Self);
+}
+
+/// Both operations with what changes nothing: `one ⊗ a = a = a ⊗ one`, and `zero ⊗ a = zero = a ⊗ zero`.
+///
+/// With [`Group`] it is a ring.
+#[diagnostic::on_unimplemented(message = "`{Self}` has no one: it is not a `Semiring`")]
+pub trait Semiring: Times + Monoid {
+    /// The value that changes nothing when multiplied.
+    fn one() -> Self;
+}
+
+/// Law marker: `a ⊕ b = b ⊕ a`, so that a planner may reorder.
+#[diagnostic::on_unimplemented(
+    message = "the sum of `{Self}` depends on its order: it is not `Commutative`",
+    label = "cannot be reordered"
+)]
+pub trait Commutative: Semigroup {}
+
+/// Law marker: `a ⊕ a = a`, so that what is delivered twice counts once.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` counts what comes twice twice: it is not `Idempotent`",
+    label = "must come once"
+)]
+pub trait Idempotent: Semigroup {}
