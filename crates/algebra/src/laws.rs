@@ -12,6 +12,7 @@
 use std::fmt::{self, Debug};
 
 use crate::codec::{Codec, DecodeErrorKind};
+use crate::sketch::Sketch;
 use crate::{Commutative, Group, Idempotent, Monoid, Semigroup, Semiring, Times};
 
 /// A law does not hold; the text names it and shows both sides.
@@ -269,6 +270,16 @@ pub fn merge_equals_whole_within<X, T: Semigroup + Clone + Debug>(
         &whole,
         &same,
     )
+}
+
+/// `a.add(x) = a ⊕ of(x)`, up to an equivalence.
+///
+/// # Errors
+/// When it is not so.
+pub fn adds<X: ?Sized, T: Sketch<X> + Clone + Debug>(a: &T, x: &X, same: impl Fn(&T, &T) -> bool) -> Result {
+    let mut added = a.clone();
+    added.add(x);
+    agree("a.add(x) = a ⊕ of(x)", &added, &plus(a.clone(), T::of(x)), same)
 }
 
 /// `from_bytes(to_bytes(a)) = a`, and what was read is written alike.

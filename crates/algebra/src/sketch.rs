@@ -17,3 +17,21 @@ pub mod sketch_map;
 pub mod t_digest;
 pub mod theta;
 pub mod top_k;
+
+use crate::Monoid;
+
+/// A monoid that takes items: `add(x)` is `⊕ (zero with x)`, only cheaper.
+///
+/// Law: [`laws::adds`](crate::laws::adds).
+#[diagnostic::on_unimplemented(message = "`{Self}` does not take a `{T}`: it is not a `Sketch<{T}>`")]
+pub trait Sketch<T: ?Sized>: Monoid {
+    /// Takes an item.
+    fn add(&mut self, item: &T);
+
+    /// A sketch of one item.
+    fn of(item: &T) -> Self {
+        let mut sketch = Self::zero();
+        sketch.add(item);
+        sketch
+    }
+}

@@ -4,6 +4,7 @@
 
 mod aggregates;
 mod counts;
+mod decay;
 mod distinct;
 mod numbers;
 mod quantiles;

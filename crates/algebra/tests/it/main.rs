@@ -3,6 +3,7 @@
 
 mod aggregates;
 mod counts;
+mod decay;
 mod distinct;
 mod kit;
 mod numbers;

@@ -1,0 +1,1 @@
+//! What time takes away: sums and averages whose older parts count less.
