@@ -23,6 +23,7 @@
 //!
 //! Not here: events, HTTP, SQL. Nothing below reads a clock or a setting.
 
+mod batch;
 mod element;
 mod error;
 mod graph;
@@ -34,6 +35,7 @@ mod platform;
 mod ports;
 mod producer;
 
+pub use batch::{BatchId, Batcher, CalendarUnit};
 pub use element::{Element, Key, Timestamp, Value};
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Graph, NodeId, NodeInfo, NodeKind};
