@@ -77,7 +77,7 @@ impl Batcher {
     /// `Invalid` when it is not a whole number of milliseconds, at least one.
     pub fn every(length: Duration) -> Result<Self, Error> {
         match i64::try_from(length.as_millis()) {
-            Ok(millis) if millis > 0 && length.subsec_nanos() % 1_000_000 == 0 => {
+            Ok(millis) if millis > 0 && length.subsec_nanos().is_multiple_of(1_000_000) => {
                 Ok(Self(Cut::Fixed(millis)))
             }
             _ => Err(Error::new(

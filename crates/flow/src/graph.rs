@@ -24,6 +24,10 @@ pub enum NodeKind {
     FilterMap,
     /// One to any number.
     FlatMap,
+    /// The key of a pair to any number; the value stays.
+    FlatMapKeys,
+    /// The value of a pair to any number; the key stays.
+    FlatMapValues,
     /// The elements of two nodes.
     Merge,
     /// With the value of a service.
@@ -43,6 +47,8 @@ impl NodeKind {
             Self::Filter => "filter",
             Self::FilterMap => "filter_map",
             Self::FlatMap => "flat_map",
+            Self::FlatMapKeys => "flat_map_keys",
+            Self::FlatMapValues => "flat_map_values",
             Self::Merge => "merge",
             Self::Lookup => "lookup",
             Self::Sum => "sum",

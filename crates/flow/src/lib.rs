@@ -35,6 +35,7 @@ mod platform;
 mod ports;
 mod producer;
 
+pub use ::either::Either;
 pub use batch::{BatchId, Batcher, CalendarUnit};
 pub use element::{Element, Key, Timestamp, Value};
 pub use error::{Error, ErrorKind, Result};

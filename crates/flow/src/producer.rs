@@ -1,16 +1,20 @@
 //! What users write jobs with: producers, and the tails they end in.
 
+mod keyed;
+
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use either::Either;
+
 use crate::graph::{Graph, NodeKind, Order};
 use crate::node::{
-    FlatMapNode, LookupNode, Lowering, MergeNode, NameNode, Node, NodeRef, SourceNode, SumNode, WriteNode,
+    FlatMapNode, LookupNode, Lowering, MergeNode, NameNode, Node, NodeRef, SourceNode, WriteNode,
 };
-use crate::platform::{FlatMapFn, Platform, Summed};
-use crate::{Element, Key, Value};
+use crate::platform::{FlatMapFn, Platform};
+use crate::{Element, Key};
 
 /// A node of a job's graph that produces elements of type `T`; cheap to clone, a clone is the same node.
 ///
@@ -111,6 +115,11 @@ impl<P: Platform, T: Element> Producer<P, T> {
         })
     }
 
+    /// The elements of both, told apart: of this one `Left`, of the other `Right`.
+    pub fn either<U: Element>(&self, other: &Producer<P, U>) -> Producer<P, Either<T, U>> {
+        self.map(Either::Left).merge(&other.map(Either::Right))
+    }
+
     /// Names this node, for graphs, errors and progress. The first name on the way from the sources counts.
     pub fn name(&self, name: impl Into<String>) -> Self {
         Self::new(NameNode {
@@ -146,17 +155,6 @@ impl<P: Platform, T: Element> Producer<P, T> {
         Written(Self::new(WriteNode {
             parent: self.clone(),
             sink,
-        }))
-    }
-}
-
-impl<P: Platform, K: Key, V: Value> Producer<P, (K, V)> {
-    /// Adds each value to its key's value in `store`, in order; emits `(key, (true value before, delta))`.
-    /// A platform may join successive values of a key to one delta.
-    pub fn sum_by_key(&self, store: P::Store<K, V>) -> Written<P, Summed<K, V>> {
-        Written(Producer::new(SumNode {
-            parent: self.clone(),
-            store,
         }))
     }
 }

@@ -6,4 +6,5 @@ mod crash;
 mod engine;
 mod graphs;
 mod jobs;
+mod keyed;
 mod kit;

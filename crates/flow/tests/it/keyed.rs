@@ -1,0 +1,84 @@
+//! The operators on pairs, each beside plain collections; and a word count that a stream of sums follows.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use flow::{Either, Memory, Platform, Producer, Tail, Timestamp};
+use proptest::prelude::*;
+
+type Pair = (u8, i64);
+
+fn source(pairs: &[Pair]) -> Producer<Memory, Pair> {
+    Producer::source((0..).map(Timestamp).zip(pairs.iter().copied()).collect())
+}
+
+/// What arrives in a sink behind `producer`.
+fn run<T: flow::Element>(producer: &Producer<Memory, T>) -> Vec<T> {
+    let sink: <Memory as Platform>::Sink<T> = Arc::new(Mutex::new(Vec::new()));
+    Memory::run(&producer.write(sink.clone()));
+    let items = sink.lock().unwrap();
+    items.iter().map(|(_, item)| item.clone()).collect()
+}
+
+proptest! {
+    #[test]
+    fn each_is_its_twin(pairs in prop::collection::vec((0..6_u8, -9..9_i64), 0..40)) {
+        let input = source(&pairs);
+        let of = || pairs.iter().copied();
+        prop_assert_eq!(run(&input.keys()), of().map(|(k, _)| k).collect::<Vec<_>>());
+        prop_assert_eq!(run(&input.values()), of().map(|(_, v)| v).collect::<Vec<_>>());
+        prop_assert_eq!(run(&input.swap()), of().map(|(k, v)| (v, k)).collect::<Vec<_>>());
+        prop_assert_eq!(run(&input.map_keys(|k| k / 2)), of().map(|(k, v)| (k / 2, v)).collect::<Vec<_>>());
+        prop_assert_eq!(run(&input.map_values(|v| v * 2)), of().map(|(k, v)| (k, v * 2)).collect::<Vec<_>>());
+        prop_assert_eq!(
+            run(&input.flat_map_keys(|k| 0..k)),
+            of().flat_map(|(k, v)| (0..k).map(move |k| (k, v))).collect::<Vec<_>>()
+        );
+        prop_assert_eq!(
+            run(&input.flat_map_values(|v| 0..v)),
+            of().flat_map(|(k, v)| (0..v).map(move |v| (k, v))).collect::<Vec<_>>()
+        );
+        prop_assert_eq!(run(&input.filter_keys(|k| *k > 2)), of().filter(|(k, _)| *k > 2).collect::<Vec<_>>());
+        prop_assert_eq!(run(&input.filter_values(|v| *v > 2)), of().filter(|(_, v)| *v > 2).collect::<Vec<_>>());
+        prop_assert_eq!(
+            run(&input.key_by(|(k, v)| *v + i64::from(*k))),
+            of().map(|(k, v)| (v + i64::from(k), (k, v))).collect::<Vec<_>>()
+        );
+        let service = BTreeMap::from([(1, 'a'), (3, 'b')]);
+        prop_assert_eq!(
+            run(&input.left_join(service.clone())),
+            of().map(|(k, v)| (k, (v, service.get(&k).copied()))).collect::<Vec<_>>()
+        );
+        let mut both = run(&input.keys().either(&input.values()));
+        let mut twin: Vec<_> = of().map(|(k, _)| Either::Left(k)).chain(of().map(|(_, v)| Either::Right(v))).collect();
+        both.sort_unstable();
+        twin.sort_unstable();
+        prop_assert_eq!(both, twin);
+    }
+
+    #[test]
+    fn a_scan_is_the_running_sum(pairs in prop::collection::vec((0..4_u8, -9..9_i64), 0..40)) {
+        let store = <Memory as Platform>::Store::default();
+        let scan = source(&pairs).scan_by_key(store);
+        let mut sums = BTreeMap::<u8, i64>::new();
+        let twin: Vec<_> = pairs
+            .iter()
+            .map(|(k, v)| {
+                let sum = sums.entry(*k).or_default();
+                *sum += v;
+                (*k, *sum)
+            })
+            .collect();
+        prop_assert_eq!(run(&scan), twin);
+    }
+}
+
+#[test]
+fn a_scan_alone_is_a_tail() {
+    let store = <Memory as Platform>::Store::default();
+    let scan = source(&[(1, 2), (1, 3)]).scan_by_key(store.clone());
+    let words: Vec<_> = scan.graph().nodes().iter().map(|node| node.kind.word()).collect();
+    assert_eq!(words, ["source", "sum", "map"]);
+    Memory::run(&scan);
+    assert_eq!(store.lock().unwrap()[&1], 5);
+}
