@@ -272,6 +272,22 @@ fn a_long_chain_of_self_merges_and_writes() {
     assert!(sinks.iter().all(|sink| sink.items() == timed(0..2000)));
 }
 
+#[test]
+fn a_stream_of_sums_runs_locally() {
+    let pairs = timed([("a", Add(1)), ("b", Add(2)), ("a", Add(3))]);
+    let (alone, store) = (MemoryStore::default(), MemoryStore::default());
+    run(&local(pairs.clone()).scan_by_key(store_of(&alone)));
+    let sink = VecSink::default();
+    let scan = local(pairs).scan_by_key(store_of(&store));
+    run(&scan.write(sink_of(&sink)));
+    for store in [alone, store] {
+        let values = runtime().block_on(store.multi_get(&["a", "b"])).unwrap();
+        assert_eq!(values, [Some(Add(4)), Some(Add(2))]);
+    }
+    let last: BTreeMap<_, _> = sink.items().into_iter().map(|(_, sum)| sum).collect();
+    assert_eq!(last, BTreeMap::from([("a", Add(4)), ("b", Add(2))]));
+}
+
 fn drawn() -> impl Tail<Memory> {
     let lines = memory(lines()).name("lines");
     let words = lines.filter(|line| !line.is_empty()).map(|line| (line, Add(1)));
