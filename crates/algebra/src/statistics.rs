@@ -2,6 +2,8 @@
 
 mod average;
 mod decay;
+mod sessions;
 
 pub use average::Average;
 pub use decay::*;
+pub use sessions::{Session, Sessions};

@@ -41,6 +41,7 @@ kinds! {
     AFFINE = 0x1f, "Affine";
     ADJOINED_UNIT = 0x20, "AdjoinedUnit";
     APPROXIMATE_BOOL = 0x21, "ApproximateBool";
+    SESSIONS = 0x22, "Sessions";
     // Structures.
     EVENTUALLY = 0x40, "Eventually";
     ADAPTIVE_VECTOR = 0x41, "AdaptiveVector";
