@@ -42,7 +42,7 @@ impl Platform for Memory {
     ) -> Self::Stream<U> {
         let mut output = Vec::new();
         for (time, item) in input.iter() {
-            function(item.clone(), &mut |out| output.push((*time, out)));
+            function(*time, item.clone(), &mut |out| output.push((*time, out)));
         }
         Arc::new(output)
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::{Element, Key, NodeInfo, Timestamp, Value};
 
-/// The function between two nodes: takes one element, emits any number. The time goes along by itself.
-pub type FlatMapFn<T, U> = Arc<dyn Fn(T, &mut dyn FnMut(U)) + Send + Sync>;
+/// The function between two nodes: takes one element and its event time, emits any number, which have that time too.
+pub type FlatMapFn<T, U> = Arc<dyn Fn(Timestamp, T, &mut dyn FnMut(U)) + Send + Sync>;
 
 /// The function that finds the key of an element.
 pub type KeyFn<T, K> = Arc<dyn Fn(&T) -> K + Send + Sync>;

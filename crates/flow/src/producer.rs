@@ -13,8 +13,8 @@ use crate::graph::{Graph, NodeKind, Order};
 use crate::node::{
     FlatMapNode, LookupNode, Lowering, MergeNode, NameNode, Node, NodeRef, SourceNode, WriteNode,
 };
-use crate::platform::{FlatMapFn, Platform};
-use crate::{Element, Key};
+use crate::platform::Platform;
+use crate::{Element, Key, Timestamp};
 
 /// A node of a job's graph that produces elements of type `T`; cheap to clone, a clone is the same node.
 ///
@@ -50,22 +50,18 @@ impl<P: Platform, T: Element> Producer<P, T> {
 
     /// Each element becomes one.
     pub fn map<U: Element>(&self, f: impl Fn(T) -> U + Send + Sync + 'static) -> Producer<P, U> {
-        self.then(
-            NodeKind::Map,
-            Arc::new(move |item, emit: &mut dyn FnMut(U)| emit(f(item))),
-        )
+        self.then(NodeKind::Map, move |_, item, emit: &mut dyn FnMut(U)| {
+            emit(f(item))
+        })
     }
 
     /// Keeps the elements for which `f` holds.
     pub fn filter(&self, f: impl Fn(&T) -> bool + Send + Sync + 'static) -> Self {
-        self.then(
-            NodeKind::Filter,
-            Arc::new(move |item, emit: &mut dyn FnMut(T)| {
-                if f(&item) {
-                    emit(item);
-                }
-            }),
-        )
+        self.then(NodeKind::Filter, move |_, item, emit: &mut dyn FnMut(T)| {
+            if f(&item) {
+                emit(item);
+            }
+        })
     }
 
     /// Each element becomes one or none.
@@ -73,10 +69,9 @@ impl<P: Platform, T: Element> Producer<P, T> {
         &self,
         f: impl Fn(T) -> Option<U> + Send + Sync + 'static,
     ) -> Producer<P, U> {
-        self.then(
-            NodeKind::FilterMap,
-            Arc::new(move |item, emit: &mut dyn FnMut(U)| f(item).into_iter().for_each(emit)),
-        )
+        self.then(NodeKind::FilterMap, move |_, item, emit: &mut dyn FnMut(U)| {
+            f(item).into_iter().for_each(emit)
+        })
     }
 
     /// Each element becomes any number, in order.
@@ -84,10 +79,9 @@ impl<P: Platform, T: Element> Producer<P, T> {
         &self,
         f: impl Fn(T) -> I + Send + Sync + 'static,
     ) -> Producer<P, U> {
-        self.then(
-            NodeKind::FlatMap,
-            Arc::new(move |item, emit: &mut dyn FnMut(U)| f(item).into_iter().for_each(emit)),
-        )
+        self.then(NodeKind::FlatMap, move |_, item, emit: &mut dyn FnMut(U)| {
+            f(item).into_iter().for_each(emit)
+        })
     }
 
     /// Like [`flat_map`](Self::flat_map), for functions that hand over each output at once instead of building
@@ -96,14 +90,23 @@ impl<P: Platform, T: Element> Producer<P, T> {
         &self,
         f: impl Fn(T, &mut dyn FnMut(U)) + Send + Sync + 'static,
     ) -> Producer<P, U> {
-        self.then(NodeKind::FlatMap, Arc::new(f))
+        self.then(NodeKind::FlatMap, move |_, item, emit| f(item, emit))
     }
 
-    fn then<U: Element>(&self, kind: NodeKind, function: FlatMapFn<T, U>) -> Producer<P, U> {
+    /// Each element with its event time.
+    pub fn with_time(&self) -> Producer<P, (Timestamp, T)> {
+        self.then(NodeKind::Map, |time, item, emit| emit((time, item)))
+    }
+
+    fn then<U: Element>(
+        &self,
+        kind: NodeKind,
+        function: impl Fn(Timestamp, T, &mut dyn FnMut(U)) + Send + Sync + 'static,
+    ) -> Producer<P, U> {
         Producer::new(FlatMapNode {
             kind,
             parent: self.clone(),
-            function,
+            function: Arc::new(function),
         })
     }
 

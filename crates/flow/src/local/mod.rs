@@ -98,7 +98,7 @@ impl Platform for Local {
         plan.on_seal(&outlet, move |push| {
             if let Some(push) = push {
                 input.attach(Arc::new(move |slots, time, item| {
-                    function(item, &mut |out| push(slots, time, out));
+                    function(time, item, &mut |out| push(slots, time, out));
                 }));
             }
         });

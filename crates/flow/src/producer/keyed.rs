@@ -1,13 +1,11 @@
 //! Producers of pairs: what changes keys or values only, projections, joins, and the stream of sums.
 
-use std::sync::Arc;
-
 use super::{Producer, Written};
 use crate::graph::NodeKind;
 use crate::memory::plus;
 use crate::node::SumNode;
 use crate::platform::{Platform, Summed};
-use crate::{Element, Key, Value};
+use crate::{BatchId, Batcher, Element, Key, Value};
 
 impl<P: Platform, T: Element> Producer<P, T> {
     /// Each element under its key.
@@ -44,9 +42,9 @@ impl<P: Platform, K: Element, V: Element> Producer<P, (K, V)> {
     ) -> Producer<P, (L, V)> {
         self.then(
             NodeKind::FlatMapKeys,
-            Arc::new(move |(key, value): (K, V), emit: &mut dyn FnMut((L, V))| {
+            move |_, (key, value), emit: &mut dyn FnMut((L, V))| {
                 f(key).into_iter().for_each(|key| emit((key, value.clone())));
-            }),
+            },
         )
     }
 
@@ -54,7 +52,7 @@ impl<P: Platform, K: Element, V: Element> Producer<P, (K, V)> {
     pub fn map_values<W: Element>(&self, f: impl Fn(V) -> W + Send + Sync + 'static) -> Producer<P, (K, W)> {
         self.then(
             NodeKind::FlatMapValues,
-            Arc::new(move |(key, value), emit: &mut dyn FnMut((K, W))| emit((key, f(value)))),
+            move |_, (key, value), emit: &mut dyn FnMut((K, W))| emit((key, f(value))),
         )
     }
 
@@ -65,10 +63,17 @@ impl<P: Platform, K: Element, V: Element> Producer<P, (K, V)> {
     ) -> Producer<P, (K, W)> {
         self.then(
             NodeKind::FlatMapValues,
-            Arc::new(move |(key, value): (K, V), emit: &mut dyn FnMut((K, W))| {
+            move |_, (key, value), emit: &mut dyn FnMut((K, W))| {
                 f(value).into_iter().for_each(|value| emit((key.clone(), value)));
-            }),
+            },
         )
+    }
+
+    /// Each key with the batch of its element's event time: sums by it are sums by key and batch.
+    pub fn batched(&self, batcher: Batcher) -> Producer<P, ((K, BatchId), V)> {
+        self.then(NodeKind::FlatMapKeys, move |time, (key, value), emit| {
+            emit(((key, batcher.batch_of(time)), value));
+        })
     }
 
     /// Keeps the pairs for whose key `f` holds.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use flow::{Either, Memory, Platform, Producer, Tail, Timestamp};
+use flow::{BatchId, Batcher, Either, Memory, Platform, Producer, Tail, Timestamp};
 use proptest::prelude::*;
 
 type Pair = (u8, i64);
@@ -71,6 +72,28 @@ proptest! {
             .collect();
         prop_assert_eq!(run(&scan), twin);
     }
+}
+
+#[test]
+fn sums_by_key_and_batch() {
+    let store = <Memory as Platform>::Store::default();
+    let tens = Batcher::every(Duration::from_millis(10)).unwrap();
+    let pairs: Vec<Pair> = (0..25).map(|n| (n as u8 % 2, 1)).collect();
+    Memory::run(&source(&pairs).batched(tens).sum_by_key(store.clone()));
+    let sums: Vec<_> = store.lock().unwrap().clone().into_iter().collect();
+    let batch = |key, batch, sum| ((key, BatchId(batch)), sum);
+    assert_eq!(
+        sums,
+        [
+            batch(0, 0, 5),
+            batch(0, 1, 5),
+            batch(0, 2, 3),
+            batch(1, 0, 5),
+            batch(1, 1, 5),
+            batch(1, 2, 2)
+        ]
+    );
+    assert_eq!(run(&source(&[(7, 7)]).with_time()), [(Timestamp(0), (7, 7))]);
 }
 
 #[test]
