@@ -19,9 +19,10 @@ pub type Summed<K, V> = (K, (Option<V>, V));
 /// types; each node once, however many nodes read it. A method gets the streams of its parents and returns its
 /// own. Whether running happens meanwhile or afterwards is the platform's affair.
 ///
-/// All platforms agree on what arrives in stores and sinks, with three freedoms: the order between the two
+/// All platforms agree on what arrives in stores and sinks, with four freedoms: the order between the two
 /// sides of a merge; how many elements of a key one delta of a sum joins (the deltas of a key always form a
-/// chain, `before ⊕ delta = next before`); and the time of such a delta, which is the largest of its elements'.
+/// chain, `before ⊕ delta = next before`); the time of such a delta, which is the largest of its elements'; and
+/// the order between keys behind a sum.
 pub trait Platform: Sized + 'static {
     /// Where elements come from.
     type Source<T: Element>: Element;

@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-use indexmap::map::Entry;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::platform::Timed;
 use crate::{Element, Key, Timestamp, Value};
@@ -83,12 +83,12 @@ impl<T: Element> Gathered for Vec<Timed<T>> {
     }
 }
 
-/// One delta per key, keys in the order in which they were first seen, with the largest time.
-pub(super) struct Sums<K, V>(pub(super) IndexMap<K, (V, Timestamp), foldhash::fast::RandomState>);
+/// One delta per key, with the largest time; in no order.
+pub(super) struct Sums<K, V>(pub(super) HashMap<K, (V, Timestamp), foldhash::fast::RandomState>);
 
 impl<K, V> Default for Sums<K, V> {
     fn default() -> Self {
-        Self(IndexMap::default())
+        Self(HashMap::default())
     }
 }
 

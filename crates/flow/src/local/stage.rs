@@ -162,11 +162,15 @@ impl<K: Key, V: Value> Barrier for SumStage<K, V> {
         let (keys, deltas): (Vec<K>, Vec<_>) = sums.0.into_iter().unzip();
         let befores = self.store.multi_get(&keys).await?;
         check_len(befores.len(), keys.len())?;
-        let mut items = Vec::new();
+        let mut items: Vec<Timed<Summed<K, V>>> = Vec::new();
         if self.outlet.push().is_some() {
             items = (keys.iter().zip(&befores).zip(&deltas))
                 .map(|((key, before), (delta, time))| (*time, (key.clone(), (before.clone(), delta.clone()))))
                 .collect();
+            // In time, and the same in every run: a sum below may depend on the order.
+            items.sort_unstable_by(|(time, (key, _)), (other, (other_key, _))| {
+                (time, key).cmp(&(other, other_key))
+            });
         }
         let afters = befores
             .into_iter()
