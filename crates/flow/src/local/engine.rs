@@ -1,4 +1,7 @@
 //! The loop of a job: read, put through, commit; after an error look where the tails are and go on from there.
+//!
+//! It has two halves that overlap: while an epoch steps through its barriers and commits, the next one is read and put
+//! through the functions before the first barriers, which touch no store.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,9 +29,34 @@ pub(super) struct Engine {
 
 /// What a read gives.
 enum Input {
-    Epoch(Vec<Box<dyn Work>>),
+    Read(Vec<Box<dyn Work>>),
     Ended,
     Stopped,
+}
+
+/// What the first half gives.
+enum Front {
+    Epoch(Epoch),
+    Ended,
+    Stopped,
+}
+
+/// An epoch between the halves.
+struct Epoch {
+    /// What has gathered before the first barriers.
+    slots: Slots,
+    elements: usize,
+    /// The progress after it.
+    at: Progress,
+    /// For each tail whether it has this epoch already.
+    muted: Vec<bool>,
+}
+
+/// Where the first half is.
+struct Reading {
+    position: Position,
+    ended: Vec<bool>,
+    stop: watch::Receiver<bool>,
 }
 
 impl Engine {
@@ -72,29 +100,29 @@ impl Engine {
     }
 
     /// Runs from where the tails are until something ends it.
-    async fn attempt(&mut self) -> Result<JobState> {
-        let mut position = self.position().await?;
-        let mut ended = vec![false; self.job.sources.len()];
+    async fn attempt(&self) -> Result<JobState> {
+        let position = self.position().await?;
+        let mut held = position.held.clone();
         self.status(|status| {
             status.state = JobState::Running;
             status.progress = position.at.clone();
         });
+        let mut reading = Reading {
+            position,
+            ended: vec![false; self.job.sources.len()],
+            stop: self.stop.clone(),
+        };
+        let mut epoch = None;
         loop {
-            let work = match self.read(&mut position, &mut ended).await? {
-                Input::Epoch(work) => work,
-                Input::Ended => return Ok(JobState::Ended),
-                Input::Stopped => return Ok(JobState::Stopped),
-            };
-            let elements: usize = work.iter().map(|work| work.items()).sum();
-            if elements == 0 {
-                continue;
+            let back = self.back(epoch.take(), &mut held);
+            // A failure of the second half ends the first at once; one of the first lets the second come to its end.
+            let front = self.front(&mut reading).map(Ok);
+            let (front, ()) = futures::try_join!(front, back)?;
+            match front? {
+                Front::Epoch(next) => epoch = Some(next),
+                Front::Ended => return Ok(JobState::Ended),
+                Front::Stopped => return Ok(JobState::Stopped),
             }
-            self.epoch(work, &mut position).await?;
-            self.status(|status| {
-                status.epochs += 1;
-                status.elements += elements as u64;
-                status.progress = position.at.clone();
-            });
         }
     }
 
@@ -129,9 +157,41 @@ impl Engine {
         Ok(position)
     }
 
-    /// Waits for elements after `position`, which it moves on.
-    async fn read(&mut self, position: &mut Position, ended: &mut [bool]) -> Result<Input> {
-        if self.stop_asked() {
+    /// The first half: waits for elements and puts them through to the first barriers.
+    async fn front(&self, reading: &mut Reading) -> Result<Front> {
+        loop {
+            let work = match self.read(reading).await? {
+                Input::Read(work) => work,
+                Input::Ended => return Ok(Front::Ended),
+                Input::Stopped => return Ok(Front::Stopped),
+            };
+            let elements: usize = work.iter().map(|work| work.items()).sum();
+            if elements == 0 {
+                continue;
+            }
+            let position = &reading.position;
+            let muted = (0..self.job.tails.len())
+                .map(|tail| position.is_muted(tail))
+                .collect();
+            let at = position.at.clone();
+            let slots = work::run(&self.job, work, Slots::fresh(&self.job.slots), self.cores()).await?;
+            return Ok(Front::Epoch(Epoch {
+                slots,
+                elements,
+                at,
+                muted,
+            }));
+        }
+    }
+
+    /// Waits for elements after the position, which it moves on.
+    async fn read(&self, reading: &mut Reading) -> Result<Input> {
+        let Reading {
+            position,
+            ended,
+            stop,
+        } = reading;
+        if *stop.borrow() || stop.has_changed().is_err() {
             return Ok(Input::Stopped);
         }
         let until = position.until();
@@ -155,7 +215,7 @@ impl Engine {
         let mut reads: FuturesUnordered<_> = reads.collect();
         let first = tokio::select! {
             first = reads.next() => first,
-            () = stopped(&mut self.stop) => return Ok(Input::Stopped),
+            () = stopped(stop) => return Ok(Input::Stopped),
         };
         // What other sources have by now comes along; who has nothing yet is asked again for the next epoch.
         let mut got: Vec<_> = first.into_iter().collect();
@@ -187,14 +247,19 @@ impl Engine {
                 (None, None) => ended[i] = true,
             }
         }
-        Ok(Input::Epoch(work))
+        Ok(Input::Read(work))
     }
 
-    /// Puts the elements up to `position.at` through the job, and commits.
-    async fn epoch(&self, work: Vec<Box<dyn Work>>, position: &mut Position) -> Result<()> {
-        let (job, cores) = (&self.job, self.options.parallelism.max(1));
-        let muted: Vec<bool> = (0..job.tails.len()).map(|tail| position.is_muted(tail)).collect();
-        let mut slots = work::run(job, work, Slots::fresh(&job.slots), cores).await?;
+    /// The second half: puts an epoch through the barriers and what follows them, and commits.
+    async fn back(&self, epoch: Option<Epoch>, held: &mut [Option<Progress>]) -> Result<()> {
+        let Some(epoch) = epoch else { return Ok(()) };
+        let Epoch {
+            mut slots,
+            elements,
+            at,
+            muted,
+        } = epoch;
+        let job = &self.job;
         let mut outputs: Vec<Option<Held>> = muted.iter().map(|_| None).collect();
         for entry in &job.barriers {
             let input = slots.take(entry.slot);
@@ -207,7 +272,7 @@ impl Engine {
                 outputs[tail] = stepped.output;
             }
             if let Some(work) = stepped.work.filter(|work| work.items() > 0) {
-                slots = work::run(job, vec![work], slots, cores).await?;
+                slots = work::run(job, vec![work], slots, self.cores()).await?;
             }
         }
         for (i, entry) in job.tails.iter().enumerate().rev().filter(|(i, _)| !muted[*i]) {
@@ -216,21 +281,23 @@ impl Engine {
                 "a tail has missed what a sum emitted"
             );
             let output = outputs[i].take().unwrap_or_else(|| slots.take(entry.slot));
-            entry
-                .tail
-                .commit(output, position.held[i].clone(), &position.at)
-                .await?;
-            position.held[i] = Some(position.at.clone());
+            entry.tail.commit(output, held[i].clone(), &at).await?;
+            held[i] = Some(at.clone());
         }
+        self.status(|status| {
+            status.epochs += 1;
+            status.elements += elements as u64;
+            status.progress = at;
+        });
         Ok(())
+    }
+
+    fn cores(&self) -> usize {
+        self.options.parallelism.max(1)
     }
 
     fn status<R>(&self, change: impl FnOnce(&mut JobStatus) -> R) -> R {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn stop_asked(&self) -> bool {
-        *self.stop.borrow() || self.stop.has_changed().is_err()
     }
 
     async fn stopped_within(&mut self, wait: Duration) -> bool {

@@ -19,7 +19,8 @@ use crate::{Error, ErrorKind, Local, Result, Tail};
 /// How a job runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobOptions {
-    /// About how many bytes of input an epoch takes at most; bounds the memory of the job. Default 8 MiB.
+    /// About how many bytes of input an epoch takes at most; bounds the memory of the job, which has up to two at once.
+    /// Default 8 MiB.
     pub epoch_bytes_max: usize,
     /// On how many threads an epoch's functions run; default: the cores of this machine.
     pub parallelism: usize,
