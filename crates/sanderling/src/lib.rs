@@ -47,7 +47,8 @@ pub use settings::{QueueSettings, Settings, SettingsError, WarehouseSettings};
 pub mod prelude {
     pub use algebra::{Group, Monoid, Semigroup};
     pub use flow::{
-        Job, JobOptions, Local, Memory, Platform, Producer, Sink, Source, Tail, Timestamp, VecSource,
+        BatchId, Batcher, CalendarUnit, Job, JobOptions, Local, Memory, Platform, Producer, Sink, Source,
+        Tail, Timestamp, VecSource,
     };
     pub use store::{MemoryStore, Progress, Store};
 
