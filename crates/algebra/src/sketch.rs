@@ -18,6 +18,8 @@ pub mod t_digest;
 pub mod theta;
 pub mod top_k;
 
+pub use count_min::CountMin;
+
 use crate::Monoid;
 
 /// A monoid that takes items: `add(x)` is `⊕ (zero with x)`, only cheaper.
