@@ -19,6 +19,7 @@ pub mod theta;
 pub mod top_k;
 
 pub use count_min::CountMin;
+pub use frequent_items::FrequentItems;
 
 use crate::Monoid;
 
