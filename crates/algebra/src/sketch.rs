@@ -20,6 +20,8 @@ pub mod top_k;
 
 pub use count_min::CountMin;
 pub use frequent_items::FrequentItems;
+pub use heavy_hitters::HeavyHitters;
+pub use sketch_map::SketchMap;
 
 use crate::Monoid;
 
