@@ -21,7 +21,9 @@ pub mod top_k;
 pub use count_min::CountMin;
 pub use frequent_items::FrequentItems;
 pub use heavy_hitters::HeavyHitters;
+pub use sample::Sample;
 pub use sketch_map::SketchMap;
+pub use top_k::{Largest, Smallest};
 
 use crate::Monoid;
 
