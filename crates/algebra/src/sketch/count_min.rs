@@ -178,9 +178,14 @@ impl<const WIDTH: u32, const DEPTH: u8> Semigroup for CountMin<WIDTH, DEPTH> {
             *self = right;
             return;
         }
-        self.total = self.total.saturating_add(right.total);
-        for (left, right) in self.cells.iter_mut().zip(right.cells) {
-            *left = left.saturating_add(right);
+        let cells = self.cells.iter_mut().zip(&right.cells);
+        if let Some(total) = self.total.checked_add(right.total) {
+            // No cell is above the total, so none can pass the maximum; and this is several times faster.
+            self.total = total;
+            cells.for_each(|(left, right)| *left = left.wrapping_add(*right));
+        } else {
+            self.total = u64::MAX;
+            cells.for_each(|(left, right)| *left = left.saturating_add(*right));
         }
     }
 }

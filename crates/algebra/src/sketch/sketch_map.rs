@@ -91,11 +91,18 @@ where
         if self.cells.is_empty() {
             self.cells = vec![V::zero(); Self::CELLS];
         }
-        for (row, cells) in self.cells.chunks_exact_mut(WIDTH as usize).enumerate() {
-            cells[Self::place(key, row)].plus(value.clone());
+        self.total.plus(value.clone());
+        let mut least = None;
+        for (row, place) in self
+            .cells
+            .chunks_exact_mut(WIDTH as usize)
+            .zip(places(key, WIDTH))
+        {
+            let cell = &mut row[place];
+            cell.plus(value.clone());
+            least = Some(least.map_or(&*cell, |least: &V| least.min(cell)));
         }
-        self.total.plus(value);
-        if self.is_heavy(key) && !self.keys.contains(key) {
+        if least.is_some_and(|least| reaches(least, PARTS, &self.total)) && !self.keys.contains(key) {
             self.keys.insert(key.to_owned());
             self.prune();
         }
@@ -141,19 +148,27 @@ where
     }
 
     fn least<Q: Item + ?Sized>(&self, key: &Q) -> Option<&V> {
-        let rows = self.cells.chunks_exact(WIDTH as usize).enumerate();
-        rows.map(|(row, cells)| &cells[Self::place(key, row)]).min()
+        let rows = self.cells.chunks_exact(WIDTH as usize).zip(places(key, WIDTH));
+        rows.map(|(row, place)| &row[place]).min()
     }
 
     fn is_heavy<Q: Item + ?Sized>(&self, key: &Q) -> bool {
         self.least(key)
             .is_some_and(|least| reaches(least, PARTS, &self.total))
     }
+}
 
-    fn place<Q: Item + ?Sized>(key: &Q, row: usize) -> usize {
-        let upper_half = hash128(key, row as u64) >> 64;
-        ((upper_half * u128::from(WIDTH)) >> 64) as usize
-    }
+/// The key's place in each row: 32 bits of hash scaled to the width, four rows from each seed 0, 1, …
+fn places<Q: Item + ?Sized>(key: &Q, width: u32) -> impl Iterator<Item = usize> {
+    let mut hash = 0;
+    (0_u64..).map(move |row| {
+        hash = if row % 4 == 0 {
+            hash128(key, row / 4)
+        } else {
+            hash >> 32
+        };
+        (((hash & u128::from(u32::MAX)) as u64 * u64::from(width)) >> 32) as usize
+    })
 }
 
 /// Whether `value` summed `times` times is at least `total`. Stops as soon as it is, so that no sum passes twice the
