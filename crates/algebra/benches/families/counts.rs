@@ -5,6 +5,7 @@
 //! 12 320.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use algebra::Semigroup;
 use algebra::sketch::{CountMin, FrequentItems, HeavyHitters, Largest, Sample, Sketch, SketchMap};
@@ -37,6 +38,14 @@ fn names(seed: u64) -> Vec<String> {
         .iter()
         .map(|item| format!("/page/of/a/site/{item}"))
         .collect()
+}
+
+fn raw_table() -> CountMinSketch<u64> {
+    CountMinSketch::new(5, 2719).expect("a shape that it takes")
+}
+
+fn raw_frequent<T: Eq + Hash>() -> FrequentItemsSketch<T> {
+    FrequentItemsSketch::new(1024).expect("a size that it takes")
 }
 
 /// Adds all items to a value that has had others before.
@@ -80,7 +89,7 @@ mod add_integers {
 
     #[divan::bench]
     fn count_min_raw(bencher: Bencher<'_, '_>) {
-        let raw = CountMinSketch::<u64>::new(5, 2719).unwrap();
+        let raw = raw_table();
         add(bencher, &items(1), raw, |sketch, item| sketch.update(item));
     }
 
@@ -93,7 +102,7 @@ mod add_integers {
 
     #[divan::bench]
     fn frequent_items_raw(bencher: Bencher<'_, '_>) {
-        let raw = FrequentItemsSketch::<u64>::new(1024).unwrap();
+        let raw = raw_frequent::<u64>();
         add(bencher, &items(1), raw, |sketch, item| sketch.update(*item));
     }
 
@@ -143,7 +152,7 @@ mod add_strings {
 
     #[divan::bench]
     fn count_min_raw(bencher: Bencher<'_, '_>) {
-        let raw = CountMinSketch::<u64>::new(5, 2719).unwrap();
+        let raw = raw_table();
         add(bencher, &names(1), raw, |sketch, item| sketch.update(item));
     }
 
@@ -155,7 +164,7 @@ mod add_strings {
 
     #[divan::bench]
     fn frequent_items_raw(bencher: Bencher<'_, '_>) {
-        let raw = FrequentItemsSketch::<String>::new(1024).unwrap();
+        let raw = raw_frequent::<String>();
         add(bencher, &names(1), raw, |sketch, item| sketch.update_ref(item));
     }
 
@@ -184,14 +193,14 @@ mod merge_two {
     #[divan::bench]
     fn count_min_raw(bencher: Bencher<'_, '_>) {
         let [left, right] = [1, 2].map(|seed| {
-            let mut raw = CountMinSketch::<u64>::new(5, 2719).unwrap();
+            let mut raw = raw_table();
             items(seed).iter().for_each(|item| raw.update(item));
             raw
         });
         bencher
             .with_inputs(|| (left.clone(), right.clone()))
             .bench_values(|(mut left, right)| {
-                left.merge(&right).unwrap();
+                left.merge(&right).expect("both have one shape");
                 left
             });
     }
@@ -204,7 +213,7 @@ mod merge_two {
     #[divan::bench]
     fn frequent_items_raw(bencher: Bencher<'_, '_>) {
         let [left, right] = [1, 2].map(|seed| {
-            let mut raw = FrequentItemsSketch::<u64>::new(1024).unwrap();
+            let mut raw = raw_frequent::<u64>();
             items(seed).into_iter().for_each(|item| raw.update(item));
             raw
         });

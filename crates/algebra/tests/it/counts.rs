@@ -264,27 +264,35 @@ fn samples_are_uniform() {
     assert!(chi_square < 82.0, "chi_square={chi_square} seen={seen:?}");
 }
 
-/// Each estimate is off by more than four standard errors in at most one of 16 (Chebyshev), and on average by nothing.
-#[test]
-fn samples_estimate_totals() {
-    let standard_error = 1.0 / 98_f64.sqrt();
-    let errors = |of: fn(u64) -> f64| -> Vec<f64> {
-        let total: f64 = (0..2_000).map(of).sum();
-        let estimate = |round: u64| {
-            let mut sample = Sample::<u64, 100, 1>::new();
-            (0..2_000).for_each(|n| sample.insert(&(round * 2_000 + n), n));
-            sample.sum_estimate(|n| of(*n))
-        };
-        (0..100).map(|round| estimate(round) / total - 1.0).collect()
+/// Of the numbers `0..ids` of round after round, with new ids in each: the relative errors of an estimated sum.
+fn errors<const K: usize>(rounds: u64, ids: u64, of: impl Fn(u64) -> f64) -> Vec<f64> {
+    let total: f64 = (0..ids).map(&of).sum();
+    let estimate = |round: u64| {
+        let mut sample = Sample::<u64, K, 1>::new();
+        (0..ids).for_each(|n| sample.insert(&(round * ids + n), n));
+        sample.sum_estimate(|n| of(*n))
     };
-    for (of, spread) in [(|_| 1.0, 1.0), (|n| (n % 3) as f64, 1.3)] as [(fn(u64) -> f64, f64); 2] {
-        let errors = errors(of);
-        let within = errors
-            .iter()
-            .map(|error| error.abs() <= 4.0 * spread * standard_error);
-        laws::fails_at_most(1.0 / 16.0, within).unwrap();
-        let mean = errors.iter().sum::<f64>() / 100.0;
-        assert!(mean.abs() <= 6.0 * spread * standard_error / 10.0, "mean={mean}");
+    (0..rounds).map(|round| estimate(round) / total - 1.0).collect()
+}
+
+/// An estimate is off by more than four standard errors at most one time in 16 (Chebyshev).
+#[test]
+fn samples_estimate_within_their_error() {
+    let errors = errors::<100>(100, 2_000, |_| 1.0);
+    let within = errors.iter().map(|error| error.abs() <= 4.0 / 98_f64.sqrt());
+    laws::fails_at_most(1.0 / 16.0, within).unwrap();
+}
+
+/// The mean of 4 000 estimates from four values, with a standard error of `1 / √2` each, is within six of its own.
+#[test]
+fn samples_estimate_without_bias() {
+    let parity = |n| (1 + n % 2) as f64;
+    for errors in [errors::<4>(4_000, 24, |_| 1.0), errors::<4>(4_000, 24, parity)] {
+        let mean = errors.iter().sum::<f64>() / 4_000.0;
+        assert!(
+            mean.abs() <= 6.0 / 2_f64.sqrt() / 4_000_f64.sqrt() * 1.2,
+            "mean={mean}"
+        );
     }
 }
 

@@ -81,6 +81,22 @@ proptest! {
     }
 }
 
+/// The places of 4 000 keys in any two rows are the same one time in 16, within six standard deviations.
+#[test]
+fn rows_are_independent() {
+    let keys: Vec<Vec<usize>> = (0..4_000_u64)
+        .map(|key| places(&key, 16).take(9).collect())
+        .collect();
+    for row in 0..9 {
+        let hit = keys.iter().map(|places| places[row]).collect::<BTreeSet<_>>();
+        assert_eq!(hit, (0..16).collect(), "row={row}");
+        for other in row + 1..9 {
+            let same = keys.iter().filter(|places| places[row] == places[other]).count();
+            assert!((158..=342).contains(&same), "row={row} other={other} same={same}");
+        }
+    }
+}
+
 #[test]
 fn the_largest_by_key() {
     let mut sketch = Largest::new();

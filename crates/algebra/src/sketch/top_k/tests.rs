@@ -48,7 +48,7 @@ proptest! {
         prop_assert_eq!(largest(&items).into_items(), expected);
         laws::merge_equals_whole_within(&items, &cuts, largest, PartialEq::eq)?;
         laws::merge_equals_whole_within(&items, &cuts, smallest, PartialEq::eq)?;
-        let ones = items.iter().map(|item| Largest::<u8, 5>::of(item));
+        let ones = items.iter().map(Largest::<u8, 5>::of);
         prop_assert_eq!(Largest::sum(ones).unwrap_or_default(), largest(&items));
     }
 
