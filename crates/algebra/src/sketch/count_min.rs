@@ -48,7 +48,7 @@ const CELLS_MAX: u64 = (1 << 30) - 1;
 /// | update, estimate | `DEPTH` hashes and cells |
 /// | merge | `WIDTH·DEPTH` additions |
 /// | size | `8·WIDTH·DEPTH` bytes; nothing while empty |
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CountMin<const WIDTH: u32, const DEPTH: u8> {
     /// The sum of all counts.
     total: u64,
@@ -83,7 +83,10 @@ impl<const WIDTH: u32, const DEPTH: u8> CountMin<WIDTH, DEPTH> {
     /// Nothing counted.
     pub fn new() -> Self {
         const { assert!(Self::CELLS > 0) };
-        Self::default()
+        Self {
+            total: 0,
+            cells: Vec::new(),
+        }
     }
 
     /// Counts an item `count` times.
@@ -160,6 +163,12 @@ impl<const WIDTH: u32, const DEPTH: u8> CountMin<WIDTH, DEPTH> {
     #[inline]
     fn place(bytes: &[u8], seed: u64) -> usize {
         (murmur(bytes, seed) % u64::from(WIDTH)) as usize
+    }
+}
+
+impl<const WIDTH: u32, const DEPTH: u8> Default for CountMin<WIDTH, DEPTH> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -15,6 +15,7 @@
 //!         sketch.update("é%d" % (n * n % items), 1 + n % 3)
 //! ```
 //!
+//! `cpp_count_min` is `count_min(range(1000))` by `count_min_sketch<uint64_t>(4, 97)` of the C++ library, with GCC.
 //! `frequent_longs` is a `frequent_items_sketch(7)` of `n * n % 101 - 50`, written with `PyLongsSerDe`.
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,10 +31,10 @@ use serde::de::DeserializeOwned;
 
 use crate::kit::{Random, golden, golden_bytes};
 
-type PythonTable = CountMin<97, 4>;
+type Table97 = CountMin<97, 4>;
 
-fn count_min(numbers: std::ops::Range<i64>) -> PythonTable {
-    let mut sketch = PythonTable::new();
+fn count_min(numbers: std::ops::Range<i64>) -> Table97 {
+    let mut sketch = Table97::new();
     for n in numbers {
         sketch.add_count(&(n * n % 211 - 100), (n % 5) as u64);
         sketch.add(&format!("item {} of a series", n % 37));
@@ -43,17 +44,24 @@ fn count_min(numbers: std::ops::Range<i64>) -> PythonTable {
 
 #[test]
 fn python_count_min_is_read_agrees_and_merges() {
-    let half = PythonTable::from_python(&golden_bytes("python_count_min_half")).unwrap();
+    let half = Table97::from_python(&golden_bytes("python_count_min_half")).unwrap();
     assert_eq!(half, count_min(0..500));
     let mut both = half;
     both.plus(count_min(500..1_000));
     assert_eq!(both.to_python(), golden_bytes("python_count_min"));
     let empty = golden_bytes("python_count_min_empty");
-    assert_eq!(PythonTable::from_python(&empty).unwrap(), PythonTable::new());
-    assert_eq!(PythonTable::new().to_bytes(), empty);
+    assert_eq!(Table97::from_python(&empty).unwrap(), Table97::new());
+    assert_eq!(Table97::new().to_bytes(), empty);
     // Counts of Python are floats: taken for integers, no row sums to the total.
-    laws::refuses::<PythonTable>(&golden_bytes("python_count_min"), DecodeErrorKind::Corrupt).unwrap();
-    PythonTable::from_python(&both.to_bytes()).unwrap_err();
+    laws::refuses::<Table97>(&golden_bytes("python_count_min"), DecodeErrorKind::Corrupt).unwrap();
+    Table97::from_python(&both.to_bytes()).unwrap_err();
+}
+
+#[test]
+fn c_plus_plus_count_min_is_read_and_agrees() {
+    let bytes = golden_bytes("cpp_count_min");
+    assert_eq!(Table97::from_bytes(&bytes).unwrap(), count_min(0..1_000));
+    assert_eq!(count_min(0..1_000).to_bytes(), bytes);
 }
 
 fn strings<const LG_MAX: u8>(items: u64) -> (FrequentItems<String, LG_MAX>, BTreeMap<String, u64>) {
