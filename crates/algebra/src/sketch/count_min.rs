@@ -143,7 +143,8 @@ impl<const WIDTH: u32, const DEPTH: u8> CountMin<WIDTH, DEPTH> {
     /// The sum over all items of the product of its counts in both, or more: above it by more than
     /// `ε·total·total of the other` with a probability of at most `δ` (Cormode and Muthukrishnan 2005, section 4.2).
     ///
-    /// With itself it is the second moment, `Σ count²`: from `total` when all items differ to `total²` when all are one.
+    /// With itself it is the second moment, `Σ count²`: from `total` when all items differ to `total²` when all are
+    /// one.
     pub fn inner_product(&self, other: &Self) -> u128 {
         let rows = self
             .cells

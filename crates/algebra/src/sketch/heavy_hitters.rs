@@ -225,4 +225,7 @@ impl<T: Ord + Hash + Codec, const SHARE_PPM: u32, const WIDTH: u32, const DEPTH:
     }
 }
 
-through_bytes!([T: Ord + Hash + Codec, const SHARE_PPM: u32, const WIDTH: u32, const DEPTH: u8] HeavyHitters<T, SHARE_PPM, WIDTH, DEPTH>);
+through_bytes!(
+    [T: Ord + Hash + Codec, const SHARE_PPM: u32, const WIDTH: u32, const DEPTH: u8]
+    HeavyHitters<T, SHARE_PPM, WIDTH, DEPTH>
+);

@@ -268,6 +268,9 @@ where
 }
 
 through_bytes!(
-    [K: Item + Ord + Clone + Codec, V: Monoid + Commutative + Ord + Clone + Codec, const PARTS: u32, const WIDTH: u32, const DEPTH: u8]
+    [
+        K: Item + Ord + Clone + Codec, V: Monoid + Commutative + Ord + Clone + Codec,
+        const PARTS: u32, const WIDTH: u32, const DEPTH: u8
+    ]
     SketchMap<K, V, PARTS, WIDTH, DEPTH>
 );

@@ -156,7 +156,7 @@ fn bytes_last() {
     lasts("smallest", &smallest);
 }
 
-/// Five equal items: a collision in every row is an error of a fifth, above `ε = e / 16`; that one row has one is likely.
+/// Five equal items: a collision in every row is an error of a fifth, above `ε = e / 16`.
 #[test]
 fn count_min_is_within_its_error() {
     type Table = CountMin<16, 2>;

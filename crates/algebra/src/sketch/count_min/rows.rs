@@ -107,7 +107,7 @@ impl Minstd {
     const fn uniform(&mut self) -> u64 {
         loop {
             let leading = self.leading();
-            let upper = (leading * Self::COUNT).wrapping_add(self.next());
+            let upper = leading * Self::COUNT + self.next();
             if upper > u64::MAX / Self::COUNT {
                 continue;
             }

@@ -39,7 +39,10 @@ proptest! {
     }
 
     #[test]
-    fn like_sorting_all(items in prop::collection::vec(any::<u8>(), 0..60), cuts in prop::collection::vec(any::<usize>(), 0..4)) {
+    fn like_sorting_all(
+        items in prop::collection::vec(any::<u8>(), 0..60),
+        cuts in prop::collection::vec(any::<usize>(), 0..4),
+    ) {
         let mut sorted = items.clone();
         sorted.sort_unstable();
         let expected: Vec<u8> = sorted.iter().copied().take(5).collect();
