@@ -18,6 +18,13 @@ pub mod t_digest;
 pub mod theta;
 pub mod top_k;
 
+pub use count_min::CountMin;
+pub use frequent_items::FrequentItems;
+pub use heavy_hitters::HeavyHitters;
+pub use sample::Sample;
+pub use sketch_map::SketchMap;
+pub use top_k::{Largest, Smallest};
+
 use crate::Monoid;
 
 /// A monoid that takes items: `add(x)` is `⊕ (zero with x)`, only cheaper.
