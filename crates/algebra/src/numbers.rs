@@ -1,7 +1,15 @@
 //! Numbers whose sum is what a user means by it: compensated and exact floats, checked and saturating integers, big
 //! ones, and the semirings and transformations of numbers.
 
+#[cfg(feature = "num-bigint")]
+mod big;
+mod exact_sum;
 pub(crate) mod float;
+mod narrow;
+mod products;
 mod sum;
+mod whole;
 
+pub use exact_sum::ExactSum;
+pub use narrow::{Checked, Narrow, Overflow, Saturating};
 pub use sum::Sum;
