@@ -48,23 +48,11 @@ impl<T: Semiring> Affine<T> {
 /// Composition, the left one first.
 impl<T: Semiring + Clone> Semigroup for Affine<T> {
     fn plus(&mut self, right: Self) {
-        let then = right.scale.clone();
-        let mut scale = right.scale;
-        replace_with(&mut self.scale, |first| {
-            scale.times(first);
-            scale
-        });
-        let right = Affine {
-            scale: then,
-            offset: right.offset,
-        };
-        replace_with(&mut self.offset, |first| right.apply(first));
+        let mut scale = right.scale.clone();
+        scale.times(self.scale.clone());
+        let offset = right.apply(self.offset.clone());
+        *self = Self { scale, offset };
     }
-}
-
-fn replace_with<T: Monoid>(place: &mut T, change: impl FnOnce(T) -> T) {
-    let value = std::mem::replace(place, T::zero());
-    *place = change(value);
 }
 
 impl<T: Semiring + Clone + PartialEq> Monoid for Affine<T> {
