@@ -192,9 +192,7 @@ impl Commutative for Correlation {}
 impl Codec for Correlation {
     fn encode(&self, out: &mut Vec<u8>) {
         put_header(out, kind::CORRELATION, 1);
-        self.fields()
-            .into_iter()
-            .for_each(|value| float::put(out, value));
+        self.fields().into_iter().for_each(|value| float::put(out, value));
     }
 
     fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
