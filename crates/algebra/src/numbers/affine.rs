@@ -9,8 +9,8 @@ use crate::{Monoid, Semigroup, Semiring};
 /// `(a, b) ⊕ (c, d) = (c ⊗ a, c ⊗ b ⊕ d)`. The zero is `x → x`.
 ///
 /// So what is done to a number step by step (deposits, interest, resets with scale 0) can be summed before the number
-/// is known. Not commutative; the laws hold as exactly as those of `T`, which with integers is exactly. As wide as `T`,
-/// whose product may need more bits with each step.
+/// is known. Not commutative; the laws hold as exactly as those of `T`: exactly with integers (which wrap: each product
+/// may need more bits), up to rounding with [`Sum`](crate::Sum), which is the choice for floats.
 ///
 /// | answers | what a series of steps does to a number |
 /// |---|---|
@@ -90,7 +90,7 @@ mod tests {
 
     use super::*;
     use crate::codec::DecodeErrorKind;
-    use crate::{MinPlus, laws};
+    use crate::{MinPlus, Sum, laws};
 
     fn affine((scale, offset): (i32, i32)) -> Affine<i32> {
         Affine { scale, offset }
@@ -121,6 +121,17 @@ mod tests {
             let whole = steps.into_iter().map(affine).fold(Affine::zero(), |f, g| laws::sum([f, g]));
             prop_assert_eq!(whole.apply(x), naive);
         }
+    }
+
+    /// Interest of a tenth, and a deposit, for three years.
+    #[test]
+    fn of_floats() {
+        let year = Affine {
+            scale: Sum::from(1.1),
+            offset: Sum::from(100.0),
+        };
+        let after = laws::sum([year; 3]).apply(Sum::from(1000.0)).value();
+        assert!((after - 1662.0).abs() < 1e-12 * 1662.0, "after={after}");
     }
 
     #[test]

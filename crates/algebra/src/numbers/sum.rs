@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::float;
 use crate::codec::{Codec, DecodeError, Input, kind, put_header};
-use crate::{Commutative, Group, Monoid, Semigroup};
+use crate::sketch::Sketch;
+use crate::{Commutative, Group, Monoid, Semigroup, Semiring, Times};
 
 /// A sum of `f64` in two: the rounded sum and what rounding has lost. [`value`](Self::value) is their sum.
 ///
@@ -85,6 +86,35 @@ impl Group for Sum {
 }
 
 impl Commutative for Sum {}
+
+impl Sketch<f64> for Sum {
+    #[inline]
+    fn add(&mut self, item: &f64) {
+        self.plus(Self::from(*item));
+    }
+}
+
+/// Multiplication: within about `4·ε²` of the product, unless it overflows or is below 10⁻²⁹⁰. The laws hold up to that,
+/// those of the one and of the zero exactly, of finite numbers.
+impl Times for Sum {
+    #[inline]
+    fn times(&mut self, right: Self) {
+        let product = self.sum * right.sum;
+        self.lost = if product.is_finite() {
+            let lost = self.sum.mul_add(right.sum, -product);
+            lost + (self.sum * right.lost + self.lost * right.sum)
+        } else {
+            0.0
+        };
+        self.sum = product;
+    }
+}
+
+impl Semiring for Sum {
+    fn one() -> Self {
+        Self::from(1.0)
+    }
+}
 
 impl Codec for Sum {
     fn encode(&self, out: &mut Vec<u8>) {
@@ -169,6 +199,25 @@ mod tests {
             let sum = laws::sum([a, b].map(Sum::from));
             laws::round_trip(&sum)?;
             laws::survives::<Sum>(&sum.to_bytes(), &changes)?;
+        }
+
+        /// Of numbers with a part that is lost, whose true product is had in `i128`.
+        #[test]
+        fn products_are_the_true_ones(a: [i32; 2], b: [i32; 2], c: [i32; 2]) {
+            let number = |[high, low]: [i32; 2]| {
+                laws::sum([Sum::from(f64::from(high) * 2_f64.powi(29)), Sum::from(f64::from(low))])
+            };
+            let exact = |[high, low]: [i32; 2]| (i128::from(high) << 29) + i128::from(low);
+            let mut product = number(a);
+            product.times(number(b));
+            let truth = exact(a) * exact(b);
+            let error = (product.sum as i128 + product.lost as i128 - truth).unsigned_abs() as f64;
+            prop_assert!(error <= 1.0 + 4.0 * (f64::EPSILON / 2.0).powi(2) * truth.abs() as f64, "error={error}");
+            let close = |x: &Sum, y: &Sum| (x.value() - y.value()).abs() <= 4.0 * f64::EPSILON * x.value().abs() + 1e8;
+            let [a, b, c] = [a, b, c].map(number);
+            laws::distributive_within(&a, &b, &c, close)?;
+            laws::unit(&a)?;
+            laws::adds(&a, &0.1, Sum::eq)?;
         }
 
         #[test]

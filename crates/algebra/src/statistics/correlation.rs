@@ -109,7 +109,7 @@ impl Correlation {
     /// The line from which the squares of the vertical distances sum to the least; `None` when all `x` are the same.
     pub fn least_squares(&self) -> Option<Line> {
         let slope = self.products / self.squares_x;
-        (self.squares_x != 0.0).then(|| Line {
+        (self.squares_x != 0.0).then_some(Line {
             slope,
             intercept: self.mean_y - slope * self.mean_x,
         })

@@ -277,6 +277,17 @@ fn what_is_not_finite_can_be_taken_back() {
 }
 
 #[test]
+fn a_double_takes_16_bytes() {
+    assert_eq!(size_of::<ExactSum>(), 16);
+    let is_one = |sum: &ExactSum| matches!(sum.0, State::One(_));
+    let cents: ExactSum = (0..1000).map(|i| f64::from(i) * 0.25).collect();
+    assert!(is_one(&cents));
+    let tenths: ExactSum = [0.1, 0.2, -0.1].into_iter().collect();
+    assert!(!is_one(&tenths));
+    assert!(is_one(&ExactSum::from_bytes(&tenths.to_bytes()).unwrap()));
+}
+
+#[test]
 fn a_zero_has_no_sign() {
     for sum in [ExactSum::from(-0.0), [-0.0, -0.0].into_iter().collect()] {
         assert_eq!(sum.value().to_bits(), 0);
