@@ -22,7 +22,7 @@ use crate::{Commutative, Group, Monoid, Semigroup};
 /// back leaves nothing. So a sum in memory, a live one and one made again in batch are the same. [`Sum`](crate::Sum)
 /// is the cheap one: 16 bytes whatever is added, exact up to a bound only. Infinities and NaN are counted beside the
 /// number, so that they can be taken back too: the value is what IEEE 754 gives for the terms in any order, except
-/// that finite terms never overflow on the way, and that a zero is `0.0`. It wraps, silently, past 2¹³⁹ times the
+/// that finite terms never overflow on the way, and that a zero is `0.0`. It wraps, silently, past 2¹⁴¹ times the
 /// largest double.
 ///
 /// | answers | the sum, correctly rounded |

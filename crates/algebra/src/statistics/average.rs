@@ -187,5 +187,7 @@ mod tests {
         assert_eq!(mean(&[f64::MAX, -f64::MAX]), 0.0);
         assert!(mean(&[f64::MAX, -f64::MAX, f64::MAX, -f64::MAX, f64::MAX]).is_finite());
         assert_eq!(mean(&vec![0.1; 100_000]), 0.1);
+        // Not a float of 32 bits.
+        assert_eq!(mean(&[16_777_216.0, 16_777_218.0]), 16_777_217.0);
     }
 }

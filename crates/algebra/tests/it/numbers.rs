@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use algebra::codec::Codec;
+use algebra::codec::{Codec, DecodeErrorKind};
 use algebra::sketch::Sketch;
 use algebra::{
     AdjoinedUnit, Affine, Approximate, ApproximateBool, Average, Checked, Correlation, ExactSum, Group,
@@ -13,12 +13,17 @@ use serde::de::DeserializeOwned;
 
 use crate::kit::{Random, golden};
 
-/// Bytes that are written now and read again, and JSON that is.
+/// Bytes that are written now and read again, and JSON that is; bytes of another version or kind are refused.
 fn lasts<T>(name: &str, value: &T)
 where
     T: Codec + Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
 {
     golden(name, value);
+    let mut other = value.to_bytes();
+    other[1] += 1;
+    laws::refuses::<T>(&other, DecodeErrorKind::Version).unwrap();
+    other[0] = 0xff;
+    laws::refuses::<T>(&other, DecodeErrorKind::Corrupt).unwrap();
     let text = serde_json::to_string(value).unwrap();
     assert_eq!(&serde_json::from_str::<T>(&text).unwrap(), value, "{text}");
 }

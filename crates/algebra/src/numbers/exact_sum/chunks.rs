@@ -52,11 +52,14 @@ impl Chunks {
             self.carry();
         }
         self.pending += 1;
-        let at = self.reach(place);
         // `(x ^ sign) - sign` is `-x` for a sign of −1.
         let sign = bits as i64 >> 63;
-        self.chunks[at] += (low ^ sign) - sign;
-        self.chunks[at + 1] += (high ^ sign) - sign;
+        let parts = [(low ^ sign) - sign, (high ^ sign) - sign];
+        if self.put(place, parts).is_none() {
+            self.cover(place, place + 2);
+            let put = self.put(place, parts);
+            debug_assert!(put.is_some(), "the chunks cover what they were made to");
+        }
     }
 
     pub(super) fn merge(&mut self, mut right: Self) {
@@ -128,13 +131,14 @@ impl Chunks {
         self.counts[which] = self.counts[which].wrapping_add(1);
     }
 
-    /// Where the chunk of this place is; it and the next are there.
+    /// Adds to the chunk of this place and the next, if they are there.
     #[inline]
-    fn reach(&mut self, place: usize) -> usize {
-        if place < self.low || place + 2 > self.low + self.chunks.len() {
-            self.cover(place, place + 2);
-        }
-        place - self.low
+    fn put(&mut self, place: usize, parts: [i64; 2]) -> Option<()> {
+        let chunks = self.chunks.get_mut(place.wrapping_sub(self.low)..)?;
+        let [low, high] = chunks.first_chunk_mut()?;
+        *low += parts[0];
+        *high += parts[1];
+        Some(())
     }
 
     #[cold]
