@@ -1,4 +1,5 @@
-//! An `f64` that survives JSON: there, NaN and the infinities are the text `"NaN"`, `"inf"` and `"-inf"`.
+//! An `f64` that survives JSON: there, NaN and the infinities are the text `"NaN"`, `"inf"` and `"-inf"`; and one
+//! whose bytes are canonical.
 //!
 //! For `#[serde(with = "float")]`; plain serde_json writes them as `null`, and cannot read that back.
 
@@ -6,6 +7,31 @@ use std::fmt;
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::codec::{Codec, DecodeError, Input};
+
+/// Appends 8 bytes: equal floats have equal ones, so `-0.0` is written as `0.0`, and every NaN alike.
+pub(crate) fn put(out: &mut Vec<u8>, value: f64) {
+    canonical(value).encode(out);
+}
+
+/// Takes what [`put`] writes, and only that.
+pub(crate) fn take(input: &mut Input<'_>) -> Result<f64, DecodeError> {
+    let value = f64::decode(input)?;
+    if value.to_bits() == canonical(value).to_bits() {
+        Ok(value)
+    } else {
+        Err(input.corrupt("a float is not in its canonical form: -0.0, or NaN with a payload"))
+    }
+}
+
+fn canonical(value: f64) -> f64 {
+    if value.is_nan() {
+        f64::from_bits(0x7ff8_0000_0000_0000)
+    } else {
+        value + 0.0
+    }
+}
 
 pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if value.is_finite() || !serializer.is_human_readable() {
