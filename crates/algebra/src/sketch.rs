@@ -7,6 +7,7 @@ pub mod decaying_count_min;
 pub mod exponential_histogram;
 pub mod frequent_items;
 pub mod heavy_hitters;
+pub mod histogram;
 pub mod hll;
 pub mod hll_series;
 pub mod kll;
@@ -17,6 +18,12 @@ pub mod sketch_map;
 pub mod t_digest;
 pub mod theta;
 pub mod top_k;
+
+pub use dd_sketch::DdSketch;
+pub use histogram::Histogram;
+pub use kll::Kll;
+pub use range_sums::RangeSums;
+pub use t_digest::TDigest;
 
 use crate::Monoid;
 
