@@ -100,7 +100,10 @@ mod tests {
             for x in [first, last] {
                 let [v, x] = [value, x].map(mantissa);
                 let off = u128::from(v.abs_diff(x)) * 10_000;
-                assert!(off <= u128::from(PERMYRIAD) * u128::from(x), "bucket={bucket} off={off}");
+                assert!(
+                    off <= u128::from(PERMYRIAD) * u128::from(x),
+                    "bucket={bucket} off={off}"
+                );
             }
         }
     }
