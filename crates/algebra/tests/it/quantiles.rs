@@ -11,7 +11,7 @@
 use algebra::codec::{Codec, DecodeErrorKind};
 use algebra::sketch::histogram::{Edges, Histogram};
 use algebra::sketch::{DdSketch, Kll, RangeSums, Sketch, TDigest};
-use algebra::{Monoid, Semigroup, laws};
+use algebra::{Semigroup, laws};
 
 use crate::kit::{Random, golden, golden_bytes};
 

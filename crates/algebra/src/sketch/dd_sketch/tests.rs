@@ -186,6 +186,16 @@ fn refuses_what_it_is_not() {
     laws::refuses::<DdSketch>(&changed(1, 2), DecodeErrorKind::Version).unwrap();
     laws::refuses::<DdSketch<200>>(&bytes, DecodeErrorKind::Shape).unwrap();
     laws::refuses::<DdSketch<100, 2047>>(&bytes, DecodeErrorKind::Shape).unwrap();
+    // A count in two bytes where one is enough, one of more than 64 bits, and none.
+    let with_count = |count: &[u8]| [&bytes[..bytes.len() - 1], count].concat();
+    laws::refuses::<DdSketch>(&with_count(&[0x81, 0]), DecodeErrorKind::Corrupt).unwrap();
+    laws::refuses::<DdSketch>(
+        &with_count(&[&[0xff; 9][..], &[2]].concat()),
+        DecodeErrorKind::Corrupt,
+    )
+    .unwrap();
+    laws::refuses::<DdSketch>(&with_count(&[0]), DecodeErrorKind::Corrupt).unwrap();
+    assert!(DdSketch::<100>::from_bytes(&with_count(&[&[0xff; 9][..], &[1]].concat())).is_ok());
     // The greatest number another: in no bucket that there is.
     laws::refuses::<DdSketch>(&changed(50, 0x41), DecodeErrorKind::Corrupt).unwrap();
 }
