@@ -44,7 +44,7 @@ use crate::{Commutative, Monoid, Semigroup};
 /// | | |
 /// |---|---|
 /// | answers | `sum_in`, `count_in`, `quantile`, `min`, `max`, `count` |
-/// | value | an ordered-map insertion; a new level, at most 63 times, a pass over all cells |
+/// | value | an ordered-map insertion; a rise of the level, at most 63 times, a pass over all cells |
 /// | merge | linear in the cells, times the logarithm |
 /// | size | `CELLS_MAX · (16 bytes + V)` |
 /// | error | what the two cut cells hold; keys within a cell's width |
@@ -110,9 +110,22 @@ impl<X: RangeKey, V: Monoid + Commutative + Clone, const CELLS_MAX: usize> Range
     ///
     /// The sums of coarsened values are coarse too.
     pub fn compress(&mut self, cells_max: usize) {
-        while self.cells.len() > cells_max.max(2) {
-            self.coarsen(self.level + 1);
+        let cells_max = cells_max.max(2);
+        if self.cells.len() <= cells_max {
+            return;
         }
+        // By the step at which neighbours become one cell: how many do.
+        let mut joined = [0; 65];
+        for (left, right) in self.cells.keys().zip(self.cells.keys().skip(1)) {
+            joined[64 - (left ^ right).leading_zeros() as usize] += 1;
+        }
+        let mut cells = self.cells.len();
+        let mut step = 0;
+        while cells > cells_max {
+            step += 1;
+            cells -= joined[usize::from(step)];
+        }
+        self.coarsen(self.level + step);
     }
 
     /// The sum over the cells that lie wholly in the range, and over those that touch it: where sums only grow, the
