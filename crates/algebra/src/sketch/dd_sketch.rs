@@ -29,7 +29,8 @@ use crate::{Commutative, Monoid, Semigroup};
 /// folded, and the extremes, cannot be taken out again.
 ///
 /// `±∞` count as the outermost buckets; `-0.0` and magnitudes below 2⁻¹⁰²² count as zero; NaN is left out and counted
-/// ([`not_numbers`](Self::not_numbers)). No sum here: keep a [`Sum`](crate::Sum) beside it.
+/// ([`not_numbers`](Self::not_numbers)). For an
+/// exact sum keep a [`Sum`](crate::Sum) beside it.
 ///
 /// Source: Masson, Rim and Lee 2019, with quadratic interpolation of the logarithm; folding by number of buckets as
 /// argued above.
@@ -45,7 +46,7 @@ use crate::{Commutative, Monoid, Semigroup};
 ///
 /// | | |
 /// |---|---|
-/// | answers | `quantile`, `rank`, `min`, `max`, `count`, `buckets` |
+/// | answers | `quantile`, `rank`, `min`, `max`, `count`, `sum`, `buckets` |
 /// | number | a binary search among the buckets |
 /// | merge | linear in the buckets |
 /// | size | 12 bytes a non-empty bucket, 38 buckets a binary order of magnitude at 1 %; as bytes 2 to 4 each |
@@ -186,6 +187,12 @@ impl<const PERMYRIAD: u32, const BUCKETS_MAX: usize> DdSketch<PERMYRIAD, BUCKETS
             .map(|(_, count)| u128::from(count))
             .sum();
         Some(below as f64 / self.total() as f64)
+    }
+
+    /// About the sum: within `PERMYRIAD / 10 000` of the sum of the magnitudes, rounding apart. 0 when there is no number.
+    pub fn sum(&self) -> f64 {
+        let of_part = |(part, count): (Part, u64)| part.value::<PERMYRIAD>() * count as f64;
+        self.parts().map(of_part).sum::<f64>() + 0.0
     }
 
     /// The non-empty buckets, rising.

@@ -149,10 +149,10 @@ fn t_digest_keeps_its_rank_error() {
     for distribution in DISTRIBUTIONS {
         let held = (0..6).flat_map(|number| {
             let numbers = distribution.numbers(10_000, &mut random);
-            let digest: TDigest = if number % 2 == 0 {
-                sketch(&numbers)
-            } else {
-                merged(&numbers)
+            let digest: TDigest = match number % 3 {
+                0 => sketch(&numbers),
+                1 => merged(&numbers),
+                _ => TDigest::sum(numbers.chunks(50).map(sketch::<TDigest>)).unwrap(),
             };
             let sorted = sorted(&numbers);
             let qs: Vec<f64> = (0..=100).map(|percent| f64::from(percent) / 100.0).collect();

@@ -75,6 +75,14 @@ proptest! {
     }
 
     #[test]
+    fn the_sum_is_within_the_error_of_the_magnitudes(numbers in prop::collection::vec(-1e6..1e6_f64, 0..80)) {
+        let sum = sketch::<100, 2048>(&numbers).sum();
+        let (truth, magnitude) = (numbers.iter().sum::<f64>(), numbers.iter().map(|x| x.abs()).sum::<f64>());
+        prop_assert!((sum - truth).abs() <= magnitude * (0.01 + 1e-12), "sum={sum} truth={truth}");
+        prop_assert!(!numbers.is_empty() || sum.to_bits() == 0);
+    }
+
+    #[test]
     fn ranks_are_those_of_a_near_number(numbers in numbers(), x in number()) {
         let sketch = sketch::<100, 2048>(&numbers);
         let share = |y: f64| {
