@@ -12,21 +12,22 @@ use crate::{Commutative, Monoid, Semigroup};
 /// Counts of numbers in buckets whose width is a share of their value, for each sign; how many are zero; the least and
 /// the greatest: quantiles within `PERMYRIAD / 10 000` of their value.
 ///
-/// `quantile(q)` differs from the `⌈q·count⌉`-th smallest number by at most `PERMYRIAD / 10 000` of that number, without
-/// exception and whatever the distribution, as long as no bucket was folded. There is no chance and no logarithm in it:
-/// the bucket is whole-number arithmetic on the float's bits (see the table of bytes), so it is the same everywhere.
+/// `quantile(q)` differs from the `⌈q·count⌉`-th smallest number by at most `PERMYRIAD / 10 000` of that number,
+/// without exception and whatever the distribution, as long as no bucket was folded. There is no chance and no
+/// logarithm in it: the bucket is whole-number arithmetic on the float's bits (see the table of bytes), so it is the
+/// same everywhere.
 ///
 /// Each sign keeps the `BUCKETS_MAX` non-empty buckets of the greatest magnitude and folds what is nearer to zero into
 /// the last of these. What was folded keeps its place in the order, and is then off by at most the magnitude of that
-/// bucket ([`folded`](Self::folded)). 1 % and 2048 buckets hold 53 binary orders of magnitude (16 decimal ones) of either sign,
-/// gaps not counted.
+/// bucket ([`folded`](Self::folded)). 1 % and 2048 buckets hold 53 binary orders of magnitude (16 decimal ones) of
+/// either sign, gaps not counted.
 ///
 /// Laws hold *exactly* (`==`, and equal bytes): the state is a function of the multiset of numbers. For let `t` be the
 /// `BUCKETS_MAX`-th highest of the distinct buckets of all numbers of a sign: each counts in `max(bucket, t)`. A part
 /// has a `t′ ≤ t` and counted it in `max(bucket, t′)`, its highest buckets include those of the whole that it has, and
-/// `max(max(bucket, t′), t) = max(bucket, t)`. Folding the lowest *span* would be a function of the multiset too, but one
-/// outlier would fold all the rest. Counts stop at their maximum, which keeps the laws. No [`Group`](crate::Group): what is
-/// folded, and the extremes, cannot be taken out again.
+/// `max(max(bucket, t′), t) = max(bucket, t)`. Folding the lowest *span* would be a function of the multiset too, but
+/// one outlier would fold all the rest. Counts stop at their maximum, which keeps the laws. No [`Group`](crate::Group):
+/// what is folded, and the extremes, cannot be taken out again.
 ///
 /// `±∞` count as the outermost buckets; `-0.0` and magnitudes below 2⁻¹⁰²² count as zero; NaN is left out and counted
 /// ([`not_numbers`](Self::not_numbers)). For an
@@ -169,8 +170,8 @@ impl<const PERMYRIAD: u32, const BUCKETS_MAX: usize> DdSketch<PERMYRIAD, BUCKETS
         Some(value.clamp(min, max))
     }
 
-    /// The share of numbers that are at most `y`, for a `y` that is `x` or differs from it by less than the width of its
-    /// bucket: at most `2·PERMYRIAD / (10 000 − PERMYRIAD)` of it. `None` when there is no number or `x` is NaN.
+    /// The share of numbers that are at most `y`, for a `y` that is `x` or differs from it by less than the width of
+    /// its bucket: at most `2·PERMYRIAD / (10 000 − PERMYRIAD)` of it. `None` when there is no number or `x` is NaN.
     pub fn rank(&self, x: f64) -> Option<f64> {
         let (min, max) = self.extremes?;
         if x.is_nan() {
@@ -189,7 +190,8 @@ impl<const PERMYRIAD: u32, const BUCKETS_MAX: usize> DdSketch<PERMYRIAD, BUCKETS
         Some(below as f64 / self.total() as f64)
     }
 
-    /// About the sum: within `PERMYRIAD / 10 000` of the sum of the magnitudes, rounding apart. 0 when there is no number.
+    /// About the sum: within `PERMYRIAD / 10 000` of the sum of the magnitudes, rounding apart. 0 when there is no
+    /// number.
     pub fn sum(&self) -> f64 {
         let of_part = |(part, count): (Part, u64)| part.value::<PERMYRIAD>() * count as f64;
         self.parts().map(of_part).sum::<f64>() + 0.0

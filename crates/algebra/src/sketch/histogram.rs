@@ -16,14 +16,14 @@ pub trait Edges {
 /// The most edges of a histogram.
 pub const EDGES_MAX: usize = 1 << 16;
 
-/// How many numbers there are in each of `n + 1` buckets between `n` edges, `(−∞, e₁], (e₁, e₂], …, (eₙ, ∞)`, and how many
-/// NaN: counts, and bounds on quantiles.
+/// How many numbers there are in each of `n + 1` buckets between `n` edges, `(−∞, e₁], (e₁, e₂], …, (eₙ, ∞)`, and how
+/// many NaN: counts, and bounds on quantiles.
 ///
-/// An edge belongs to the bucket below it, as in Prometheus (`le`) and OpenTelemetry. Nothing is approximate but where in
-/// its bucket a number is: [`quantile`](Self::quantile) gives the bucket.
+/// An edge belongs to the bucket below it, as in Prometheus (`le`) and OpenTelemetry. Nothing is approximate but where
+/// in its bucket a number is: [`quantile`](Self::quantile) gives the bucket.
 ///
-/// Laws hold *exactly* (`==`, and equal bytes), with inverses: counts are `i64` and wrap. Two sets of edges are two types,
-/// and the bytes of one are refused by the other.
+/// Laws hold *exactly* (`==`, and equal bytes), with inverses: counts are `i64` and wrap. Two sets of edges are two
+/// types, and the bytes of one are refused by the other.
 ///
 /// ```
 /// use algebra::sketch::histogram::{Edges, Histogram};

@@ -17,8 +17,9 @@ use crate::{Commutative, Monoid, Semigroup};
 /// Keys are mapped to `u64` in their order. While there are at most `CELLS_MAX` distinct keys, `level` is 0, each has a
 /// cell of its own and every answer is exact. Beyond, `level` is the least at which no more than `CELLS_MAX` cells are
 /// not empty. Only the (at most two) cells that a range cuts are in doubt; a quantile is in doubt by the width of its
-/// cell: `2^level` for integers, and for (normal) floats, whose neighbours lie as dense as their magnitude has it, the share
-/// `2^(level − 52)` of the key. For integers of many magnitudes that share is the better measure: take them as `f64`.
+/// cell: `2^level` for integers, and for (normal) floats, whose neighbours lie as dense as their magnitude has it, the
+/// share `2^(level − 52)` of the key. For integers of many magnitudes that share is the better measure: take them as
+/// `f64`.
 ///
 /// An integer key and the same number as a float give the same answers while `level` is 0.
 ///

@@ -10,9 +10,10 @@ use crate::{Commutative, Monoid, Semigroup};
 /// greatest: quantiles by interpolation.
 ///
 /// There is no proven bound, and inputs can be made that break any (Cormode, Mishra, Ross and Veselý 2021). On the
-/// distributions that are tested here a rank is within [`rank_error`](Self::rank_error), half the share of a
-/// centroid at that rank, `q·(1 − q)·(2·ln(n / 2K) + 12) / 2K`: for `K = 200` and a million numbers 1.7 % at the median,
-/// 0.07 % at 1 % and at 99 %. Where a bound is needed, take [`Kll`](super::Kll) (rank) or [`DdSketch`](super::DdSketch) (value).
+/// distributions that are tested here a rank is within [`rank_error`](Self::rank_error), half the share of a centroid
+/// at that rank, `q·(1 − q)·(2·ln(n / 2K) + 12) / 2K`: for `K = 200` and a million numbers 1.7 % at the median, 0.07 %
+/// at 1 % and at 99 %. Where a bound is needed, take [`Kll`](super::Kll) (rank) or [`DdSketch`](super::DdSketch)
+/// (value).
 ///
 /// NaN and the infinities are left out, and not counted: the bytes have no place for that count. `-0.0` is taken as
 /// `0.0`. A merge beyond `2⁶⁴` numbers keeps the side that has more, the left one of equals.
@@ -81,7 +82,8 @@ impl<const K: u16> TDigest<K> {
         self.inner.clone().quantiles(qs).ok()?
     }
 
-    /// About the share of numbers below this one, and half of those equal to it; `None` when there is none or it is NaN.
+    /// About the share of numbers below this one, and half of those equal to it; `None` when there is none or it is
+    /// NaN.
     pub fn rank(&self, number: f64) -> Option<f64> {
         self.inner.clone().rank(number).ok()?
     }

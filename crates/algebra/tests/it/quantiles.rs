@@ -1,12 +1,12 @@
 //! From outside: quantiles. Golden bytes, Apache's bytes from Python, the stated errors on many distributions.
 //!
-//! `python_*.hex` are made with the `datasketches` package of Python, 5.2.0, of `i·7919 mod n` for `i` in `0..n`, scaled:
-//! `kll_doubles` (k = 200, n = 10 000, /8), `kll_floats` (32, 3000, /4), `kll_longs` (`kll_items_sketch` with
-//! `PyLongsSerDe`, 200, 2000, −1000), `kll_strings` (`PyStringsSerDe`, 8, 500, `"s%03d"`), `t_digest` (`tdigest_double`, 200,
-//! 10 000, /8), `t_digest_floats` (`tdigest_float`, 100, 1000); `…_empty`, and `…_single` of 7.5. What Python answers with
-//! them (`get_quantile(q, True)`, `get_rank(x, True)`) stands in the tests. Two flaws of that release show: its strings take the
-//! number of characters for the number of bytes (so ASCII only), and its t-digest interpolates from the wrong side
-//! between two centroids (apache/datasketches-java 755, mended since).
+//! `python_*.hex` are made with the `datasketches` package of Python, 5.2.0, of `i·7919 mod n` for `i` in `0..n`,
+//! scaled: `kll_doubles` (k = 200, n = 10 000, /8), `kll_floats` (32, 3000, /4), `kll_longs` (`kll_items_sketch` with
+//! `PyLongsSerDe`, 200, 2000, −1000), `kll_strings` (`PyStringsSerDe`, 8, 500, `"s%03d"`), `t_digest`
+//! (`tdigest_double`, 200, 10 000, /8), `t_digest_floats` (`tdigest_float`, 100, 1000); `…_empty`, and `…_single` of
+//! 7.5. What Python answers with them (`get_quantile(q, True)`, `get_rank(x, True)`) stands in the tests. Two flaws of
+//! that release show: its strings take the number of characters for the number of bytes (so ASCII only), and its
+//! t-digest interpolates from the wrong side between two centroids (apache/datasketches-java 755, mended since).
 
 use algebra::codec::{Codec, DecodeErrorKind};
 use algebra::sketch::histogram::{Edges, Histogram};

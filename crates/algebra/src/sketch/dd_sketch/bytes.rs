@@ -8,9 +8,9 @@
 //! | 1 or 17 | 0, or 1 and the least and the greatest number |
 //! | | below zero, then above zero: a length, and of each bucket, rising, index and count |
 //!
-//! Of a bucket `⌊B·(e + s·(4 − s)/3)⌋`, `B = ⌈3750 / PERMYRIAD⌉`, of the magnitude `2ᵉ·(1 + s)`: of the first the index, of the
-//! others the step from the one before. These and the counts are LEB128, 7 bits a byte, the lowest first; the first
-//! index as `2·i`, or `−2·i − 1` below zero.
+//! Of a bucket `⌊B·(e + s·(4 − s)/3)⌋`, `B = ⌈3750 / PERMYRIAD⌉`, of the magnitude `2ᵉ·(1 + s)`: of the first the
+//! index, of the others the step from the one before. These and the counts are LEB128, 7 bits a byte, the lowest first;
+//! the first index as `2·i`, or `−2·i − 1` below zero.
 
 use super::counts::Counts;
 use super::{DdSketch, Part, mapping};

@@ -1,9 +1,10 @@
 //! From the bits of a float to its bucket and back, in whole numbers: the same on every machine, for good.
 //!
-//! A magnitude `x = 2ᵉ·(1 + s)`, `0 ≤ s < 1`, has the index `⌊B·(e + s·(4 − s)/3)⌋`, with `B` buckets to each octave. The
-//! quadratic stands for `log₂(1 + s)`; both are 0 at 0 and 1 at 1, so buckets never cross an octave. By `ln x` it rises
-//! with the slope `(1 + s)·(4 − 2s)/3`, at least 4/3: so a bucket is at most `3/(4B)` wide in `ln x`. For the relative error
-//! α that width may be `ln((1 + α)/(1 − α)) > 2α`, so `B = ⌈3/(8α)⌉` is enough: 8 % more than the logarithm itself takes.
+//! A magnitude `x = 2ᵉ·(1 + s)`, `0 ≤ s < 1`, has the index `⌊B·(e + s·(4 − s)/3)⌋`, with `B` buckets to each octave.
+//! The quadratic stands for `log₂(1 + s)`; both are 0 at 0 and 1 at 1, so buckets never cross an octave. By `ln x` it
+//! rises with the slope `(1 + s)·(4 − 2s)/3`, at least 4/3: so a bucket is at most `3/(4B)` wide in `ln x`. For the
+//! relative error α that width may be `ln((1 + α)/(1 − α)) > 2α`, so `B = ⌈3/(8α)⌉` is enough: 8 % more than the
+//! logarithm itself takes.
 
 /// The greatest relative error there is, in 1/10 000.
 pub(super) const PERMYRIAD_MAX: u32 = 5000;
