@@ -7,6 +7,7 @@ pub mod decaying_count_min;
 pub mod exponential_histogram;
 pub mod frequent_items;
 pub mod heavy_hitters;
+pub mod histogram;
 pub mod hll;
 pub mod hll_series;
 pub mod kll;
@@ -19,10 +20,15 @@ pub mod theta;
 pub mod top_k;
 
 pub use count_min::CountMin;
+pub use dd_sketch::DdSketch;
 pub use frequent_items::FrequentItems;
 pub use heavy_hitters::HeavyHitters;
+pub use histogram::Histogram;
+pub use kll::Kll;
+pub use range_sums::RangeSums;
 pub use sample::Sample;
 pub use sketch_map::SketchMap;
+pub use t_digest::TDigest;
 pub use top_k::{Largest, Smallest};
 
 use crate::Monoid;
