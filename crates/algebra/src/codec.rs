@@ -22,6 +22,7 @@ mod error;
 pub mod kind;
 mod text;
 
+pub use algebra_derive::Codec;
 pub use error::{DecodeError, DecodeErrorKind};
 pub use text::{deserialize, serialize};
 
@@ -66,12 +67,22 @@ pub trait Codec: Sized {
 pub struct Input<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// How many records are open.
+    depth: u8,
 }
+
+/// How deep records may lie in one another: deeper ones, which only a type that holds itself can have, are refused
+/// before they exhaust the stack.
+pub const RECORD_DEPTH_MAX: u8 = 100;
 
 impl<'a> Input<'a> {
     /// Reads from the first byte.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self {
+            bytes,
+            at: 0,
+            depth: 0,
+        }
     }
 
     /// How many bytes are left.
@@ -153,6 +164,34 @@ impl<'a> Input<'a> {
             ));
         }
         Ok(())
+    }
+
+    /// What `#[derive(Codec)]` writes: a version byte and the fields, which `fields` takes.
+    ///
+    /// # Errors
+    /// `Version` when it is another, `Corrupt` when more than [`RECORD_DEPTH_MAX`] lie in one another; those of `fields`.
+    pub fn record<T>(
+        &mut self,
+        name: &str,
+        version: u8,
+        fields: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        let found = u8::decode(self)?;
+        if found != version {
+            return Err(self.error(
+                DecodeErrorKind::Version,
+                format!("another version, read it with the release that wrote it: type={name} expected={version} found={found}"),
+            ));
+        }
+        if self.depth == RECORD_DEPTH_MAX {
+            return Err(self.corrupt(format!(
+                "records lie too deep in one another: type={name} depth_max={RECORD_DEPTH_MAX}"
+            )));
+        }
+        self.depth += 1;
+        let record = fields(self)?;
+        self.depth -= 1;
+        Ok(record)
     }
 
     /// An error here: the bytes are not what was ever written.
