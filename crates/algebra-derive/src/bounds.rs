@@ -61,8 +61,7 @@ fn replace_self(tokens: TokenStream, whole: &TokenStream) -> TokenStream {
     let replaced = tokens.into_iter().flat_map(|token| match token {
         TokenTree::Ident(name) if name == "Self" => whole.clone(),
         TokenTree::Group(group) => {
-            let mut inner =
-                proc_macro2::Group::new(group.delimiter(), replace_self(group.stream(), whole));
+            let mut inner = proc_macro2::Group::new(group.delimiter(), replace_self(group.stream(), whole));
             inner.set_span(group.span());
             TokenTree::Group(inner).into()
         }

@@ -101,14 +101,14 @@ pub(crate) fn marker(read: &Struct, marker: Marker) -> TokenStream {
     let (parameters, _, bounds) = generics.split_for_impl();
     let fields = read.fields.iter().map(|(_, ty)| {
         let spelt = without_self(read, ty);
-        quote_spanned!(ty.span()=> _is::<#spelt>();)
+        quote_spanned!(ty.span()=> _every_field_must_be::<#spelt>();)
     });
     let fields = quote!(#(#fields)*);
     quote! {
         #implementation
         const _: () = {
-            fn _is<_T: #trait_path>() {}
-            fn _fields #parameters () #bounds {
+            fn _every_field_must_be<_T: #trait_path>() {}
+            fn _checked #parameters () #bounds {
                 #fields
             }
         };

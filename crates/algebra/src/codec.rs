@@ -24,6 +24,7 @@ mod text;
 
 pub use algebra_derive::Codec;
 pub use error::{DecodeError, DecodeErrorKind};
+pub(crate) use text::through_bytes;
 pub use text::{deserialize, serialize};
 
 /// A value with bytes that last.
@@ -31,7 +32,11 @@ pub use text::{deserialize, serialize};
 /// Laws ([`laws::round_trip`](crate::laws::round_trip)): `from_bytes(to_bytes(a)) = a`, and what `from_bytes` takes it
 /// gives back: `to_bytes(from_bytes(b)) = b` wherever the form is canonical. No bytes make `decode` panic or allocate
 /// more than a small multiple of their length.
-#[diagnostic::on_unimplemented(message = "`{Self}` has no bytes that last: it does not implement `Codec`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no bytes that last: it does not implement `Codec`",
+    label = "cannot be kept as bytes",
+    note = "a struct whose fields all have bytes can `#[derive(Codec)]`"
+)]
 pub trait Codec: Sized {
     /// Appends the bytes.
     fn encode(&self, out: &mut Vec<u8>);

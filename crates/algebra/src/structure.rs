@@ -4,7 +4,9 @@
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no associative sum: it is not a `Semigroup`",
     label = "cannot be summed",
-    note = "floats sum as `Sum` or `ExactSum`, `bool` as `All` or `Any`; the larger or later one is `Max`, `Last`",
+    note = "instead of a float take `Sum` (or `ExactSum`, `Average`): the `+` of floats is not associative",
+    note = "instead of a `bool` take `All` (and) or `Any` (or)",
+    note = "to keep one of the values take `Min`, `Max`, `First` or `Last` of it",
     note = "a struct whose fields are all semigroups can `#[derive(Semigroup)]`"
 )]
 pub trait Semigroup: Sized {
@@ -26,7 +28,8 @@ pub trait Semigroup: Sized {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no zero: it is not a `Monoid`",
     label = "has no value that changes nothing",
-    note = "`Option<T>` gives any semigroup `T` a zero"
+    note = "instead of a semigroup `T` without a zero (`Min`, `Max`, `First`, `Last`) take `Option<T>`: its zero is `None`",
+    note = "a struct whose fields are all monoids can `#[derive(Semigroup, Monoid)]`"
 )]
 pub trait Monoid: Semigroup {
     /// The value that changes nothing.
@@ -39,7 +42,9 @@ pub trait Monoid: Semigroup {
 /// A monoid with inverses: `a ⊕ negate(a) = zero = negate(a) ⊕ a`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken back out of a sum: it is not a `Group`",
-    label = "has no inverse"
+    label = "has no inverse",
+    note = "instead of a map take `SparseMap`, instead of a vector `AdaptiveVector`: they drop what has come to zero",
+    note = "a struct whose fields are all groups can `#[derive(Semigroup, Monoid, Group)]`"
 )]
 pub trait Group: Monoid {
     /// `self ← the inverse of self`.
@@ -65,13 +70,17 @@ pub trait Semiring: Times + Monoid {
 /// Law marker: `a ⊕ b = b ⊕ a`, so that a planner may reorder.
 #[diagnostic::on_unimplemented(
     message = "the sum of `{Self}` depends on its order: it is not `Commutative`",
-    label = "cannot be reordered"
+    label = "cannot be reordered",
+    note = "`String`, `Vec`, `First` and `Last` are of this kind; instead take a set, `Min` or `Max`",
+    note = "a struct whose fields are all commutative can `#[derive(Semigroup, Commutative)]`"
 )]
 pub trait Commutative: Semigroup {}
 
 /// Law marker: `a ⊕ a = a`, so that what is delivered twice counts once.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` counts what comes twice twice: it is not `Idempotent`",
-    label = "must come once"
+    message = "`{Self}` counts twice what comes twice: it is not `Idempotent`",
+    label = "must come once",
+    note = "`Min`, `Max`, `First`, `Last`, `All`, `Any` and sets are idempotent, and maps and options of them",
+    note = "a struct whose fields are all idempotent can `#[derive(Semigroup, Idempotent)]`"
 )]
 pub trait Idempotent: Semigroup {}
