@@ -1,9 +1,10 @@
-//! What must hold for a generic struct: `FieldType: Trait` for the fields whose type names a type parameter.
+//! What must hold for a generic struct: `FieldType: Trait` for the fields whose type names a type parameter; and of a
+//! parameter that stands only in fields that hold the struct itself, `Parameter: Trait`.
 //!
 //! The other fields are checked in the generated code, where the compiler shows the field; a bound without a parameter
 //! it would report as a bound of the whole.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
@@ -14,28 +15,31 @@ use crate::input::Struct;
 
 /// The struct's generics with the bounds that `trait_path` needs.
 pub(crate) fn with_bounds(read: &Struct, trait_path: &TokenStream) -> Generics {
-    let parameters: HashSet<Ident> = read
+    let parameters: BTreeSet<Ident> = read
         .generics
         .type_params()
         .map(|parameter| parameter.ident.clone())
         .collect();
     let mut generics = read.generics.clone();
-    let mut recursive = false;
+    let (mut bound, mut recursive) = (BTreeSet::new(), BTreeSet::new());
     for (_, ty) in &read.fields {
         let names = names(ty.to_token_stream());
+        let named = parameters.intersection(&names).cloned();
         if names.contains(&read.name) || names.iter().any(|name| name == "Self") {
             // A bound that needs itself to hold never does.
-            recursive = true;
-        } else if !names.is_disjoint(&parameters) {
-            let bound = parse_quote_spanned!(ty.span()=> #ty: #trait_path);
-            generics.make_where_clause().predicates.push(bound);
+            recursive.extend(named);
+            continue;
+        }
+        let mut named = named.peekable();
+        if named.peek().is_some() {
+            bound.extend(named);
+            let predicate = parse_quote_spanned!(ty.span()=> #ty: #trait_path);
+            generics.make_where_clause().predicates.push(predicate);
         }
     }
-    if recursive {
-        for parameter in parameters {
-            let bound = parse_quote!(#parameter: #trait_path);
-            generics.make_where_clause().predicates.push(bound);
-        }
+    for parameter in recursive.difference(&bound) {
+        let predicate = parse_quote!(#parameter: #trait_path);
+        generics.make_where_clause().predicates.push(predicate);
     }
     generics
 }
@@ -71,8 +75,8 @@ fn replace_self(tokens: TokenStream, whole: &TokenStream) -> TokenStream {
 }
 
 /// Every name in it; more than are parameters, which only costs a bound.
-fn names(tokens: TokenStream) -> HashSet<Ident> {
-    let mut found = HashSet::new();
+fn names(tokens: TokenStream) -> BTreeSet<Ident> {
+    let mut found = BTreeSet::new();
     for token in tokens {
         match token {
             TokenTree::Ident(name) => {
