@@ -32,6 +32,20 @@ pub use text::{deserialize, serialize};
 /// Laws ([`laws::round_trip`](crate::laws::round_trip)): `from_bytes(to_bytes(a)) = a`, and what `from_bytes` takes it
 /// gives back: `to_bytes(from_bytes(b)) = b` wherever the form is canonical. No bytes make `decode` panic or allocate
 /// more than a small multiple of their length.
+///
+/// Derived for a struct it is a version byte and the fields in their order; raise the version when the fields change:
+///
+/// ```
+/// use algebra::codec::{Codec, DecodeErrorKind};
+///
+/// #[derive(Codec)]
+/// #[codec(version = 2)]
+/// struct Usage { requests: u64 }
+///
+/// assert_eq!(Usage { requests: 3 }.to_bytes(), [2, 3, 0, 0, 0, 0, 0, 0, 0]);
+/// let refused = Usage::from_bytes(&[1, 3, 0, 0, 0, 0, 0, 0, 0]).err();
+/// assert_eq!(refused.map(|error| error.kind()), Some(DecodeErrorKind::Version));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no bytes that last: it does not implement `Codec`",
     label = "cannot be kept as bytes",
@@ -239,3 +253,6 @@ pub fn put_length(out: &mut Vec<u8>, length: usize) {
     let length = u32::try_from(length).expect("a value with 2^32 elements is beyond what bytes are for");
     out.extend_from_slice(&length.to_le_bytes());
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,24 @@
 //! The structures: what `plus` promises, trait by trait.
 
 /// A value with an associative `plus`: `(a ⊕ b) ⊕ c = a ⊕ (b ⊕ c)`.
+///
+/// A struct sums field by field:
+///
+/// ```
+/// use algebra::{Commutative, Max, Monoid, Semigroup};
+///
+/// #[derive(Debug, PartialEq, Semigroup, Monoid, Commutative)]
+/// struct Usage {
+///     requests: u64,
+///     slowest: Option<Max<u32>>,
+/// }
+/// let mut usage = Usage { requests: 1, slowest: Some(Max(40)) };
+/// usage.plus(Usage { requests: 2, slowest: Some(Max(7)) });
+/// assert_eq!(usage, Usage { requests: 3, slowest: Some(Max(40)) });
+/// ```
+///
+/// All these traits and markers can be derived, and [`Codec`](crate::codec::Codec) too. Where the crate is not at
+/// `::algebra`, add `#[algebra(crate = path::of::algebra)]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no associative sum: it is not a `Semigroup`",
     label = "cannot be summed",

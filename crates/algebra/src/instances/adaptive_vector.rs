@@ -167,6 +167,29 @@ impl<T: Monoid> AdaptiveVector<T> {
         }
     }
 
+    /// Array and array, in loops that a compiler can make vector instructions of.
+    fn add_array(&mut self, right: Self) {
+        if let (
+            Dense { elements, filled },
+            Dense {
+                elements: right,
+                filled: right_filled,
+            },
+        ) = (&mut self.0, right.0)
+        {
+            let both = elements.len().min(right.len());
+            let apart = *filled + right_filled - count(&elements[..both]) - count(&right[..both]);
+            let mut rest = right.into_iter();
+            for (left, right) in elements.iter_mut().zip(rest.by_ref()) {
+                left.plus(right);
+            }
+            elements[..both].iter_mut().for_each(canonical_zero);
+            *filled = apart + count(&elements[..both]);
+            elements.extend(rest);
+        }
+        self.settle();
+    }
+
     /// Adds another, whose elements go to the right or to the left of these.
     fn add_all(&mut self, other: Self, add: impl Fn(&mut T, T)) {
         match other.0 {
@@ -191,6 +214,11 @@ impl<T: Monoid> AdaptiveVector<T> {
     }
 }
 
+/// How many are not zero.
+fn count<T: Monoid>(elements: &[T]) -> usize {
+    elements.iter().filter(|element| !element.is_zero()).count()
+}
+
 /// Of the values that are zero the one that `zero()` makes, so that bytes are equal where vectors are.
 fn canonical_zero<T: Monoid>(element: &mut T) {
     if element.is_zero() {
@@ -207,7 +235,9 @@ impl<T: Monoid> Default for AdaptiveVector<T> {
 /// Element by element.
 impl<T: Monoid> Semigroup for AdaptiveVector<T> {
     fn plus(&mut self, mut right: Self) {
-        if self.filled() >= right.filled() {
+        if let (Dense { .. }, Dense { .. }) = (&self.0, &right.0) {
+            self.add_array(right);
+        } else if self.filled() >= right.filled() {
             self.add_all(right, T::plus);
         } else {
             std::mem::swap(self, &mut right);
@@ -250,7 +280,7 @@ impl<T: Monoid + Idempotent> Idempotent for AdaptiveVector<T> {}
 impl<T: Monoid> From<Vec<T>> for AdaptiveVector<T> {
     fn from(mut elements: Vec<T>) -> Self {
         elements.iter_mut().for_each(canonical_zero);
-        let filled = elements.iter().filter(|element| !element.is_zero()).count();
+        let filled = count(&elements);
         let mut vector = Self(Dense { elements, filled });
         vector.settle();
         vector

@@ -2,6 +2,7 @@
 //!
 //! A plain `BTreeMap` or `HashMap` keeps a key whose value has come to zero: take it to see that a key was there.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::mem::swap;
@@ -55,10 +56,16 @@ pub struct SparseHashMap<K, V, S = RandomState> {
 macro_rules! sparse_map {
     ($name:ident, $module:ident, [$($generics:tt)*] $type:ty, [$($key:tt)*] $map:ty) => {
         impl<$($generics)*> $type {
-            /// The value of a key that is not zero.
-            pub fn get(&self, key: &K) -> Option<&V>
+            /// Zero everywhere.
+            pub fn new() -> Self {
+                Self::default()
+            }
+
+            /// The value of a key, when it is not zero.
+            pub fn get<Q>(&self, key: &Q) -> Option<&V>
             where
-                K: $($key)*,
+                K: Borrow<Q> + $($key)*,
+                Q: $($key)* + ?Sized,
             {
                 self.entries.get(key)
             }
@@ -394,6 +401,7 @@ mod tests {
     fn no_way_in_for_zeros() {
         let map: SparseMap<String, i8> = serde_json::from_str(r#"{"a":0,"b":1}"#).unwrap();
         assert_eq!(serde_json::to_string(&map).unwrap(), r#"{"b":1}"#);
+        assert_eq!((map.get("a"), map.get("b")), (None, Some(&1)));
         let map: SparseHashMap<String, i8> = serde_json::from_str(r#"{"a":0,"b":1}"#).unwrap();
         assert_eq!(map.len(), 1);
         let mut bytes = SparseMap::from_iter([(1_u8, 1_i8)]).to_bytes();

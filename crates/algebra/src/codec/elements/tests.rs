@@ -125,8 +125,8 @@ fn one_form_only() {
     corrupt::<HashMap<u8, u8>>(&[2, 0, 0, 0, 1, 0, 1, 0]);
 }
 
-/// Whoever says that thousands of millions follow, and stops, is refused before room is made for them: with 16 GiB for
-/// the largest claim here this test would not pass on most machines, and in no case in time.
+/// Whoever says that thousands of millions follow, and stops, is refused before room is made for them: the largest claim
+/// here is of 34 TB, which no allocation survives.
 #[test]
 fn lengths_that_lie() {
     fn lies<T: Codec + Debug>() {
