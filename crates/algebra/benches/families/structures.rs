@@ -170,7 +170,7 @@ mod bulk {
     #[divan::bench]
     fn strings_sum(bencher: Bencher<'_, '_>) {
         let bencher = bencher.counter(ItemsCount::new(ITEMS)).with_inputs(texts);
-        bencher.bench_values(|texts| String::sum(texts));
+        bencher.bench_values(String::sum);
     }
 
     #[divan::bench]
@@ -182,7 +182,7 @@ mod bulk {
     #[divan::bench]
     fn sets_sum(bencher: Bencher<'_, '_>) {
         let bencher = bencher.counter(ItemsCount::new(ITEMS)).with_inputs(sets);
-        bencher.bench_values(|sets| BTreeSet::sum(sets));
+        bencher.bench_values(BTreeSet::sum);
     }
 
     fn maps() -> Vec<BTreeMap<u64, u64>> {
@@ -195,7 +195,7 @@ mod bulk {
     #[divan::bench]
     fn maps_sum(bencher: Bencher<'_, '_>) {
         let bencher = bencher.counter(ItemsCount::new(ITEMS)).with_inputs(maps);
-        bencher.bench_values(|maps| BTreeMap::sum(maps));
+        bencher.bench_values(BTreeMap::sum);
     }
 
     #[divan::bench]

@@ -108,7 +108,7 @@ impl<T: Monoid> AdaptiveVector<T> {
     /// Leaves the array when it could not hold `index`, also with so many elements more.
     fn make_room(&mut self, index: usize, more: usize) {
         if index >= self.extent() && !is_dense(index, self.filled().saturating_add(more)) {
-            self.to_sparse();
+            self.leave_array();
         }
     }
 
@@ -154,13 +154,13 @@ impl<T: Monoid> AdaptiveVector<T> {
             Dense { elements, filled } => {
                 while elements.pop_if(|last| last.is_zero()).is_some() {}
                 if elements.is_empty() || !is_dense(elements.len() - 1, *filled) {
-                    self.to_sparse();
+                    self.leave_array();
                 }
             }
         }
     }
 
-    fn to_sparse(&mut self) {
+    fn leave_array(&mut self) {
         if let Dense { elements, .. } = &mut self.0 {
             let entries = std::mem::take(elements).into_iter().enumerate();
             self.0 = Sparse(entries.filter(|(_, element)| !element.is_zero()).collect());

@@ -15,7 +15,7 @@ macro_rules! truth {
         impl Semigroup for $name {
             #[inline]
             fn plus(&mut self, right: Self) {
-                self.0 = self.0 $op right.0;
+                self.0 $op right.0;
             }
         }
 
@@ -61,11 +61,11 @@ macro_rules! truth {
 
 truth! {
     /// Whether all were true: `All(a) ⊕ All(b) = All(a ∧ b)`; of none, `true`. As JSON it is the `bool`.
-    All, &, true
+    All, &=, true
 }
 truth! {
     /// Whether any was true: `Any(a) ⊕ Any(b) = Any(a ∨ b)`; of none, `false`. As JSON it is the `bool`.
-    Any, |, false
+    Any, |=, false
 }
 
 #[cfg(test)]
