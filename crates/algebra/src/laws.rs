@@ -41,7 +41,7 @@ impl std::error::Error for Broken {}
 /// This module's result.
 pub type Result = std::result::Result<(), Broken>;
 
-fn agree<T: Debug>(law: &str, left: &T, right: &T, same: impl Fn(&T, &T) -> bool) -> Result {
+pub(crate) fn agree<T: Debug>(law: &str, left: &T, right: &T, same: impl Fn(&T, &T) -> bool) -> Result {
     if same(left, right) {
         return Ok(());
     }

@@ -47,6 +47,7 @@ pub trait Semigroup: Sized {
     message = "`{Self}` has no zero: it is not a `Monoid`",
     label = "has no value that changes nothing",
     note = "instead of a semigroup `T` without a zero (`Min`, `Max`, `First`, `Last`) take `Option<T>`: its zero is `None`",
+    note = "instead of a float take `Sum`, instead of a `bool` take `All` or `Any`",
     note = "a struct whose fields are all monoids can `#[derive(Semigroup, Monoid)]`"
 )]
 pub trait Monoid: Semigroup {
@@ -62,6 +63,7 @@ pub trait Monoid: Semigroup {
     message = "`{Self}` cannot be taken back out of a sum: it is not a `Group`",
     label = "has no inverse",
     note = "instead of a map take `SparseMap`, instead of a vector `AdaptiveVector`: they drop what has come to zero",
+    note = "instead of a float take `Sum`",
     note = "a struct whose fields are all groups can `#[derive(Semigroup, Monoid, Group)]`"
 )]
 pub trait Group: Monoid {

@@ -23,7 +23,7 @@ use crate::{Commutative, Group, Idempotent, Monoid, Semigroup};
 /// assert_eq!((clicks.filled(), clicks.extent()), (3, 1_000_001));
 /// ```
 ///
-/// `add` costs `O(1)` in an array and `O(log n)` in a map; `plus` that for each element of the one with fewer; a change
+/// `add` costs `O(1)` in an array and `O(log n)` in a map; `plus` that for each element of the one with fewer, or of the shorter array; a change
 /// of form `O(n)`: a vector kept exactly at one in four that gains and loses an element pays it each time.
 ///
 /// As JSON it is the map from index to element. Bytes: kind, version 1, then 1 and the array (a length, the elements), or
@@ -100,6 +100,9 @@ impl<T: Monoid> AdaptiveVector<T> {
 
     /// `self[index] ← self[index] ⊕ value`.
     pub fn add(&mut self, index: usize, value: T) {
+        if value.is_zero() {
+            return;
+        }
         self.make_room(index, 1);
         self.add_at(index, |element| element.plus(value));
         self.settle();
@@ -167,25 +170,16 @@ impl<T: Monoid> AdaptiveVector<T> {
         }
     }
 
-    /// Array and array, in loops that a compiler can make vector instructions of.
-    fn add_array(&mut self, right: Self) {
-        if let (
-            Dense { elements, filled },
-            Dense {
-                elements: right,
-                filled: right_filled,
-            },
-        ) = (&mut self.0, right.0)
-        {
-            let both = elements.len().min(right.len());
-            let apart = *filled + right_filled - count(&elements[..both]) - count(&right[..both]);
-            let mut rest = right.into_iter();
-            for (left, right) in elements.iter_mut().zip(rest.by_ref()) {
-                left.plus(right);
+    /// Adds an array to an array that is as long at least, in loops that a compiler can make vector instructions of.
+    fn add_array(&mut self, other: Self, add: impl Fn(&mut T, T)) {
+        if let (Dense { elements, filled }, Dense { elements: other, .. }) = (&mut self.0, other.0) {
+            let both = &mut elements[..other.len()];
+            *filled -= count(both);
+            for (element, value) in both.iter_mut().zip(other) {
+                add(element, value);
             }
-            elements[..both].iter_mut().for_each(canonical_zero);
-            *filled = apart + count(&elements[..both]);
-            elements.extend(rest);
+            both.iter_mut().for_each(canonical_zero);
+            *filled += count(both);
         }
         self.settle();
     }
@@ -214,6 +208,12 @@ impl<T: Monoid> AdaptiveVector<T> {
     }
 }
 
+/// `element ← left ⊕ element`.
+fn plus_left<T: Semigroup>(element: &mut T, left: T) {
+    let right = std::mem::replace(element, left);
+    element.plus(right);
+}
+
 /// How many are not zero.
 fn count<T: Monoid>(elements: &[T]) -> usize {
     elements.iter().filter(|element| !element.is_zero()).count()
@@ -235,17 +235,18 @@ impl<T: Monoid> Default for AdaptiveVector<T> {
 /// Element by element.
 impl<T: Monoid> Semigroup for AdaptiveVector<T> {
     fn plus(&mut self, mut right: Self) {
-        if let (Dense { .. }, Dense { .. }) = (&self.0, &right.0) {
-            self.add_array(right);
-        } else if self.filled() >= right.filled() {
-            self.add_all(right, T::plus);
-        } else {
+        let arrays = matches!((&self.0, &right.0), (Dense { .. }, Dense { .. }));
+        let size = |vector: &Self| if arrays { vector.extent() } else { vector.filled() };
+        let swapped = size(self) < size(&right);
+        if swapped {
+            // Now `right` holds what was on the left, and must stay on the left of each `⊕`.
             std::mem::swap(self, &mut right);
-            // `right` holds what was on the left, and must stay on the left of each `⊕`.
-            self.add_all(right, |element, mut left| {
-                std::mem::swap(element, &mut left);
-                element.plus(left);
-            });
+        }
+        match (arrays, swapped) {
+            (true, false) => self.add_array(right, T::plus),
+            (true, true) => self.add_array(right, plus_left),
+            (false, false) => self.add_all(right, T::plus),
+            (false, true) => self.add_all(right, plus_left),
         }
     }
 }

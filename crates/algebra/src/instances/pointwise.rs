@@ -1,5 +1,7 @@
 //! `Pointwise`: a vector summed element by element.
 
+use std::mem::{replace, swap};
+
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Codec, DecodeError, Input, kind, put_header};
@@ -20,19 +22,26 @@ use crate::{Commutative, Idempotent, Monoid, Semigroup};
 /// assert_eq!(hours.0, [11, 22, 30]);
 /// ```
 ///
-/// As JSON it is the array. Bytes: kind, version 1, a length (`u32`), the elements.
+/// `plus` walks the shorter of the two. As JSON it is the array. Bytes: kind, version 1, a length (`u32`), the elements.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Pointwise<T>(pub Vec<T>);
 
 /// Element by element.
 impl<T: Semigroup> Semigroup for Pointwise<T> {
-    fn plus(&mut self, right: Self) {
-        let mut rest = right.0.into_iter();
-        for (left, right) in self.0.iter_mut().zip(rest.by_ref()) {
-            left.plus(right);
+    fn plus(&mut self, mut right: Self) {
+        if self.0.len() >= right.0.len() {
+            for (left, right) in self.0.iter_mut().zip(right.0) {
+                left.plus(right);
+            }
+        } else {
+            swap(self, &mut right);
+            // `right` holds what was on the left, and must stay on the left of each `⊕`.
+            for (element, left) in self.0.iter_mut().zip(right.0) {
+                let right = replace(element, left);
+                element.plus(right);
+            }
         }
-        self.0.extend(rest);
     }
 }
 

@@ -89,7 +89,7 @@ pub fn adds<X: ?Sized, T: Sketch<X> + Clone + Debug>(a: &T, x: &X, same: impl Fn
 }
 
 /// Condensing keeps sums, `condense(a ⊕ b) ≈ condense(a) ⊕ condense(b)`, into a sketch that is there already as well,
-/// `condense_into(a, s) ≈ s ⊕ condense(a)`; and no sum is smaller than what it is made of, `size(a ⊕ b) ≥ size(a)` and
+/// `condense_into(a, s) ≈ s ⊕ condense(a)`, and zero, `condense(zero) ≈ zero`; and no sum is smaller than what it is made of, `size(a ⊕ b) ≥ size(a)` and
 /// `≥ size(b)`.
 ///
 /// # Errors
@@ -110,6 +110,7 @@ pub fn condenses_within<E: Condense<S> + Clone + Debug, S: Monoid + Clone + Debu
     let mut onto = a.clone().condense();
     b.clone().condense_into(&mut onto);
     agree("condense_into(b, s) = s ⊕ condense(b)", &onto, &apart, &same)?;
+    agree("condense(zero) = zero", &E::zero().condense(), &S::zero(), &same)?;
     if both.size() >= a.size().max(b.size()) {
         return Ok(());
     }

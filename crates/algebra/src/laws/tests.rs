@@ -67,6 +67,20 @@ impl Condense<Minus> for Minus {
     }
 }
 
+/// Condenses to something where there is nothing.
+#[derive(Clone, Debug, PartialEq, crate::Semigroup, crate::Monoid)]
+struct Turned(i64);
+
+impl Condense<Plus<NOTHING>> for Turned {
+    fn size(&self) -> usize {
+        usize::try_from(self.0).unwrap_or(0)
+    }
+
+    fn condense_into(self, sketch: &mut Plus<NOTHING>) {
+        sketch.0 += if self.0 == 0 { 1 } else { self.0 };
+    }
+}
+
 /// Addition, with one law broken on purpose.
 #[derive(Clone, Debug, PartialEq)]
 struct Plus<const BROKEN: u8>(i64);
@@ -195,6 +209,8 @@ fn parts() {
     adds(&Minus(1), &2, Minus::eq).unwrap_err();
     adds(&Plus(1), &2, Plus::eq).unwrap();
     condenses_within(&Minus(1), &Minus(2), Minus::eq).unwrap_err();
+    let zero = condenses_within(&Turned(1), &Turned(2), Plus::eq).unwrap_err();
+    assert!(zero.to_string().starts_with("condense(zero) = zero"));
     let shrinks = condenses_within(&Minus(1), &Minus(2), |_, _| true).unwrap_err();
     assert!(shrinks.to_string().starts_with("size(a ⊕ b)"));
 }
