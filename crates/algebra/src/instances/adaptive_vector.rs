@@ -451,6 +451,61 @@ mod tests {
         }
     }
 
+    /// With two zeros, `0.0` and `-0.0`.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Signed(f64);
+
+    impl Semigroup for Signed {
+        fn plus(&mut self, right: Self) {
+            self.0 += right.0;
+            if self.0 == 0.0 {
+                self.0 = -0.0;
+            }
+        }
+    }
+
+    impl Monoid for Signed {
+        fn zero() -> Self {
+            Self(0.0)
+        }
+
+        fn is_zero(&self) -> bool {
+            self.0 == 0.0
+        }
+    }
+
+    impl Group for Signed {
+        fn negate(&mut self) {
+            self.0 = -self.0;
+        }
+    }
+
+    impl Codec for Signed {
+        fn encode(&self, out: &mut Vec<u8>) {
+            self.0.encode(out);
+        }
+
+        fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+            f64::decode(input).map(Self)
+        }
+    }
+
+    /// Each way to change an array, where an element comes to the other zero.
+    #[test]
+    fn of_two_zeros_one_is_kept() {
+        let vector = |elements: [f64; 3]| AdaptiveVector::from(elements.map(Signed).to_vec());
+        let bytes = vector([1.0, 0.0, 1.0]).to_bytes();
+        assert_eq!(vector([1.0, -0.0, 1.0]).to_bytes(), bytes);
+        let mut added = vector([1.0, 2.0, 1.0]);
+        added.add(1, Signed(-2.0));
+        assert_eq!(added.to_bytes(), bytes);
+        let mut negated = vector([-1.0, 0.0, -1.0]);
+        negated.negate();
+        assert_eq!(negated.to_bytes(), bytes);
+        let merged = laws::sum([vector([0.5, 2.0, 0.5]), vector([0.5, -2.0, 0.5])]);
+        assert_eq!(merged.to_bytes(), bytes);
+    }
+
     #[test]
     fn another_form_than_the_content_has_is_refused() {
         let header = |dense: u8, length: u8| vec![kind::ADAPTIVE_VECTOR.0, 1, dense, length, 0, 0, 0];
