@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use algebra::codec::Codec;
 use algebra::sketch::Sketch;
 use algebra::{
-    AdaptiveVector, Any, Endo, Eventually, Item, Max, Monoid, Pointwise, Semigroup, SparseHashMap, SparseMap,
-    hash128,
+    AdaptiveVector, Any, Commutative, Endo, Eventually, Idempotent, Item, Max, Monoid, Pointwise, Semigroup,
+    SparseHashMap, SparseMap, hash128,
 };
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -295,7 +294,7 @@ mod functions {
 mod eventually {
     use super::*;
 
-    #[derive(Clone, Semigroup, Monoid, Codec)]
+    #[derive(Clone, Semigroup, Monoid, Commutative, Idempotent)]
     struct Toy([Any; 64]);
 
     impl<T: Item + ?Sized> Sketch<T> for Toy {

@@ -1,11 +1,11 @@
 //! `Eventually`: exact while that is small, then a sketch.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, Hash};
+
 use crate::codec::{Codec, DecodeError, Input, kind, put_header, put_shape, through_bytes};
 use crate::sketch::Sketch;
 use crate::{Commutative, Idempotent, Monoid, Semigroup};
-
-use std::collections::{BTreeSet, HashSet};
-use std::hash::{BuildHasher, Hash};
 
 /// An exact value that can go into a sketch `S`.
 ///
@@ -15,7 +15,8 @@ use std::hash::{BuildHasher, Hash};
 /// * `condense_into(a, s) = s ⊕ condense(a)`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot go into the sketch `{S}`: it does not implement `Condense<{S}>`",
-    note = "`BTreeSet<T>`, `HashSet<T>` and `Vec<T>` go into any `Sketch<T>`"
+    note = "sets of `T` go into a commutative and idempotent `Sketch<T>`, `Vec<T>` into any; maps into a commutative \
+            `Sketch<(K, V)>`"
 )]
 pub trait Condense<S: Monoid>: Monoid {
     /// How much it holds: what `LIMIT` is compared with.
@@ -32,8 +33,8 @@ pub trait Condense<S: Monoid>: Monoid {
     }
 }
 
-/// Size: how many elements.
-impl<T: Ord, S: Sketch<T>> Condense<S> for BTreeSet<T> {
+/// Size: how many elements. The sketch must not tell what came twice, or in another order, as the set does not.
+impl<T: Ord, S: Sketch<T> + Commutative + Idempotent> Condense<S> for BTreeSet<T> {
     fn size(&self) -> usize {
         self.len()
     }
@@ -43,8 +44,13 @@ impl<T: Ord, S: Sketch<T>> Condense<S> for BTreeSet<T> {
     }
 }
 
-/// Size: how many elements.
-impl<T: Eq + Hash, H: BuildHasher + Default, S: Sketch<T>> Condense<S> for HashSet<T, H> {
+/// As the ordered set.
+impl<T, H, S> Condense<S> for HashSet<T, H>
+where
+    T: Eq + Hash,
+    H: BuildHasher + Default,
+    S: Sketch<T> + Commutative + Idempotent,
+{
     fn size(&self) -> usize {
         self.len()
     }
@@ -54,7 +60,7 @@ impl<T: Eq + Hash, H: BuildHasher + Default, S: Sketch<T>> Condense<S> for HashS
     }
 }
 
-/// Size: how many elements; for sketches of values that may come twice.
+/// Size: how many elements. For sketches of values that may come twice.
 impl<T, S: Sketch<T>> Condense<S> for Vec<T> {
     fn size(&self) -> usize {
         self.len()
@@ -62,6 +68,31 @@ impl<T, S: Sketch<T>> Condense<S> for Vec<T> {
 
     fn condense_into(self, sketch: &mut S) {
         self.iter().for_each(|item| sketch.add(item));
+    }
+}
+
+/// Size: how many keys. For sketches that take the sum of a key's values as they take the values one by one, such as
+/// a `SketchMap`; the order must not count.
+impl<K: Ord, V: Semigroup, S: Sketch<(K, V)> + Commutative> Condense<S> for BTreeMap<K, V> {
+    fn size(&self) -> usize {
+        self.len()
+    }
+
+    fn condense_into(self, sketch: &mut S) {
+        self.into_iter().for_each(|entry| sketch.add(&entry));
+    }
+}
+
+/// As the ordered map.
+impl<K: Eq + Hash, V: Semigroup, H: BuildHasher + Default, S: Sketch<(K, V)> + Commutative> Condense<S>
+    for HashMap<K, V, H>
+{
+    fn size(&self) -> usize {
+        self.len()
+    }
+
+    fn condense_into(self, sketch: &mut S) {
+        self.into_iter().for_each(|entry| sketch.add(&entry));
     }
 }
 
@@ -75,7 +106,8 @@ impl<T, S: Sketch<T>> Condense<S> for Vec<T> {
 /// ```
 /// use std::collections::BTreeSet;
 /// use algebra::{Any, Eventually, sketch::Sketch};
-/// # #[derive(Clone, Debug, algebra::Semigroup, algebra::Monoid)] struct Even(Any);
+/// # use algebra::{Commutative, Idempotent, Monoid, Semigroup};
+/// # #[derive(Semigroup, Monoid, Commutative, Idempotent)] struct Even(Any);
 /// # impl Sketch<u32> for Even { fn add(&mut self, item: &u32) { self.0.0 |= item % 2 == 0 } }
 ///
 /// let mut distinct = Eventually::<BTreeSet<u32>, Even, 2>::default();

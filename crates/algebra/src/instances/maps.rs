@@ -1,12 +1,14 @@
 //! `BTreeMap` and `HashMap`: pointwise, `(f ⊕ g)(k) = f(k) ⊕ g(k)`, where an absent key is the other's value.
 //!
 //! The zero is the empty map. They are not groups, also when the values are: a key whose value has come to zero
-//! stays, and `{a: 0}` is not `{}`: [`SparseMap`](crate::SparseMap) is. `plus` walks the smaller of the two maps.
+//! stays, and `{a: 0}` is not `{}`: [`SparseMap`](crate::SparseMap) is. A map is also
+//! the exact twin of a sketch: it takes entries. `plus` walks the smaller of the two maps.
 
 use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 use std::hash::{BuildHasher, Hash};
 use std::mem::swap;
 
+use crate::sketch::Sketch;
 use crate::{Commutative, Idempotent, Monoid, Semigroup};
 
 macro_rules! plus_pointwise {
@@ -59,6 +61,18 @@ impl<K: Ord, V: Semigroup> Monoid for BTreeMap<K, V> {
 impl<K: Ord, V: Commutative> Commutative for BTreeMap<K, V> {}
 impl<K: Ord, V: Idempotent> Idempotent for BTreeMap<K, V> {}
 
+/// Exact: the sum of each key's values is kept.
+impl<K: Ord + Clone, V: Semigroup + Clone> Sketch<(K, V)> for BTreeMap<K, V> {
+    fn add(&mut self, (key, value): &(K, V)) {
+        match self.get_mut(key) {
+            Some(sum) => sum.plus(value.clone()),
+            None => {
+                self.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
 /// Pointwise, with any hasher.
 impl<K: Eq + Hash, V: Semigroup, S: BuildHasher> Semigroup for HashMap<K, V, S> {
     plus_pointwise!(hash_map);
@@ -76,6 +90,23 @@ impl<K: Eq + Hash, V: Semigroup, S: BuildHasher + Default> Monoid for HashMap<K,
 
 impl<K: Eq + Hash, V: Commutative, S: BuildHasher> Commutative for HashMap<K, V, S> {}
 impl<K: Eq + Hash, V: Idempotent, S: BuildHasher> Idempotent for HashMap<K, V, S> {}
+
+/// Exact: the sum of each key's values is kept.
+impl<K, V, S> Sketch<(K, V)> for HashMap<K, V, S>
+where
+    K: Eq + Hash + Clone,
+    V: Semigroup + Clone,
+    S: BuildHasher + Default,
+{
+    fn add(&mut self, (key, value): &(K, V)) {
+        match self.get_mut(key) {
+            Some(sum) => sum.plus(value.clone()),
+            None => {
+                self.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
 
 /// The sum of the values of each key, in the order they come; a key whose values sum to zero stays.
 ///
@@ -132,6 +163,7 @@ mod tests {
             laws::associative(&a, &b, &c)?;
             laws::identity(&a)?;
             laws::commutative(&a, &b)?;
+            laws::adds(&a, &(3, 4), BTreeMap::eq)?;
             laws::bulk_equals_repeated(&[a.clone(), b, c])?;
             laws::idempotent(&a.into_iter().map(|(key, value)| (key, Max(value))).collect::<BTreeMap<_, _>>())?;
         }
@@ -154,6 +186,7 @@ mod tests {
         ) {
             laws::associative(&a, &b, &c)?;
             laws::identity(&a)?;
+            laws::adds(&a, &(3, "z".to_owned()), HashMap::eq)?;
             let rehash = |map: &HashMap<u8, String>| -> HashMap<_, _, BuildHasherDefault<DefaultHasher>> {
                 map.iter().map(|(key, value)| (*key, value.clone())).collect()
             };

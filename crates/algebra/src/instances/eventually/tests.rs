@@ -35,6 +35,18 @@ impl Sketch<u8> for Count {
     }
 }
 
+/// Sums by the last bit of the key: of entries, of which a key may have many.
+#[derive(
+    Clone, Debug, PartialEq, crate::Semigroup, crate::Monoid, crate::Commutative, crate::codec::Codec,
+)]
+struct Halves([u64; 2]);
+
+impl Sketch<(u8, u64)> for Halves {
+    fn add(&mut self, (key, value): &(u8, u64)) {
+        self.0[usize::from(key % 2)] += value;
+    }
+}
+
 type Distinct = Eventually<BTreeSet<u8>, Toy, 4>;
 type Hashed = Eventually<HashSet<u8>, Toy, 4>;
 type Counted = Eventually<Vec<u8>, Count, 4>;
@@ -86,6 +98,28 @@ proptest! {
         laws::condenses_within::<BTreeSet<u8>, Toy>(&of(&a), &of(&b), Toy::eq)?;
         laws::condenses_within::<HashSet<u8>, Toy>(&of(&a), &of(&b), Toy::eq)?;
         laws::condenses_within::<Vec<u8>, Count>(&a, &b, Count::eq)?;
+        let counts = |items: &[u8]| items.iter().map(|item| (*item, 1)).collect::<Vec<(u8, u64)>>();
+        let [a, b] = [a, b].map(|items| crate::sum_by_key(counts(&items)));
+        laws::condenses_within::<BTreeMap<u8, u64>, Halves>(&a, &b, Halves::eq)?;
+        let [a, b] = [a, b].map(|map| map.into_iter().collect());
+        laws::condenses_within::<HashMap<u8, u64>, Halves>(&a, &b, Halves::eq)?;
+    }
+
+    #[test]
+    fn sums_by_key(items in items(), cuts: [usize; 3]) {
+        fn of<T: Sketch<(u8, u64)>>(items: &[u8]) -> T {
+            let mut value = T::zero();
+            items.iter().for_each(|item| value.add(&(*item, 2)));
+            value
+        }
+        type Ordered = Eventually<BTreeMap<u8, u64>, Halves, 3>;
+        type Unordered = Eventually<HashMap<u8, u64>, Halves, 3>;
+        laws::merge_equals_whole_within(&items, &cuts, of::<Ordered>, Ordered::eq)?;
+        laws::merge_equals_whole_within(&items, &cuts, of::<Unordered>, Unordered::eq)?;
+        let value = of::<Ordered>(&items);
+        laws::round_trip(&value)?;
+        prop_assert_eq!(value.to_bytes(), of::<Unordered>(&items).to_bytes());
+        prop_assert_eq!(value.exact().is_some(), of::<BTreeMap<u8, u64>>(&items).len() <= 3);
     }
 
     #[test]
