@@ -27,6 +27,7 @@ pub mod sketch;
 mod statistics;
 mod structure;
 
+pub use algebra_derive::{Commutative, Group, Idempotent, Monoid, Semigroup};
 pub use instances::*;
 pub use item::{Item, hash128};
 pub use numbers::*;

@@ -1,7 +1,9 @@
 //! The plain elements: numbers, strings, options, tuples, collections.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash};
+use std::marker::PhantomData;
+use std::num::Wrapping;
 
 use super::{Codec, DecodeError, Input, put_length};
 
@@ -35,6 +37,18 @@ impl Codec for bool {
             1 => Ok(true),
             other => Err(input.corrupt(format!("neither false (0) nor true (1): found={other}"))),
         }
+    }
+}
+
+/// The scalar value as a `u32`.
+impl Codec for char {
+    fn encode(&self, out: &mut Vec<u8>) {
+        u32::from(*self).encode(out);
+    }
+
+    fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        let found = u32::decode(input)?;
+        char::from_u32(found).ok_or_else(|| input.corrupt(format!("not a character: found={found}")))
     }
 }
 
@@ -73,7 +87,79 @@ impl<T: Codec> Codec for Option<T> {
     }
 }
 
-/// A length and the elements.
+/// A byte, 0 (`Ok`) or 1 (`Err`), and the value.
+impl<T: Codec, E: Codec> Codec for Result<T, E> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.is_err().encode(out);
+        match self {
+            Ok(value) => value.encode(out),
+            Err(error) => error.encode(out),
+        }
+    }
+
+    fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        Ok(if bool::decode(input)? {
+            Err(E::decode(input)?)
+        } else {
+            Ok(T::decode(input)?)
+        })
+    }
+}
+
+/// As the value.
+impl<T: Codec> Codec for Box<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        (**self).encode(out);
+    }
+
+    fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        T::decode(input).map(Self::new)
+    }
+}
+
+/// As the value.
+impl<T: Codec> Codec for Wrapping<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        T::decode(input).map(Self)
+    }
+}
+
+/// No bytes.
+impl<T: ?Sized> Codec for PhantomData<T> {
+    fn encode(&self, _out: &mut Vec<u8>) {}
+
+    fn decode(_input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        Ok(Self)
+    }
+}
+
+/// No bytes.
+impl Codec for () {
+    fn encode(&self, _out: &mut Vec<u8>) {}
+
+    fn decode(_input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        Ok(())
+    }
+}
+
+/// As the vector of the same elements.
+impl<T: Codec> Codec for VecDeque<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_length(out, self.len());
+        self.iter().for_each(|element| element.encode(out));
+    }
+
+    fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        Vec::decode(input).map(Self::from)
+    }
+}
+
+/// A length and the elements, which take at least a byte each: of elements without bytes, such as `()`, no length could
+/// be told from one that lies, so they are refused.
 impl<T: Codec> Codec for Vec<T> {
     fn encode(&self, out: &mut Vec<u8>) {
         put_length(out, self.len());
@@ -205,3 +291,12 @@ tuples!(A 0, B 1, C 2);
 tuples!(A 0, B 1, C 2, D 3);
 tuples!(A 0, B 1, C 2, D 3, E 4);
 tuples!(A 0, B 1, C 2, D 3, E 4, F 5);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11);
+
+#[cfg(test)]
+mod tests;

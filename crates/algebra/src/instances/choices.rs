@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Commutative, Semigroup};
+use crate::codec::{Codec, DecodeError, Input};
+use crate::{Commutative, Idempotent, Semigroup};
 
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident<$t:ident $(: $bound:ident)?>, |$left:ident, $right:ident| $takes_right:expr) => {
@@ -20,6 +21,19 @@ macro_rules! choice {
                 if $takes_right {
                     *self = right;
                 }
+            }
+        }
+
+        impl<$t $(: $bound)?> Idempotent for $name<$t> {}
+
+        /// As the value.
+        impl<T: Codec> Codec for $name<T> {
+            fn encode(&self, out: &mut Vec<u8>) {
+                self.0.encode(out);
+            }
+
+            fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+                T::decode(input).map(Self)
             }
         }
     };
@@ -59,6 +73,9 @@ mod tests {
             laws::commutative(&Min(a), &Min(b))?;
             laws::associative(&Max(a), &Max(b), &Max(c))?;
             laws::commutative(&Max(a), &Max(b))?;
+            laws::idempotent(&Min(a))?;
+            laws::idempotent(&Max(a))?;
+            laws::round_trip(&(Min(a), Max(b)))?;
             prop_assert_eq!(laws::sum([Min(a), Min(b), Min(c)]), Min(a.min(b).min(c)));
             prop_assert_eq!(laws::sum([Max(a), Max(b), Max(c)]), Max(a.max(b).max(c)));
         }
@@ -67,6 +84,9 @@ mod tests {
         fn first_and_last(a: f64, b: f64, c: f64) {
             laws::associative(&First(a), &First(b), &First(c))?;
             laws::associative(&Last(a), &Last(b), &Last(c))?;
+            laws::idempotent(&First(a))?;
+            laws::idempotent(&Last(a))?;
+            laws::round_trip(&(First(a), Last(b)))?;
             prop_assert_eq!(laws::sum([First(a), First(b), First(c)]), First(a));
             prop_assert_eq!(laws::sum([Last(a), Last(b), Last(c)]), Last(c));
         }

@@ -1,13 +1,15 @@
 //! `BTreeMap` and `HashMap`: pointwise, `(f ⊕ g)(k) = f(k) ⊕ g(k)`, where an absent key is the other's value.
 //!
 //! The zero is the empty map. They are not groups, also when the values are: a key whose value has come to zero
-//! stays, and `{a: 0}` is not `{}`. `plus` walks the smaller of the two maps.
+//! stays, and `{a: 0}` is not `{}`: [`SparseMap`](crate::SparseMap) is. A map is also
+//! the exact twin of a sketch: it takes entries. `plus` walks the smaller of the two maps.
 
 use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 use std::hash::{BuildHasher, Hash};
 use std::mem::swap;
 
-use crate::{Commutative, Monoid, Semigroup};
+use crate::sketch::Sketch;
+use crate::{Commutative, Idempotent, Monoid, Semigroup};
 
 macro_rules! plus_pointwise {
     ($module:ident) => {
@@ -57,6 +59,19 @@ impl<K: Ord, V: Semigroup> Monoid for BTreeMap<K, V> {
 }
 
 impl<K: Ord, V: Commutative> Commutative for BTreeMap<K, V> {}
+impl<K: Ord, V: Idempotent> Idempotent for BTreeMap<K, V> {}
+
+/// Exact: the sum of each key's values is kept.
+impl<K: Ord + Clone, V: Semigroup + Clone> Sketch<(K, V)> for BTreeMap<K, V> {
+    fn add(&mut self, (key, value): &(K, V)) {
+        match self.get_mut(key) {
+            Some(sum) => sum.plus(value.clone()),
+            None => {
+                self.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
 
 /// Pointwise, with any hasher.
 impl<K: Eq + Hash, V: Semigroup, S: BuildHasher> Semigroup for HashMap<K, V, S> {
@@ -74,6 +89,50 @@ impl<K: Eq + Hash, V: Semigroup, S: BuildHasher + Default> Monoid for HashMap<K,
 }
 
 impl<K: Eq + Hash, V: Commutative, S: BuildHasher> Commutative for HashMap<K, V, S> {}
+impl<K: Eq + Hash, V: Idempotent, S: BuildHasher> Idempotent for HashMap<K, V, S> {}
+
+/// Exact: the sum of each key's values is kept.
+impl<K, V, S> Sketch<(K, V)> for HashMap<K, V, S>
+where
+    K: Eq + Hash + Clone,
+    V: Semigroup + Clone,
+    S: BuildHasher + Default,
+{
+    fn add(&mut self, (key, value): &(K, V)) {
+        match self.get_mut(key) {
+            Some(sum) => sum.plus(value.clone()),
+            None => {
+                self.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// The sum of the values of each key, in the order they come; a key whose values sum to zero stays.
+///
+/// Collect into a [`SparseMap`](crate::SparseMap) to drop it. Turned around and with sets as values it inverts a map:
+///
+/// ```
+/// use std::collections::BTreeSet;
+/// use algebra::sum_by_key;
+///
+/// let sums = sum_by_key([("ant", 1_u64), ("bee", 2), ("ant", 3)]);
+/// assert_eq!(sums["ant"], 4);
+/// let inverse = sum_by_key([("ant", 6_u8), ("bee", 6)].map(|(key, legs)| (legs, BTreeSet::from([key]))));
+/// assert_eq!(inverse[&6], BTreeSet::from(["ant", "bee"]));
+/// ```
+pub fn sum_by_key<K: Ord, V: Semigroup>(entries: impl IntoIterator<Item = (K, V)>) -> BTreeMap<K, V> {
+    let mut sums = BTreeMap::new();
+    for (key, value) in entries {
+        match sums.entry(key) {
+            btree_map::Entry::Occupied(mut place) => V::plus(place.get_mut(), value),
+            btree_map::Entry::Vacant(place) => {
+                place.insert(value);
+            }
+        }
+    }
+    sums
+}
 
 #[cfg(test)]
 mod tests {
@@ -83,7 +142,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::laws;
+    use crate::{Max, laws};
+
+    #[test]
+    fn what_comes_to_zero_stays() {
+        let map = laws::sum([BTreeMap::from([("a", 1_i8)]), BTreeMap::from([("a", -1)])]);
+        assert_eq!(map, BTreeMap::from([("a", 0)]));
+        assert!(!map.is_zero());
+        let map = laws::sum([HashMap::from([("a", 1_i8)]), HashMap::from([("a", -1)])]);
+        assert_eq!(map, HashMap::from([("a", 0)]));
+    }
 
     proptest! {
         #[test]
@@ -95,6 +163,18 @@ mod tests {
             laws::associative(&a, &b, &c)?;
             laws::identity(&a)?;
             laws::commutative(&a, &b)?;
+            laws::adds(&a, &(3, 4), BTreeMap::eq)?;
+            laws::bulk_equals_repeated(&[a.clone(), b, c])?;
+            laws::idempotent(&a.into_iter().map(|(key, value)| (key, Max(value))).collect::<BTreeMap<_, _>>())?;
+        }
+
+        #[test]
+        fn by_key(entries in prop::collection::vec((0..5_u8, "[a-z]"), 0..20)) {
+            let naive: BTreeMap<u8, String> = entries
+                .iter()
+                .map(|(key, _)| (*key, entries.iter().filter(|(k, _)| k == key).map(|(_, v)| v.as_str()).collect()))
+                .collect();
+            prop_assert_eq!(sum_by_key(entries), naive);
         }
 
         /// Strings show whether left stays left.
@@ -106,6 +186,7 @@ mod tests {
         ) {
             laws::associative(&a, &b, &c)?;
             laws::identity(&a)?;
+            laws::adds(&a, &(3, "z".to_owned()), HashMap::eq)?;
             let rehash = |map: &HashMap<u8, String>| -> HashMap<_, _, BuildHasherDefault<DefaultHasher>> {
                 map.iter().map(|(key, value)| (*key, value.clone())).collect()
             };

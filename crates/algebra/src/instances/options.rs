@@ -1,6 +1,6 @@
 //! `Option`: gives a semigroup a zero.
 
-use crate::{Commutative, Monoid, Semigroup};
+use crate::{Commutative, Idempotent, Monoid, Semigroup};
 
 /// `None` is the zero; `Some(a) ⊕ Some(b) = Some(a ⊕ b)`.
 ///
@@ -26,6 +26,7 @@ impl<T: Semigroup> Monoid for Option<T> {
 }
 
 impl<T: Commutative> Commutative for Option<T> {}
+impl<T: Idempotent> Idempotent for Option<T> {}
 
 #[cfg(test)]
 mod tests {
@@ -43,6 +44,7 @@ mod tests {
             let [a, b, c] = [a, b, c].map(|x| x.map(Max));
             laws::associative(&a, &b, &c)?;
             laws::identity(&a)?;
+            laws::idempotent(&a)?;
         }
     }
 }

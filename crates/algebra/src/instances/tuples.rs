@@ -1,6 +1,6 @@
-//! Tuples to 6, the empty one among them: part by part. What every part is, the tuple is.
+//! Tuples to 12, the empty one among them: part by part. What every part is, the tuple is.
 
-use crate::{Commutative, Group, Monoid, Semigroup};
+use crate::{Commutative, Group, Idempotent, Monoid, Semigroup};
 
 macro_rules! tuple {
     ($($part:ident $place:tt)*) => {
@@ -29,6 +29,7 @@ macro_rules! tuple {
         }
 
         impl<$($part: Commutative),*> Commutative for ($($part,)*) {}
+        impl<$($part: Idempotent),*> Idempotent for ($($part,)*) {}
     };
 }
 
@@ -49,6 +50,7 @@ impl Group for () {
 }
 
 impl Commutative for () {}
+impl Idempotent for () {}
 
 tuple!(A 0);
 tuple!(A 0 B 1);
@@ -56,15 +58,22 @@ tuple!(A 0 B 1 C 2);
 tuple!(A 0 B 1 C 2 D 3);
 tuple!(A 0 B 1 C 2 D 3 E 4);
 tuple!(A 0 B 1 C 2 D 3 E 4 F 5);
+tuple!(A 0 B 1 C 2 D 3 E 4 F 5 G 6);
+tuple!(A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7);
+tuple!(A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8);
+tuple!(A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9);
+tuple!(A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10);
+tuple!(A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 L 11);
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use crate::laws;
+    use crate::{All, Max, laws};
 
     #[test]
     fn empty() {
+        laws::idempotent(&()).unwrap();
         laws::associative(&(), &(), &()).unwrap();
         laws::identity(&()).unwrap();
         laws::inverse(&()).unwrap();
@@ -92,6 +101,10 @@ mod tests {
         four (i8, u64, i64, u128);
         five (i8, u64, i64, u128, ());
         six (i8, u64, i64, u128, (), (i8,));
+        seven (i8, i8, i8, i8, i8, i8, u64);
+        eight (i8, i8, i8, i8, i8, i8, i8, u64);
+        nine (i8, i8, i8, i8, i8, i8, i8, i8, u64);
+        ten (i8, i8, i8, i8, i8, i8, i8, i8, i8, u64);
     }
 
     proptest! {
@@ -100,5 +113,23 @@ mod tests {
             laws::associative(&a, &b, &c)?;
             laws::identity(&a)?;
         }
+
+        #[test]
+        fn of_idempotents(a: (bool, u8)) {
+            laws::idempotent(&(All(a.0), Max(a.1), ()))?;
+        }
+    }
+
+    #[test]
+    fn twelve() {
+        let a = (
+            1_u8, 2_u8, 3_u8, 4_u8, 5_u8, 6_u8, 7_u8, 8_u8, 9_u8, 10_u8, 11_u8, 12_u8,
+        );
+        laws::associative(&a, &a, &a).unwrap();
+        laws::identity(&a).unwrap();
+        laws::inverse(&a).unwrap();
+        laws::round_trip(&a).unwrap();
+        let twice = laws::sum([a, a]);
+        assert_eq!((twice.0, twice.5, twice.11), (2, 12, 24));
     }
 }
