@@ -5,6 +5,7 @@ mod integers;
 mod maps;
 mod options;
 mod sequences;
+mod sets;
 mod tuples;
 
 pub use choices::{First, Last, Max, Min};

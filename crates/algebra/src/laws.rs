@@ -382,7 +382,7 @@ pub fn fails_at_most(failure_probability: f64, held: impl IntoIterator<Item = bo
     Ok(())
 }
 
-fn agree<T: Debug>(law: &str, left: &T, right: &T, same: impl Fn(&T, &T) -> bool) -> Result {
+pub(crate) fn agree<T: Debug>(law: &str, left: &T, right: &T, same: impl Fn(&T, &T) -> bool) -> Result {
     if same(left, right) {
         return Ok(());
     }
