@@ -17,6 +17,7 @@
 
 mod adaptive;
 mod bound;
+mod ext;
 mod frequency;
 mod heavy_hitters;
 pub mod laws;
@@ -27,6 +28,7 @@ mod unbuffered;
 
 pub use adaptive::{AdaptiveCache, Observed, next_capacity};
 pub use bound::{Bound, Unweighed, Weigh};
+pub use ext::{BufferExt, Through};
 pub use heavy_hitters::HeavyHitterCache;
 pub use queue::SummingQueue;
 pub use summing_cache::SummingCache;

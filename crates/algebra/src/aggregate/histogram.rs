@@ -1,5 +1,7 @@
 //! Counts between fixed bounds.
 
+use std::cmp::Ordering;
+
 use crate::codec::{Codec, DecodeError, Input, kind, put_header, put_shape, through_bytes};
 use crate::{Commutative, Group, Monoid, Semigroup};
 
@@ -134,11 +136,8 @@ impl<T: PartialOrd, const N: usize> Aggregator<T> for IntoBuckets<T, N> {
     #[inline]
     fn add(&self, state: &mut Histogram<N>, item: &T) {
         // How many bounds it passes: in which order the bounds are does not show, and NaN passes all.
-        let passed = self
-            .bounds
-            .iter()
-            .map(|bound| usize::from(!(item <= bound)))
-            .sum::<usize>();
+        let passes = |bound: &&T| item.partial_cmp(bound).is_none_or(Ordering::is_gt);
+        let passed = self.bounds.iter().filter(passes).count();
         state.counts.get_mut(passed).unwrap_or(&mut state.above).plus(1);
     }
 

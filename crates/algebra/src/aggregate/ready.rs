@@ -6,7 +6,7 @@ mod collections;
 use std::marker::PhantomData;
 
 pub use choices::{
-    Earliest, Greatest, Latest, Least, MaxBy, Maximum, MinBy, Minimum, first, last, max, max_by, min, min_by,
+    FirstOf, Greatest, LastOf, Least, MaxByOf, MaxOf, MinByOf, MinOf, first, last, max, max_by, min, min_by,
 };
 pub use collections::{Distinct, ToMap, ToSet, ToVec, distinct, to_map, to_set, to_vec};
 
@@ -89,12 +89,12 @@ pub fn for_all<T: ?Sized, P: Fn(&T) -> bool>(holds: P) -> Whether<T, impl Fn(&T)
 
 without_parts! {
     /// [`sum`]: the items summed, by their own `⊕`.
-    Summed,
+    SumOf,
     /// The sum of items of any semigroup, in order. Integers wrap; for floats take [`float_sum`].
     sum
 }
 
-impl<T: ToOwned<Owned: Semigroup> + ?Sized> Aggregator<T> for Summed<T> {
+impl<T: ToOwned<Owned: Semigroup> + ?Sized> Aggregator<T> for SumOf<T> {
     type State = T::Owned;
     type Output = T::Owned;
 
@@ -109,52 +109,51 @@ impl<T: ToOwned<Owned: Semigroup> + ?Sized> Aggregator<T> for Summed<T> {
     }
 }
 
-/// [`float_sum`]: a compensated sum.
-#[derive(Clone, Copy, Debug)]
-pub struct FloatSum;
+/// An aggregator of floats, whose state is made of one by `From`, and the function that gives it.
+macro_rules! of_floats {
+    (
+        $(#[$doc:meta])* $name:ident, $(#[$function_doc:meta])* $function:ident,
+        $state:ty, |$sum:ident| $value:expr
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name;
 
-/// The sum of floats, compensated: within `ε·|Σx|` and a little, however they are grouped ([`Sum`]).
-pub fn float_sum() -> FloatSum {
-    FloatSum
+        $(#[$function_doc])*
+        pub fn $function() -> $name {
+            $name
+        }
+
+        impl Aggregator<f64> for $name {
+            type State = $state;
+            type Output = f64;
+
+            #[inline]
+            fn prepare(&self, item: &f64) -> $state {
+                <$state>::from(*item)
+            }
+
+            #[inline]
+            fn present(&self, $sum: $state) -> f64 {
+                $value
+            }
+        }
+    };
 }
 
-impl Aggregator<f64> for FloatSum {
-    type State = Sum;
-    type Output = f64;
-
-    #[inline]
-    fn prepare(&self, item: &f64) -> Sum {
-        Sum::from(*item)
-    }
-
-    #[inline]
-    fn present(&self, state: Sum) -> f64 {
-        state.value()
-    }
+of_floats! {
+    /// [`float_sum`]: a compensated sum.
+    FloatSum,
+    /// The sum of floats, compensated: within `ε·|Σx|` and a little, however they are grouped ([`Sum`]).
+    float_sum,
+    Sum, |sum| sum.value()
 }
-
-/// [`average`]: a count and a mean.
-#[derive(Clone, Copy, Debug)]
-pub struct Mean;
-
-/// The mean of floats ([`Average`]); of none it is 0.
-pub fn average() -> Mean {
-    Mean
-}
-
-impl Aggregator<f64> for Mean {
-    type State = Average;
-    type Output = f64;
-
-    #[inline]
-    fn prepare(&self, item: &f64) -> Average {
-        Average::from(*item)
-    }
-
-    #[inline]
-    fn present(&self, state: Average) -> f64 {
-        state.mean
-    }
+of_floats! {
+    /// [`average`]: a count and a mean.
+    Mean,
+    /// The mean of floats ([`Average`]); of none it is 0.
+    average,
+    Average, |average| average.mean
 }
 
 /// [`sketched`]: a sketch of the items.

@@ -130,15 +130,14 @@ impl Buffer<u8, String> for NaiveHeavy {
     }
 }
 
-fn weigh(_key: &u8, sum: &String) -> usize {
-    sum.len()
-}
+/// Only the characters of the sum weigh.
+const WEIGH: fn(&u8, &String) -> usize = |_key, sum| sum.len();
 
 proptest! {
     #[test]
     fn lawful(adds in adds(), keys_max in 0..6_usize, bytes_max in 0..12_usize) {
         let bound = Bound::keys(keys_max);
-        let weighed = bound.and_bytes(bytes_max, weigh);
+        let weighed = bound.and_bytes(bytes_max, WEIGH);
         laws::passes_sums(&mut Unbuffered, &adds, 0)?;
         laws::passes_sums(&mut SummingQueue::new(bound), &adds, keys_max)?;
         laws::passes_sums(&mut SummingQueue::new(weighed), &adds, keys_max)?;
@@ -153,7 +152,7 @@ proptest! {
     #[test]
     fn like_the_naive_twin(adds in adds(), keys_max in 1..6_usize, bytes_max in 0..12_usize) {
         let bound = Bound::keys(keys_max);
-        let weighed = bound.and_bytes(bytes_max, weigh);
+        let weighed = bound.and_bytes(bytes_max, WEIGH);
         prop_assert_eq!(run(SummingQueue::new(bound), &adds), run(Naive::queue(keys_max, usize::MAX), &adds));
         prop_assert_eq!(run(SummingQueue::new(weighed), &adds), run(Naive::queue(keys_max, bytes_max), &adds));
         prop_assert_eq!(run(SummingCache::new(bound), &adds), run(Naive::cache(keys_max, usize::MAX), &adds));
@@ -289,4 +288,15 @@ fn what_is_broken_is_found() {
     assert!(broken(&[(1, "a"), (2, "b")], 1).starts_with("len ≤ keys_max"));
     assert!(broken(&[(1, "a"), (1, "b")], 2).starts_with("what came out = what was summed in"));
     assert!(broken(&[(1, "a"), (2, "b"), (3, "c")], 3).starts_with("len = how many keys are held"));
+}
+
+#[test]
+fn dropped_early_the_buffer_keeps_the_rest() {
+    let mut queue = SummingQueue::new(Bound::keys(1));
+    let pairs = [(1, "a"), (1, "b"), (2, "c"), (3, "d")].map(|(key, value)| (key, value.to_owned()));
+    let first = queue.through(pairs).next();
+    assert_eq!(first, Some((1, "ab".to_owned())));
+    let mut rest = queue.through([]);
+    assert_eq!(rest.next(), Some((2, "c".to_owned())));
+    assert_eq!((rest.next(), rest.next()), (None, None));
 }

@@ -51,9 +51,7 @@ where
     assert_eq!(aggregator.present(state), aggregator.total(&words));
 }
 
-fn length(word: &String) -> u64 {
-    word.len() as u64
-}
+const LENGTH: fn(&String) -> u64 = |word| word.len() as u64;
 
 #[test]
 fn states_are_store_values() {
@@ -64,8 +62,8 @@ fn states_are_store_values() {
     stores((aggregate::sum(), aggregate::to_vec()));
     stores((aggregate::to_set(), aggregate::distinct()));
     stores(aggregate::histogram([3, 4]).before(String::len));
-    stores(aggregate::min_by(length).optional());
-    stores((aggregate::count(), aggregate::max_by(length).optional()).by_key(length));
+    stores(aggregate::min_by(LENGTH).optional());
+    stores((aggregate::count(), aggregate::max_by(LENGTH).optional()).by_key(LENGTH));
 }
 
 /// Zipf-like: key `k` about as often as `1 / k`.

@@ -39,34 +39,34 @@ macro_rules! ordered {
 
 without_parts! {
     /// [`min`]: the smallest item.
-    Minimum,
+    MinOf,
     /// The smallest item; of equal ones the first.
     min
 }
 without_parts! {
     /// [`max`]: the largest item.
-    Maximum,
+    MaxOf,
     /// The largest item; of equal ones the first.
     max
 }
 
-ordered!(Minimum, Min, |item, chosen| item < chosen);
-ordered!(Maximum, Max, |item, chosen| item > chosen);
+ordered!(MinOf, Min, |item, chosen| item < chosen);
+ordered!(MaxOf, Max, |item, chosen| item > chosen);
 
 without_parts! {
     /// [`first`]: the first item.
-    Earliest,
+    FirstOf,
     /// The first item, in the order of the items.
     first
 }
 without_parts! {
     /// [`last`]: the last item.
-    Latest,
+    LastOf,
     /// The last item, in the order of the items.
     last
 }
 
-impl<T: ToOwned + ?Sized> Aggregator<T> for Earliest<T> {
+impl<T: ToOwned + ?Sized> Aggregator<T> for FirstOf<T> {
     type State = First<T::Owned>;
     type Output = T::Owned;
 
@@ -84,7 +84,7 @@ impl<T: ToOwned + ?Sized> Aggregator<T> for Earliest<T> {
     }
 }
 
-impl<T: ToOwned + ?Sized> Aggregator<T> for Latest<T> {
+impl<T: ToOwned + ?Sized> Aggregator<T> for LastOf<T> {
     type State = Last<T::Owned>;
     type Output = T::Owned;
 
@@ -182,14 +182,14 @@ macro_rules! chosen_by_key {
 
 chosen_by_key! {
     /// An item and its key: `⊕` takes the one with the smaller key; of equal ones the left.
-    Least, MinBy,
+    Least, MinByOf,
     /// The item with the smallest key; of equal ones the first.
     min_by,
     |left, right| right < left
 }
 chosen_by_key! {
     /// An item and its key: `⊕` takes the one with the larger key; of equal ones the left.
-    Greatest, MaxBy,
+    Greatest, MaxByOf,
     /// The item with the largest key; of equal ones the first.
     max_by,
     |left, right| right > left
