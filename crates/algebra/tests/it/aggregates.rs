@@ -2,37 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use algebra::aggregate::{self, Aggregator, AggregatorExt, Histogram, laws};
+use algebra::aggregate::{self, Aggregator, AggregatorExt, laws};
 use algebra::buffer::{
     AdaptiveCache, Bound, Buffer, HeavyHitterCache, SummingCache, SummingQueue, Unbuffered,
 };
-use algebra::codec::{Codec, DecodeErrorKind};
+use algebra::codec::Codec;
 use algebra::{Monoid, Semigroup};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::kit::{Random, golden, golden_bytes};
+use crate::kit::Random;
 
 fn words() -> Vec<String> {
     "the quick brown fox jumps over the lazy dog"
         .split(' ')
         .map(str::to_owned)
         .collect()
-}
-
-#[test]
-fn histogram_bytes() {
-    let lengths = aggregate::histogram([3_usize, 4]).before(String::len);
-    golden("histogram", &lengths.total(&words()));
-    let bytes = golden_bytes("histogram");
-    let with = |at: usize, byte| {
-        let mut changed = bytes.clone();
-        changed[at] = byte;
-        changed
-    };
-    algebra::laws::refuses::<Histogram<3>>(&bytes, DecodeErrorKind::Shape).unwrap();
-    algebra::laws::refuses::<Histogram<2>>(&with(0, 0x10), DecodeErrorKind::Corrupt).unwrap();
-    algebra::laws::refuses::<Histogram<2>>(&with(1, 2), DecodeErrorKind::Version).unwrap();
 }
 
 /// The state of `aggregator`, stored as bytes and as JSON after each word, answers as one that was never stored.
@@ -61,7 +46,6 @@ fn states_are_store_values() {
     ));
     stores((aggregate::sum(), aggregate::to_vec()));
     stores((aggregate::to_set(), aggregate::distinct()));
-    stores(aggregate::histogram([3, 4]).before(String::len));
     stores(aggregate::min_by(LENGTH).optional());
     stores((aggregate::count(), aggregate::max_by(LENGTH).optional()).by_key(LENGTH));
 }
