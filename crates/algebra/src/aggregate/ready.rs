@@ -3,6 +3,7 @@
 mod choices;
 mod collections;
 
+use std::fmt;
 use std::marker::PhantomData;
 
 pub use choices::{
@@ -47,7 +48,7 @@ pub(super) use without_parts;
 without_parts! {
     /// [`count`]: how many items.
     Count,
-    /// How many items; stops at the maximum of `u64` only in theory.
+    /// How many items.
     count
 }
 
@@ -109,73 +110,79 @@ impl<T: ToOwned<Owned: Semigroup> + ?Sized> Aggregator<T> for SumOf<T> {
     }
 }
 
-/// An aggregator of floats, whose state is made of one by `From`, and the function that gives it.
-macro_rules! of_floats {
-    (
-        $(#[$doc:meta])* $name:ident, $(#[$function_doc:meta])* $function:ident,
-        $state:ty, |$sum:ident| $value:expr
-    ) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug)]
-        pub struct $name;
+/// [`float_sum`]: a compensated sum.
+pub type FloatSum = After<SumAs<Sum, f64>, fn(Sum) -> f64>;
 
-        $(#[$function_doc])*
-        pub fn $function() -> $name {
-            $name
+/// The sum of floats, compensated: within `ε·|Σx|` and a little, however they are grouped ([`Sum`]).
+pub fn float_sum() -> FloatSum {
+    sum_as().after(|sum| sum.value())
+}
+
+/// [`average`]: a count and a mean.
+pub type Mean = After<SumAs<Average, f64>, fn(Average) -> f64>;
+
+/// The mean of floats ([`Average`]); of none it is 0.
+pub fn average() -> Mean {
+    sum_as().after(|average| average.mean)
+}
+
+/// An aggregator of which only the state's type is known.
+macro_rules! of_state {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        pub struct $name<S, T: ?Sized>(PhantomData<fn(&T) -> S>);
+
+        impl<S, T: ?Sized> Clone for $name<S, T> {
+            fn clone(&self) -> Self {
+                *self
+            }
         }
 
-        impl Aggregator<f64> for $name {
-            type State = $state;
-            type Output = f64;
+        impl<S, T: ?Sized> Copy for $name<S, T> {}
 
-            #[inline]
-            fn prepare(&self, item: &f64) -> $state {
-                <$state>::from(*item)
-            }
-
-            #[inline]
-            fn present(&self, $sum: $state) -> f64 {
-                $value
+        impl<S, T: ?Sized> fmt::Debug for $name<S, T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($name))
             }
         }
     };
 }
 
-of_floats! {
-    /// [`float_sum`]: a compensated sum.
-    FloatSum,
-    /// The sum of floats, compensated: within `ε·|Σx|` and a little, however they are grouped ([`Sum`]).
-    float_sum,
-    Sum, |sum| sum.value()
-}
-of_floats! {
-    /// [`average`]: a count and a mean.
-    Mean,
-    /// The mean of floats ([`Average`]); of none it is 0.
-    average,
-    Average, |average| average.mean
+of_state! {
+    /// [`sum_as`]: the items as a type that has a sum.
+    SumAs
 }
 
-/// [`sketched`]: a sketch of the items.
-pub struct Sketched<S, T: ?Sized>(PhantomData<fn(&T) -> S>);
+/// The sum of the items as a type that has one, which they become by `From`: `sum_as::<Average, _>()`.
+pub fn sum_as<S: Semigroup + From<T>, T: Clone>() -> SumAs<S, T> {
+    SumAs(PhantomData)
+}
+
+impl<S: Semigroup + From<T>, T: Clone> Aggregator<T> for SumAs<S, T> {
+    type State = S;
+    type Output = S;
+
+    #[inline]
+    fn prepare(&self, item: &T) -> S {
+        S::from(item.clone())
+    }
+
+    #[inline]
+    fn present(&self, state: S) -> S {
+        state
+    }
+}
+
+of_state! {
+    /// [`sketched`]: a sketch of the items.
+    Sketched
+}
 
 /// A sketch of the items, whichever: `sketched::<HyperLogLog<12>, str>().after(|sketch| sketch.estimate())`.
+///
+/// So come approximate distinct counts, quantiles, histograms, frequent items, the largest `K` and samples.
 pub fn sketched<S: Sketch<T>, T: ?Sized>() -> Sketched<S, T> {
     Sketched(PhantomData)
-}
-
-impl<S, T: ?Sized> Clone for Sketched<S, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S, T: ?Sized> Copy for Sketched<S, T> {}
-
-impl<S, T: ?Sized> std::fmt::Debug for Sketched<S, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Sketched")
-    }
 }
 
 impl<S: Sketch<T>, T: ?Sized> Aggregator<T> for Sketched<S, T> {

@@ -85,6 +85,7 @@ proptest! {
     #[test]
     fn float_sums(items in vec((-1_i64 << 30..1 << 30).prop_map(|x| x as f64 / 1024.0), 0..30), cuts in cuts()) {
         check_total(float_sum(), &items, &cuts, items.iter().sum())?;
+        check_total(sum_as::<Sum, _>(), &items, &cuts, Sum::from(items.iter().sum::<f64>()))?;
         let mean = items.iter().sum::<f64>() / items.len().max(1) as f64;
         let close = |left: f64, right: f64| (left - right).abs() <= 1e-6;
         laws::aggregates_within(
