@@ -9,10 +9,11 @@ use crate::Semigroup;
 
 /// The sums of keys seen often; every other key passes at once, and pushes nothing out.
 ///
-/// A key is held from the time it has been seen `seen_min` times of late (within about the last 8 keys per key that may
-/// be held), and, when it is full, only if it was seen more often than the held one not used for longest, which then
-/// goes out (the admission of TinyLFU: Einziger, Friedman and Manes 2017). How often is counted in 32 bytes per key
-/// that may be held, never too low since the last ageing; so a rare key may be taken for a hot one, not a hot one for rare.
+/// A key is held from the time it has been seen `seen_min` times of late, and, when it is full, only if it was seen more
+/// often than the held one not used for longest, which then goes out (the admission of TinyLFU: Einziger, Friedman and
+/// Manes 2017). How often is counted in 32 to 64 bytes for each key that may be held, 16 MiB at most, and halved after 8
+/// to 16 values for each of these. It is never counted too low: a rare key may be taken for a hot one, not a hot one
+/// for a rare one.
 #[derive(Clone, Debug)]
 pub struct HeavyHitterCache<K, V, W = Unweighed> {
     held: Recent<K, V, W>,
