@@ -124,7 +124,7 @@ proptest! {
             let inside = |x: &&f64| if bucket.lower == bucket.upper && bucket.lower == 0.0 {
                 x.abs() < f64::MIN_POSITIVE
             } else if bucket.upper <= 0.0 {
-                bucket.lower < **x && **x <= bucket.upper || **x == bucket.lower && x.is_infinite()
+                bucket.lower < **x && **x <= bucket.upper || **x == bucket.lower && bucket.lower == bucket.upper
             } else {
                 bucket.lower <= **x && **x < bucket.upper || **x == bucket.upper && bucket.lower == **x
             };
