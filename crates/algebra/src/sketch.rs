@@ -18,6 +18,9 @@ pub mod t_digest;
 pub mod theta;
 pub mod top_k;
 
+pub use decaying_count_min::DecayingCountMin;
+pub use exponential_histogram::ExponentialHistogram;
+
 use crate::Monoid;
 
 /// A monoid that takes items: `add(x)` is `⊕ (zero with x)`, only cheaper.
