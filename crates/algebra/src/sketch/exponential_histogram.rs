@@ -80,7 +80,9 @@ impl<const K: u32, const WINDOW: u64> ExponentialHistogram<K, WINDOW> {
         if count == 0 || has_left::<WINDOW>(time, latest) {
             return;
         }
-        let place = self.buckets.partition_point(|bucket| bucket.span() < (time, time));
+        let place = self
+            .buckets
+            .partition_point(|bucket| bucket.span() < (time, time));
         match self.buckets.get_mut(place) {
             Some(bucket) if bucket.span() == (time, time) => {
                 bucket.count = bucket.count.saturating_add(count);
@@ -115,7 +117,12 @@ impl<const K: u32, const WINDOW: u64> ExponentialHistogram<K, WINDOW> {
     /// The least and the most that the count at `start` or later can be, in the window that ends with the latest event.
     pub fn bounds_since(&self, start: u64) -> (u64, u64) {
         let (mut least, mut most) = (0_u64, 0_u64);
-        for bucket in self.buckets.iter().rev().take_while(|bucket| bucket.newest >= start) {
+        for bucket in self
+            .buckets
+            .iter()
+            .rev()
+            .take_while(|bucket| bucket.newest >= start)
+        {
             let inside = bucket.oldest >= start;
             // Of what lies across, at least the newest event is inside and the oldest is not.
             least = least.saturating_add(if inside { bucket.count } else { 1 });
@@ -145,7 +152,7 @@ impl<const K: u32, const WINDOW: u64> ExponentialHistogram<K, WINDOW> {
         while self.buckets.len() > Self::BUCKETS_MAX {
             let mut joined = compress::join(self.buckets.make_contiguous(), k);
             while joined.len() > Self::BUCKETS_MAX / 4 * 3 {
-                k /= 2;
+                k -= k.div_ceil(4);
                 joined = compress::join(joined.make_contiguous(), k);
             }
             self.buckets = joined;
@@ -243,12 +250,20 @@ impl<const K: u32, const WINDOW: u64> Codec for ExponentialHistogram<K, WINDOW> 
         let mut read = Self::new();
         for _ in 0..length {
             let [newest, oldest, count] = <[u64; 3]>::decode(input)?;
-            let bucket = Bucket { newest, oldest, count };
+            let bucket = Bucket {
+                newest,
+                oldest,
+                count,
+            };
             let events_min = if oldest == newest { 1 } else { 2 };
             if oldest > newest || count < events_min {
                 return Err(input.corrupt(format!("a bucket of no such events: {bucket:?}")));
             }
-            if read.buckets.back().is_some_and(|last| last.span() >= bucket.span()) {
+            if read
+                .buckets
+                .back()
+                .is_some_and(|last| last.span() >= bucket.span())
+            {
                 return Err(input.corrupt("the buckets do not rise"));
             }
             read.buckets.push_back(bucket);

@@ -34,11 +34,20 @@ fn any_order() -> impl Strategy<Value = Vec<(u64, u64)>> {
 }
 
 fn truth(events: &[(u64, u64)], start: u64) -> u64 {
-    events.iter().filter(|event| event.0 >= start).map(|event| event.1).sum()
+    events
+        .iter()
+        .filter(|event| event.0 >= start)
+        .map(|event| event.1)
+        .sum()
 }
 
 fn latest(events: &[(u64, u64)]) -> u64 {
-    events.iter().filter(|event| event.1 > 0).map(|event| event.0).max().unwrap_or(0)
+    events
+        .iter()
+        .filter(|event| event.1 > 0)
+        .map(|event| event.0)
+        .max()
+        .unwrap_or(0)
 }
 
 /// Where the window of these events begins.
@@ -54,7 +63,10 @@ fn invariant(buckets: &[Bucket], k: u64) -> Result<(), TestCaseError> {
         };
         let across = count(&|bucket| bucket.oldest < moment && bucket.newest >= moment);
         let after = count(&|bucket| bucket.oldest >= moment);
-        prop_assert!(k * across <= after, "moment={moment} across={across} after={after}");
+        prop_assert!(
+            k * across <= after,
+            "moment={moment} across={across} after={after}"
+        );
     }
     Ok(())
 }
@@ -167,7 +179,10 @@ fn the_window_slides() {
     histogram.add_at(0, 7);
     assert_eq!(histogram.bounds_since(0), (2, 2));
     histogram.add_at(u64::MAX, 1);
-    assert_eq!((histogram.buckets.len(), histogram.bounds_at(u64::MAX)), (1, (1, 1)));
+    assert_eq!(
+        (histogram.buckets.len(), histogram.bounds_at(u64::MAX)),
+        (1, (1, 1))
+    );
     assert_eq!(Coarse::new().bounds_at(u64::MAX), (0, 0));
 }
 

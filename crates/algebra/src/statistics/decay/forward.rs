@@ -288,6 +288,9 @@ mod tests {
         laws::refuses::<Square>(&changed(0, 0), DecodeErrorKind::Corrupt).unwrap();
         laws::refuses::<Square>(&changed(1, 2), DecodeErrorKind::Version).unwrap();
         let text = serde_json::to_string(&build(&[(2_000, 1.0)])).unwrap();
-        assert!(serde_json::from_str::<ForwardDecay<1_000, 3>>(&text).is_err(), "{text}");
+        assert!(
+            serde_json::from_str::<ForwardDecay<1_000, 3>>(&text).is_err(),
+            "{text}"
+        );
     }
 }

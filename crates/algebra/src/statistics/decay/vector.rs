@@ -79,12 +79,16 @@ impl<K: Ord, const HALF_LIFE: u64> DecayedVector<K, HALF_LIFE> {
     where
         K: Borrow<Q>,
     {
-        self.values.get(key).map_or(0.0, |value| self.value_at(time, *value))
+        self.values
+            .get(key)
+            .map_or(0.0, |value| self.value_at(time, *value))
     }
 
     /// The keys, rising, with their sums at `time`.
     pub fn entries_at(&self, time: u64) -> impl Iterator<Item = (&K, f64)> {
-        self.values.iter().map(move |(key, value)| (key, self.value_at(time, *value)))
+        self.values
+            .iter()
+            .map(move |(key, value)| (key, self.value_at(time, *value)))
     }
 
     /// The `limit` keys with the largest sums at `time`, falling; of equal ones the smaller key first.
@@ -121,7 +125,11 @@ impl<K: Ord, const HALF_LIFE: u64> DecayedVector<K, HALF_LIFE> {
     }
 
     fn value_at(&self, time: u64, value: f64) -> f64 {
-        shifted(value / growth::<HALF_LIFE>(time), self.half_lives, whole::<HALF_LIFE>(time))
+        shifted(
+            value / growth::<HALF_LIFE>(time),
+            self.half_lives,
+            whole::<HALF_LIFE>(time),
+        )
     }
 
     /// All values as of a later half-life.
@@ -188,7 +196,9 @@ impl<K: Ord, const HALF_LIFE: u64> Monoid for DecayedVector<K, HALF_LIFE> {
 
 impl<K: Ord, const HALF_LIFE: u64> Group for DecayedVector<K, HALF_LIFE> {
     fn negate(&mut self) {
-        self.values.values_mut().for_each(|value| *value = settled(-*value));
+        self.values
+            .values_mut()
+            .for_each(|value| *value = settled(-*value));
     }
 }
 
@@ -291,7 +301,13 @@ mod tests {
         let mut vector = build(&[(0, 1, 1.0), (0, 2, 1e300), (0, 3, 0.0)]);
         assert_eq!(vector.len(), 2);
         vector.add_at(110_000, 4, 1.0);
-        assert_eq!(vector.entries_at(110_000).map(|entry| *entry.0).collect::<Vec<_>>(), [2, 4]);
+        assert_eq!(
+            vector
+                .entries_at(110_000)
+                .map(|entry| *entry.0)
+                .collect::<Vec<_>>(),
+            [2, 4]
+        );
         vector.add_at(u64::MAX, 4, 1.0);
         assert_eq!((vector.len(), vector.at(u64::MAX, &2)), (1, 0.0));
         vector.forget_below(u64::MAX, 1.5);

@@ -146,7 +146,10 @@ impl<T: Codec, const N: usize> Codec for Window<T, N> {
 impl<T, const N: usize> Window<T, N> {
     fn within(items: Vec<T>) -> Result<Self, String> {
         if items.len() > N {
-            return Err(format!("more items than the window holds: expected={N} found={}", items.len()));
+            return Err(format!(
+                "more items than the window holds: expected={N} found={}",
+                items.len()
+            ));
         }
         Ok(Self { items: items.into() })
     }
@@ -218,7 +221,11 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let window: Three = (0..100_000_u32).map(|item| item as u8).collect();
-        assert!(window.items.capacity() < 16, "capacity={}", window.items.capacity());
+        assert!(
+            window.items.capacity() < 16,
+            "capacity={}",
+            window.items.capacity()
+        );
     }
 
     #[test]

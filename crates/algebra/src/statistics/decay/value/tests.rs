@@ -14,7 +14,11 @@ fn parts() -> impl Strategy<Value = Vec<(u64, f64)>> {
 }
 
 fn build(parts: &[(u64, f64)]) -> Value {
-    laws::sum([Value::new()].into_iter().chain(parts.iter().copied().map(Value::from)))
+    laws::sum(
+        [Value::new()]
+            .into_iter()
+            .chain(parts.iter().copied().map(Value::from)),
+    )
 }
 
 fn naive(parts: &[(u64, f64)], time: u64) -> f64 {
@@ -130,7 +134,10 @@ fn not_finite_stays() {
     assert_eq!(sum.at(u64::MAX), f64::INFINITY);
     sum.add_at(u64::MAX, f64::NEG_INFINITY);
     assert!(sum.at(0).is_nan());
-    assert_eq!(Value::from((0, -f64::NAN)).to_bytes(), Value::from((0, f64::NAN)).to_bytes());
+    assert_eq!(
+        Value::from((0, -f64::NAN)).to_bytes(),
+        Value::from((0, f64::NAN)).to_bytes()
+    );
 }
 
 #[test]
@@ -165,6 +172,8 @@ fn other_shapes_are_refused() {
 
     let text = serde_json::to_string(&Value::from((5_000, 1.0))).unwrap();
     assert_eq!(text, r#"{"half_life":1000,"half_lives":5,"value":1.0}"#);
-    let error = serde_json::from_str::<DecayedValue<999>>(&text).unwrap_err().to_string();
+    let error = serde_json::from_str::<DecayedValue<999>>(&text)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("expected=999 found=1000"), "{error}");
 }
