@@ -1,10 +1,10 @@
 //! How many in the last stretch of time, from a few buckets.
 
+mod bytes;
 mod compress;
 
 use std::collections::VecDeque;
 
-use crate::codec::{Codec, DecodeError, Input, kind, put_header, put_length, put_shape, through_bytes};
 use crate::sketch::Sketch;
 use crate::{Commutative, Monoid, Semigroup};
 
@@ -24,25 +24,27 @@ use crate::{Commutative, Monoid, Semigroup};
 ///
 /// **Error.** [`bounds_at`](Self::bounds_at) always hold, whatever was added and merged in whatever order.
 /// [`count_at`](Self::count_at) is the middle of them, within `1/(2·K)` of the true count as long as what is kept fits in
-/// [`BUCKETS_MAX`](Self::BUCKETS_MAX) buckets. Parts that follow one another in time always fit, below 2³⁰ events in a
-/// window; so they may be merged as often as one likes. Parts that overlap in time have cuts in different places, which
-/// cannot all be joined: then it holds more buckets, and when they do not fit, the bounds widen. (Merging by replay of
-/// each bucket as two halves, Papapetrou, Garofalakis and Deligiannakis 2012, keeps fewer buckets and adds `1/(2·K)` for
-/// each merge on a path instead.)
+/// [`BUCKETS_MAX`](Self::BUCKETS_MAX) buckets:
 ///
-/// **Laws.** Identity and commutativity exact. Associative within its bounds: `bounds_at` of any grouping hold the true
-/// count.
+/// * Parts that follow one another in time always fit, up to 2²¹·K events in a window; so they may be merged as often as
+///   one likes. Late events do not hurt either: in the tests a tenth of them is late by up to the whole window.
+/// * Parts that overlap in time have their cuts in different places, and not all of them can be joined. When they do not
+///   fit, the bounds widen: in the tests, of 64 parts that all span the window, at `K = 50`, the count is within 3 %
+///   instead of 1 %. (Replaying each bucket as two halves, Papapetrou, Garofalakis and Deligiannakis 2012, adds `1/(2·K)`
+///   for each merge on a path instead, and then has no certain bounds.)
 ///
-/// The buckets are those of Datar, Gionis, Indyk and Motwani (2002) with sums for sizes: neighbours are joined when
-/// together they count no more than `1/K` of what is newer; and overlaps are counted in, so that all that may lie on
-/// either side of any moment is at most `1/K` of what lies after it.
+/// **Laws.** Identity and commutativity exact. Associative within its bounds: those of any grouping hold the true count.
+///
+/// The buckets are those of Datar, Gionis, Indyk and Motwani (2002), with sums in place of powers of two: neighbours are
+/// joined when together they count no more than `1/K` of what is newer. Overlaps are counted in, so that all that may lie
+/// on either side of any moment is at most `1/K` of what lies after it; that is what merging and joining keep.
 ///
 /// | answers | add | merge | size | error |
 /// |---|---|---|---|---|
-/// | counts since any moment of the window | O(1), late ones O(buckets) | O(buckets) | 24 bytes a bucket, at most `40·(K + 1)` of them, about `1.4·K·ln(n/K)` once joined | `1/(2·K)`, see above |
+/// | counts since any moment of the window | O(1); a late one O(buckets) | O(buckets) | at most `40·(K + 1)` buckets of 24 bytes; about `K·ln(n/K)` once joined | `1/(2·K)`, see above |
 ///
-/// Bytes: kind, version; `K` u64, `WINDOW` u64; u32 count; the buckets by newest, oldest and count, rising, each newest
-/// u64, oldest u64, count u64.
+/// Bytes: kind, version; `K` u64, `WINDOW` u64; u32 count; the buckets by newest, then oldest, rising, each newest less
+/// that of the one before, newest less oldest, and count, in LEB128.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExponentialHistogram<const K: u32, const WINDOW: u64> {
     /// Sorted; no two have the same span, none is empty or expired; at most `BUCKETS_MAX`.
@@ -224,61 +226,6 @@ impl<const K: u32, const WINDOW: u64> Sketch<(u64, u64)> for ExponentialHistogra
         self.add_at(*time, *count);
     }
 }
-
-impl<const K: u32, const WINDOW: u64> Codec for ExponentialHistogram<K, WINDOW> {
-    fn encode(&self, out: &mut Vec<u8>) {
-        put_header(out, kind::EXPONENTIAL_HISTOGRAM, 1);
-        put_shape(out, u64::from(K));
-        put_shape(out, WINDOW);
-        put_length(out, self.buckets.len());
-        for bucket in &self.buckets {
-            [bucket.newest, bucket.oldest, bucket.count].encode(out);
-        }
-    }
-
-    fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
-        input.header(kind::EXPONENTIAL_HISTOGRAM, 1)?;
-        input.shape("K", u64::from(K))?;
-        input.shape("WINDOW", WINDOW)?;
-        let length = input.length(24)?;
-        if length > Self::BUCKETS_MAX {
-            return Err(input.corrupt(format!(
-                "more buckets than it holds: expected={} found={length}",
-                Self::BUCKETS_MAX
-            )));
-        }
-        let mut read = Self::new();
-        for _ in 0..length {
-            let [newest, oldest, count] = <[u64; 3]>::decode(input)?;
-            let bucket = Bucket {
-                newest,
-                oldest,
-                count,
-            };
-            let events_min = if oldest == newest { 1 } else { 2 };
-            if oldest > newest || count < events_min {
-                return Err(input.corrupt(format!("a bucket of no such events: {bucket:?}")));
-            }
-            if read
-                .buckets
-                .back()
-                .is_some_and(|last| last.span() >= bucket.span())
-            {
-                return Err(input.corrupt("the buckets do not rise"));
-            }
-            read.buckets.push_back(bucket);
-        }
-        let latest = read.latest().unwrap_or(0);
-        match read.buckets.front() {
-            Some(first) if has_left::<WINDOW>(first.newest, latest) => {
-                Err(input.corrupt("a bucket has left the window"))
-            }
-            _ => Ok(read),
-        }
-    }
-}
-
-through_bytes!([const K: u32, const WINDOW: u64] ExponentialHistogram<K, WINDOW>);
 
 #[cfg(test)]
 mod tests;

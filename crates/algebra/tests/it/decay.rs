@@ -114,7 +114,7 @@ fn parts_that_overlap_lose_little() {
         for (grouping, merged) in [("line", &line), ("tree", &histograms[0])] {
             let error = error(merged, &times);
             assert!(error <= error_most, "parts={parts} {grouping} error={error}");
-            assert!(merged.to_bytes().len() <= 22 + 24 * Percent::BUCKETS_MAX);
+            assert!(merged.to_bytes().len() <= 8 * Percent::BUCKETS_MAX);
         }
     }
 }

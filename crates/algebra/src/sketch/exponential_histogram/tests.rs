@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::codec::DecodeErrorKind;
+use crate::codec::{Codec, DecodeErrorKind};
 use crate::laws;
 
 /// At most 120 buckets, so that a few hundred events join.
@@ -209,8 +209,10 @@ fn what_is_no_histogram_is_refused() {
         bytes
     };
     laws::refuses::<Coarse>(&changed(1, 2), DecodeErrorKind::Version).unwrap();
-    // Header 2, shape 16, length 4: the first bucket is at 22.
-    for (at, byte) in [(0, 0), (22, 6), (22, 4), (30, 6), (30, 4), (38, 0), (47, 5)] {
+    // Header 2, shape 16, length 4: the buckets are the bytes from 22, 5 0 1 and 1 0 1.
+    assert_eq!(bytes[22..], [5, 0, 1, 1, 0, 1]);
+    laws::round_trip(&histogram).unwrap();
+    for (at, byte) in [(0, 0), (18, 3), (22, 0x80), (23, 6), (23, 1), (24, 0), (25, 0)] {
         laws::refuses::<Coarse>(&changed(at, byte), DecodeErrorKind::Corrupt).unwrap();
     }
 }
