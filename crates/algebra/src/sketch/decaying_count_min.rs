@@ -26,9 +26,13 @@ use crate::{Commutative, Monoid, Semigroup};
 /// **Laws.** Identity and commutativity exact, associative within that rounding. There is no inverse: with counts below
 /// 0, the least of the rows would no longer be a bound.
 ///
-/// | answers | add | merge | size | error |
-/// |---|---|---|---|---|
-/// | fading counts of any items, their fading total | one hash, `DEPTH` cells; all cells once in a half-life | all cells | `8·WIDTH·DEPTH` bytes, none when empty | `e/WIDTH` of the total, else `e^(−DEPTH)` |
+/// | | |
+/// |---|---|
+/// | answers | fading counts of any items, their fading total |
+/// | update | one hash, `DEPTH` cells; all cells once in a half-life |
+/// | merge | all cells |
+/// | size | `8·WIDTH·DEPTH` bytes, none when empty |
+/// | error | `e/WIDTH` of the total, else `e^(−DEPTH)` |
 ///
 /// Bytes: kind, version; `HALF_LIFE` u64, `WIDTH` u64, `DEPTH` u64; half-lives u64; total f64; u32 count of the cells, 0
 /// or all; the cells, row by row, each f64. The cell of an item in a row is part of the form: `mix(low + row·high)·WIDTH

@@ -39,9 +39,13 @@ use crate::{Commutative, Monoid, Semigroup};
 /// joined when together they count no more than `1/K` of what is newer. Overlaps are counted in, so that all that may lie
 /// on either side of any moment is at most `1/K` of what lies after it; that is what merging and joining keep.
 ///
-/// | answers | add | merge | size | error |
-/// |---|---|---|---|---|
-/// | counts since any moment of the window | O(1); a late one O(buckets) | O(buckets) | at most `40·(K + 1)` buckets of 24 bytes; about `K·ln(n/K)` once joined | `1/(2·K)`, see above |
+/// | | |
+/// |---|---|
+/// | answers | counts since any moment of the window |
+/// | update | O(1); a late one O(buckets) |
+/// | merge | O(buckets) |
+/// | size | at most `40·(K + 1)` buckets of 24 bytes; about `K·ln(n/K)` once joined |
+/// | error | `1/(2·K)`, see above |
 ///
 /// Bytes: kind, version; `K` u64, `WINDOW` u64; u32 count; the buckets by newest, then oldest, rising, each newest less
 /// that of the one before, newest less oldest, and count, in LEB128.
@@ -82,9 +86,13 @@ impl<const K: u32, const WINDOW: u64> ExponentialHistogram<K, WINDOW> {
         if count == 0 || has_left::<WINDOW>(time, latest) {
             return;
         }
-        let place = self
-            .buckets
-            .partition_point(|bucket| bucket.span() < (time, time));
+        // Mostly they come in order.
+        let place = match self.buckets.back() {
+            Some(last) if last.span() >= (time, time) => self
+                .buckets
+                .partition_point(|bucket| bucket.span() < (time, time)),
+            _ => self.buckets.len(),
+        };
         match self.buckets.get_mut(place) {
             Some(bucket) if bucket.span() == (time, time) => {
                 bucket.count = bucket.count.saturating_add(count);

@@ -30,9 +30,13 @@ use crate::{Monoid, Semigroup};
 /// | centre of mass `C`, `α = 1/(C + 1)` | `1_000_000 / (C + 1)` |
 /// | the last item only | `1_000_000` |
 ///
-/// | answers | add | merge | size | error |
-/// |---|---|---|---|---|
-/// | a recent average, by count of items | two multiplications | one `exp` | 16 bytes | rounding |
+/// | | |
+/// |---|---|
+/// | answers | a recent average, by count of items |
+/// | update | two multiplications |
+/// | merge | one `exp` |
+/// | size | 16 bytes |
+/// | error | rounding |
 ///
 /// Bytes: kind, version; `PPM` u64; count u64; weighted sum f64. JSON has the same by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

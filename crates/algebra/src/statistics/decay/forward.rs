@@ -27,9 +27,13 @@ use crate::{Commutative, Group, Monoid, Semigroup, Sum};
 /// Merging is the addition of [`Sum`]s: a commutative group; identity, inverse and commutativity exact, associative
 /// within the bound of `Sum`. A weight itself is within `(EXPONENT + 2)·ε` of true (ε = 2⁻⁵³).
 ///
-/// | answers | add | merge | size | error |
-/// |---|---|---|---|---|
-/// | fading sum, count and average | `EXPONENT` products | four additions | 32 bytes | rounding |
+/// | | |
+/// |---|---|
+/// | answers | fading sum, count and average |
+/// | update | `EXPONENT` products |
+/// | merge | four additions |
+/// | size | 32 bytes |
+/// | error | rounding |
 ///
 /// Bytes: kind, version; `LANDMARK` u64, `EXPONENT` u64; the weights' sum, the weighted sum, each f64 rounded and f64
 /// lost. JSON has the same by name.

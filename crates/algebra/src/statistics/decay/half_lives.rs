@@ -6,12 +6,14 @@
 //! the exponent kept apart so that it cannot overflow.
 
 /// How many half-lives have passed at `time`.
+#[inline]
 pub(crate) const fn whole<const HALF_LIFE: u64>(time: u64) -> u64 {
     const { assert!(HALF_LIFE > 0, "a half-life is at least 1") }
     time / HALF_LIFE
 }
 
 /// `2^f` of the fraction `f` of a half-life that has passed since the last whole one; `1.0..=2.0`.
+#[inline]
 pub(crate) fn growth<const HALF_LIFE: u64>(time: u64) -> f64 {
     const { assert!(HALF_LIFE > 0, "a half-life is at least 1") }
     ((time % HALF_LIFE) as f64 / HALF_LIFE as f64).exp2()
@@ -19,23 +21,20 @@ pub(crate) fn growth<const HALF_LIFE: u64>(time: u64) -> f64 {
 
 /// A value as of `from` half-lives, as of `to`: `value·2^(from − to)`. Exact unless it leaves the range of `f64`: what
 /// becomes too small is 0, what becomes too large infinite. What is not finite stays so.
-pub(crate) fn shifted(mut value: f64, from: u64, to: u64) -> f64 {
-    let (mut steps, factor): (u64, fn(u64) -> f64) = if from >= to {
-        (from - to, |steps| power_of_two(1023 + steps))
-    } else {
-        (to - from, |steps| power_of_two(1023 - steps))
-    };
+#[inline]
+pub(crate) fn shifted(value: f64, from: u64, to: u64) -> f64 {
     // From the largest number to the smallest are 2,098 halvings.
-    steps = steps.min(2_200);
-    while steps > 0 {
-        let step = steps.min(1_022);
-        value *= factor(step);
-        steps -= step;
+    let distance = from.abs_diff(to).min(2_200) as i64;
+    let steps = if from >= to { distance } else { -distance };
+    if distance <= 1_022 {
+        return value * power_of_two(steps);
     }
-    value
+    let third = steps / 3;
+    value * power_of_two(third) * power_of_two(third) * power_of_two(steps - 2 * third)
 }
 
 /// The one form of each number: one zero, one NaN, so that equal sums are the same bytes.
+#[inline]
 pub(crate) fn settled(value: f64) -> f64 {
     if value == 0.0 {
         0.0
@@ -46,9 +45,9 @@ pub(crate) fn settled(value: f64) -> f64 {
     }
 }
 
-/// `2^(biased − 1023)` of an exponent as `f64` keeps it, 1 to 2,046.
-fn power_of_two(biased: u64) -> f64 {
-    f64::from_bits(biased << 52)
+/// `2^exponent`, from −1,022 to 1,023.
+fn power_of_two(exponent: i64) -> f64 {
+    f64::from_bits(((1_023 + exponent) as u64) << 52)
 }
 
 #[cfg(test)]

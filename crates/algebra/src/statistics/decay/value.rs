@@ -29,9 +29,13 @@ use crate::{Commutative, Group, Monoid, Semigroup};
 /// twice as large ones one half-life later; no gap is too long. What is infinite or NaN never fades. A sum of exactly 0 is
 /// the zero.
 ///
-/// | answers | add | merge | size | error |
-/// |---|---|---|---|---|
-/// | a fading sum, and a moving average of rate or value | one `exp2` | a shift and an addition | 16 bytes | rounding |
+/// | | |
+/// |---|---|
+/// | answers | a fading sum, and a moving average of rate or value |
+/// | update | one `exp2` |
+/// | merge | a shift and an addition |
+/// | size | 16 bytes |
+/// | error | rounding |
 ///
 /// For a fading *average*, keep a pair `(DecayedValue, DecayedValue)` of sum and count: their quotient is the same at
 /// every time.

@@ -31,9 +31,13 @@ use crate::{Commutative, Group, Monoid, Semigroup};
 /// It grows by an entry with each key. Where keys have no bound, [`forget_below`](Self::forget_below) from time to time,
 /// or take [`DecayingCountMin`](crate::sketch::DecayingCountMin).
 ///
-/// | answers | add | merge | size | error |
-/// |---|---|---|---|---|
-/// | a fading sum for each key | one `exp2`, O(log keys); O(keys) once in a half-life | O(keys) | an entry a key | rounding |
+/// | | |
+/// |---|---|
+/// | answers | a fading sum for each key |
+/// | update | one `exp2`, O(log keys); O(keys) once in a half-life |
+/// | merge | O(keys) |
+/// | size | an entry a key |
+/// | error | rounding |
 ///
 /// Bytes: kind, version; `HALF_LIFE` u64; half-lives u64; u32 count; the entries, keys rising, each key and f64.
 #[derive(Clone, Debug, PartialEq)]

@@ -21,9 +21,13 @@ use crate::{Monoid, Semigroup};
 ///
 /// The laws hold exactly; not commutative: the right one is later. With `N = 1` it is [`Last`](crate::Last) with a zero.
 ///
-/// | answers | add | merge | size | error |
-/// |---|---|---|---|---|
-/// | the last items and any sum of them | O(1) | O(right) | `N` items | none |
+/// | | |
+/// |---|---|
+/// | answers | the last items and any sum of them |
+/// | update | O(1) |
+/// | merge | O(right) |
+/// | size | `N` items |
+/// | error | none |
 ///
 /// Bytes: kind, version; `N` u64; u32 count; the items, oldest first. JSON is an array of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
