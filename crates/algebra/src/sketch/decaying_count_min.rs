@@ -20,8 +20,8 @@ use crate::{Commutative, Monoid, Semigroup};
 /// ```
 ///
 /// **Error.** For each item, with a probability of at least `1 − e^(−DEPTH)`, the count is at most
-/// `e/WIDTH · total_at(t)` too large; it is never too small, but for the rounding of the sums: of `n` additions, `n·2⁻⁵³`
-/// of it. Never negative. No gap in time is too long: what has faded to nothing is 0.
+/// `e/WIDTH · total_at(t)` too large; it is never too small, but for the rounding of the sums: of `n` additions,
+/// `n·2⁻⁵³` of it. Never negative. No gap in time is too long: what has faded to nothing is 0.
 ///
 /// **Laws.** Identity and commutativity exact, associative within that rounding. There is no inverse: with counts below
 /// 0, the least of the rows would no longer be a bound.
@@ -34,9 +34,9 @@ use crate::{Commutative, Monoid, Semigroup};
 /// | size | `8·WIDTH·DEPTH` bytes, none when empty |
 /// | error | `e/WIDTH` of the total, else `e^(−DEPTH)` |
 ///
-/// Bytes: kind, version; `HALF_LIFE` u64, `WIDTH` u64, `DEPTH` u64; half-lives u64; total f64; u32 count of the cells, 0
-/// or all; the cells, row by row, each f64. The cell of an item in a row is part of the form: `mix(low + row·high)·WIDTH
-/// >> 64`, with the two halves of `hash128(item, 0)` and the finaliser of SplitMix64.
+/// Bytes: kind, version; `HALF_LIFE` u64, `WIDTH` u64, `DEPTH` u64; half-lives u64; total f64; u32 count of the
+/// cells, 0 or all; the cells, row by row, each f64. The cell of an item in a row is part of the form:
+/// `mix(low + row·high)·WIDTH >> 64`, with the two halves of `hash128(item, 0)` and the finaliser of SplitMix64.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DecayingCountMin<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> {
     /// The half-life of the latest part, counted from time 0; 0 when there is none. All below is as of it.
@@ -82,8 +82,8 @@ impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> DecayingCount
         }
     }
 
-    /// The count of an item at `time`: never less than the true one (but for rounding), and rarely much more. (Before the
-    /// latest part, as [`DecayedValue::at`](crate::DecayedValue::at).)
+    /// The count of an item at `time`: never less than the true one (but for rounding), and rarely much more. (Before
+    /// the latest part, as [`DecayedValue::at`](crate::DecayedValue::at).)
     pub fn at(&self, time: u64, item: &(impl Item + ?Sized)) -> f64 {
         if self.cells.is_empty() {
             return 0.0;
@@ -198,6 +198,15 @@ impl<T: Item, const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Sket
     }
 }
 
+/// Takes a time, an item and its count.
+impl<T: Item, const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Sketch<(u64, T, f64)>
+    for DecayingCountMin<HALF_LIFE, WIDTH, DEPTH>
+{
+    fn add(&mut self, (time, item, count): &(u64, T, f64)) {
+        self.add_at(*time, item, *count);
+    }
+}
+
 impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Codec
     for DecayingCountMin<HALF_LIFE, WIDTH, DEPTH>
 {
@@ -244,7 +253,9 @@ impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Codec
     }
 }
 
-through_bytes!([const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize] DecayingCountMin<HALF_LIFE, WIDTH, DEPTH>);
+through_bytes!(
+    [const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize] DecayingCountMin<HALF_LIFE, WIDTH, DEPTH>
+);
 
 #[cfg(test)]
 mod tests;

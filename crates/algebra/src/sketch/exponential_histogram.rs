@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use crate::sketch::Sketch;
 use crate::{Commutative, Monoid, Semigroup};
 
-/// The count of events in a sliding window of time: buckets `(oldest, newest, count)`, few and large for old events, one a
-/// moment for the latest. Times and `WINDOW` are in one unit, the caller's.
+/// The count of events in a sliding window of time: buckets `(oldest, newest, count)`, few and large for old events,
+/// one a moment for the latest. Times and `WINDOW` are in one unit, the caller's.
 ///
 /// ```
 /// use algebra::Semigroup;
@@ -23,21 +23,23 @@ use crate::{Commutative, Monoid, Semigroup};
 /// ```
 ///
 /// **Error.** [`bounds_at`](Self::bounds_at) always hold, whatever was added and merged in whatever order.
-/// [`count_at`](Self::count_at) is the middle of them, within `1/(2·K)` of the true count as long as what is kept fits in
-/// [`BUCKETS_MAX`](Self::BUCKETS_MAX) buckets:
+/// [`count_at`](Self::count_at) is the middle of them, within `1/(2·K)` of the true count as long as what is kept
+/// fits in [`BUCKETS_MAX`](Self::BUCKETS_MAX) buckets:
 ///
-/// * Parts that follow one another in time always fit, up to 2²¹·K events in a window; so they may be merged as often as
-///   one likes. Late events do not hurt either: in the tests a tenth of them is late by up to the whole window.
-/// * Parts that overlap in time have their cuts in different places, and not all of them can be joined. When they do not
-///   fit, the bounds widen: in the tests, of 64 parts that all span the window, at `K = 50`, the count is within 3 %
-///   instead of 1 %. (Replaying each bucket as two halves, Papapetrou, Garofalakis and Deligiannakis 2012, adds `1/(2·K)`
-///   for each merge on a path instead, and then has no certain bounds.)
+/// * Parts that follow one another in time always fit, up to 2²¹·K events in a window; so they may be merged as often
+///   as one likes. Late events do not hurt either: in the tests a tenth of them is late by up to the whole window.
+/// * Parts that overlap in time have their cuts in different places, and not all of them can be joined. When they do
+///   not fit, the bounds widen: in the tests, of 64 parts that all span the window, at `K = 50`, the count is within
+///   3 % instead of 1 %. (Replaying each bucket as two halves, Papapetrou, Garofalakis and Deligiannakis 2012, adds
+///   `1/(2·K)` for each merge on a path instead, and then has no certain bounds.)
 ///
-/// **Laws.** Identity and commutativity exact. Associative within its bounds: those of any grouping hold the true count.
+/// **Laws.** Identity and commutativity exact. Associative within its bounds: those of any grouping hold the true
+/// count.
 ///
-/// The buckets are those of Datar, Gionis, Indyk and Motwani (2002), with sums in place of powers of two: neighbours are
-/// joined when together they count no more than `1/K` of what is newer. Overlaps are counted in, so that all that may lie
-/// on either side of any moment is at most `1/K` of what lies after it; that is what merging and joining keep.
+/// The buckets are those of Datar, Gionis, Indyk and Motwani (2002), with sums in place of powers of two: neighbours
+/// are joined when together they count no more than `1/K` of what is newer. Overlaps are counted in, so that all that
+/// may lie on either side of any moment is at most `1/K` of what lies after it; that is what merging and joining
+/// keep.
 ///
 /// | | |
 /// |---|---|

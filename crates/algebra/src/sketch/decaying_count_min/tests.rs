@@ -16,9 +16,7 @@ fn parts() -> impl Strategy<Value = Vec<Part>> {
 
 fn build(parts: &[Part]) -> Small {
     let mut counts = Small::new();
-    for (time, item, count) in parts {
-        counts.add_at(*time, item, *count);
-    }
+    parts.iter().for_each(|part| counts.add(part));
     counts
 }
 

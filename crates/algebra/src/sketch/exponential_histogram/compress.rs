@@ -1,10 +1,11 @@
 //! Joining neighbours so that the bound of the error stays.
 //!
-//! At a moment `m`, let `across(m)` be the count of the buckets with `oldest < m ≤ newest`, and `after(m)` of those with
-//! `oldest ≥ m`. The invariant is `k·across(m) ≤ after(m)` for every `m`: then the middle of the bounds is within
-//! `1/(2·k)` of the truth. It holds for moments (nothing is across), and for all buckets of two sides together when it
-//! holds for each. Joining keeps it: of the buckets made by joining that are across `m`, the one made last has been
-//! checked with all that is across any moment of its span, those made before and those that are still to come.
+//! At a moment `m`, let `across(m)` be the count of the buckets with `oldest < m ≤ newest`, and `after(m)` of those
+//! with `oldest ≥ m`. The invariant is `k·across(m) ≤ after(m)` for every `m`: then the middle of the bounds is
+//! within `1/(2·k)` of the truth. It holds for moments (nothing is across), and for all buckets of two sides together
+//! when it holds for each. Joining keeps it: of the buckets made by joining that are across `m`, the one made last
+//! has been checked with all that is across any moment of its span, those made before and those that are still to
+//! come.
 
 use std::collections::{BinaryHeap, VecDeque};
 

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::half_lives::settled;
+use super::half_lives::{is_settled, settled};
 use crate::codec::{Codec, DecodeError, Input, kind, put_header, put_shape};
 use crate::numbers::float;
 use crate::sketch::Sketch;
 use crate::{Monoid, Semigroup};
 
-/// The exponential moving average `v ← (1−α)·v + α·x` of items in order, `α` being `PPM` millionths: how many items, and
-/// their weighted sum `s = Σ α·(1−α)^(n−i)·xᵢ`, so that `(n, s) ⊕ (m, r) = (n + m, (1−α)^m·s + r)`.
+/// The exponential moving average `v ← (1−α)·v + α·x` of items in order, `α` being `PPM` millionths: how many items,
+/// and their weighted sum `s = Σ α·(1−α)^(n−i)·xᵢ`, so that `(n, s) ⊕ (m, r) = (n + m, (1−α)^m·s + r)`.
 ///
 /// ```
 /// use algebra::{ExponentialAverage, Semigroup};
@@ -159,6 +159,9 @@ impl<const PPM: u32> Codec for ExponentialAverage<PPM> {
             count: u64::decode(input)?,
             weighted: f64::decode(input)?,
         };
+        if !is_settled(named.weighted) {
+            return Err(input.corrupt("zero and NaN have one form"));
+        }
         named.try_into().map_err(|text: String| input.corrupt(text))
     }
 }
@@ -309,6 +312,8 @@ mod tests {
         laws::refuses::<Tenth>(&changed(0, 0), DecodeErrorKind::Corrupt).unwrap();
         laws::refuses::<Tenth>(&changed(1, 2), DecodeErrorKind::Version).unwrap();
         laws::refuses::<Tenth>(&changed(10, 0), DecodeErrorKind::Corrupt).unwrap();
+        let zero = [&bytes[..18], &(-0.0_f64).to_le_bytes()].concat();
+        laws::refuses::<Tenth>(&zero, DecodeErrorKind::Corrupt).unwrap();
         assert!(serde_json::from_str::<Tenth>(r#"{"ppm":9,"count":1,"weighted":1}"#).is_err());
     }
 }

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::half_lives::{is_settled, settled};
 use crate::codec::{Codec, DecodeError, Input, kind, put_header, put_shape};
 use crate::sketch::Sketch;
 use crate::{Commutative, Group, Monoid, Semigroup, Sum};
 
-/// Polynomial forward decay (Cormode, Shkapenyuk, Srivastava and Xu 2009, section III): at time `t` an item of time `tᵢ`
-/// weighs `((tᵢ − LANDMARK)/(t − LANDMARK))^EXPONENT`. State: the sums `Σ (tᵢ − LANDMARK)^EXPONENT` and
+/// Polynomial forward decay (Cormode, Shkapenyuk, Srivastava and Xu 2009, section III): at time `t` an item of time
+/// `tᵢ` weighs `((tᵢ − LANDMARK)/(t − LANDMARK))^EXPONENT`. State: the sums `Σ (tᵢ − LANDMARK)^EXPONENT` and
 /// `Σ xᵢ·(tᵢ − LANDMARK)^EXPONENT`, which no later time changes.
 ///
 /// ```
@@ -20,8 +21,8 @@ use crate::{Commutative, Group, Monoid, Semigroup, Sum};
 /// assert_eq!(load.average(), Some(7.2));
 /// ```
 ///
-/// What lies half-way to the landmark always weighs `2^(−EXPONENT)`: a fade over the whole of a day or a month, where an
-/// exponential one forgets all but the last half-lives. Items not after the landmark weigh nothing. (Exponential
+/// What lies half-way to the landmark always weighs `2^(−EXPONENT)`: a fade over the whole of a day or a month, where
+/// an exponential one forgets all but the last half-lives. Items not after the landmark weigh nothing. (Exponential
 /// forward decay is [`DecayedValue`](crate::DecayedValue).)
 ///
 /// Merging is the addition of [`Sum`]s: a commutative group; identity, inverse and commutativity exact, associative
@@ -147,9 +148,8 @@ impl<const LANDMARK: u64, const EXPONENT: u32> Codec for ForwardDecay<LANDMARK, 
         put_header(out, kind::FORWARD_DECAY, 1);
         put_shape(out, LANDMARK);
         put_shape(out, u64::from(EXPONENT));
-        // A zero has one form, though it may be the sum of two zeros of other signs.
         for part in [self.weights, self.weighted].map(|sum| sum.parts()).concat() {
-            (part + 0.0).encode(out);
+            settled(part).encode(out);
         }
     }
 
@@ -157,9 +157,13 @@ impl<const LANDMARK: u64, const EXPONENT: u32> Codec for ForwardDecay<LANDMARK, 
         input.header(kind::FORWARD_DECAY, 1)?;
         input.shape("LANDMARK", LANDMARK)?;
         input.shape("EXPONENT", u64::from(EXPONENT))?;
+        let [weights, weighted] = <[[f64; 2]; 2]>::decode(input)?;
+        if [weights, weighted].concat().iter().any(|part| !is_settled(*part)) {
+            return Err(input.corrupt("zero and NaN have one form"));
+        }
         Ok(Self {
-            weights: Sum::from_parts(<[f64; 2]>::decode(input)?),
-            weighted: Sum::from_parts(<[f64; 2]>::decode(input)?),
+            weights: Sum::from_parts(weights),
+            weighted: Sum::from_parts(weighted),
         })
     }
 }
@@ -190,7 +194,8 @@ impl<const LANDMARK: u64, const EXPONENT: u32> TryFrom<Named> for ForwardDecay<L
     fn try_from(named: Named) -> Result<Self, String> {
         if (named.landmark, named.exponent) != (LANDMARK, EXPONENT) {
             return Err(format!(
-                "made with another decay, read it as the type that has it: expected={LANDMARK}, {EXPONENT} found={}, {}",
+                "made with another decay, read it as the type that has it: expected={LANDMARK},{EXPONENT} \
+                 found={},{}",
                 named.landmark, named.exponent
             ));
         }
@@ -291,6 +296,7 @@ mod tests {
         };
         laws::refuses::<Square>(&changed(0, 0), DecodeErrorKind::Corrupt).unwrap();
         laws::refuses::<Square>(&changed(1, 2), DecodeErrorKind::Version).unwrap();
+        laws::refuses::<Square>(&changed(33, 0x80), DecodeErrorKind::Corrupt).unwrap();
         let text = serde_json::to_string(&build(&[(2_000, 1.0)])).unwrap();
         assert!(
             serde_json::from_str::<ForwardDecay<1_000, 3>>(&text).is_err(),

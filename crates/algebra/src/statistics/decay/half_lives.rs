@@ -45,6 +45,11 @@ pub(crate) fn settled(value: f64) -> f64 {
     }
 }
 
+/// Whether it is in that form: bytes of another one were never written.
+pub(crate) fn is_settled(value: f64) -> bool {
+    settled(value).to_bits() == value.to_bits()
+}
+
 /// `2^exponent`, from −1,022 to 1,023.
 fn power_of_two(exponent: i64) -> f64 {
     f64::from_bits(((1_023 + exponent) as u64) << 52)

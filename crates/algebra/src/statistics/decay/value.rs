@@ -4,14 +4,14 @@ use std::f64::consts::LN_2;
 
 use serde::{Deserialize, Serialize};
 
-use super::half_lives::{growth, settled, shifted, whole};
+use super::half_lives::{growth, is_settled, settled, shifted, whole};
 use crate::codec::{Codec, DecodeError, Input, kind, put_header, put_shape};
 use crate::numbers::float;
 use crate::sketch::Sketch;
 use crate::{Commutative, Group, Monoid, Semigroup};
 
-/// `Σ xᵢ·2^(−(t − tᵢ)/HALF_LIFE)` of parts `xᵢ` at times `tᵢ`, kept as one float as of the half-life in which the latest
-/// part lies. Times and `HALF_LIFE` are in one unit, the caller's.
+/// `Σ xᵢ·2^(−(t − tᵢ)/HALF_LIFE)` of parts `xᵢ` at times `tᵢ`, kept as one float as of the half-life in which the
+/// latest part lies. Times and `HALF_LIFE` are in one unit, the caller's.
 ///
 /// ```
 /// use algebra::{DecayedValue, Semigroup};
@@ -23,11 +23,11 @@ use crate::{Commutative, Group, Monoid, Semigroup};
 /// assert_eq!(requests.at(3 * MINUTE), 1.5);
 /// ```
 ///
-/// Parts may come in any order. Identity, inverse and commutativity hold exactly. It is associative as [`at`](Self::at)
-/// any time not before the latest part: of `n` parts in any grouping, it is within `(n + 5)·ε·Σ|xᵢ|·2^(−(t − tᵢ)/HALF_LIFE)`
-/// of the true sum (ε = 2⁻⁵³), and merging rounds nothing but the addition itself. Parts of 1 are 0 after 1,075 half-lives,
-/// twice as large ones one half-life later; no gap is too long. What is infinite or NaN never fades. A sum of exactly 0 is
-/// the zero.
+/// Parts may come in any order. Identity, inverse and commutativity hold exactly. It is associative as
+/// [`at`](Self::at) any time not before the latest part: of `n` parts in any grouping, it is within
+/// `(n + 5)·ε·Σ|xᵢ|·2^(−(t − tᵢ)/HALF_LIFE)` of the true sum (ε = 2⁻⁵³), and merging rounds nothing but the addition
+/// itself. Parts of 1 are 0 after 1,075 half-lives, twice as large ones one half-life later; no gap is too long. What
+/// is infinite or NaN never fades. A sum of exactly 0 is the zero.
 ///
 /// | | |
 /// |---|---|
@@ -161,8 +161,13 @@ impl<const HALF_LIFE: u64> Codec for DecayedValue<HALF_LIFE> {
     fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
         input.header(kind::DECAYED_VALUE, 1)?;
         input.shape("HALF_LIFE", HALF_LIFE)?;
-        let half_lives = u64::decode(input)?;
-        Ok(Self::settle(f64::decode(input)?, half_lives))
+        let (half_lives, value) = <(u64, f64)>::decode(input)?;
+        if !is_settled(value) || (value == 0.0 && half_lives != 0) {
+            return Err(input.corrupt(format!(
+                "zero and NaN have one form: half_lives={half_lives} value={value}"
+            )));
+        }
+        Ok(Self { value, half_lives })
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::mem::swap;
 
-use super::half_lives::{growth, settled, shifted, whole};
+use super::half_lives::{growth, is_settled, settled, shifted, whole};
 use crate::codec::{Codec, DecodeError, Input, kind, put_header, put_shape, through_bytes};
 use crate::sketch::Sketch;
 use crate::{Commutative, Group, Monoid, Semigroup};
@@ -28,8 +28,8 @@ use crate::{Commutative, Group, Monoid, Semigroup};
 /// associative within its bound. A key whose sum is exactly 0 is not kept; so a key is gone when its parts cancel, and
 /// once they have faded to nothing, some 1,100 half-lives later.
 ///
-/// It grows by an entry with each key. Where keys have no bound, [`forget_below`](Self::forget_below) from time to time,
-/// or take [`DecayingCountMin`](crate::sketch::DecayingCountMin).
+/// It grows by an entry with each key. Where keys have no bound, [`forget_below`](Self::forget_below) from time to
+/// time, or take [`DecayingCountMin`](crate::sketch::DecayingCountMin).
 ///
 /// | | |
 /// |---|---|
@@ -103,8 +103,8 @@ impl<K: Ord, const HALF_LIFE: u64> DecayedVector<K, HALF_LIFE> {
         entries
     }
 
-    /// Drops the keys whose sums at `time` are nearer to 0 than `least`: each loses less than `least` by it, a loss that
-    /// fades as the sum would have.
+    /// Drops the keys whose sums at `time` are nearer to 0 than `least`: each loses less than `least` by it, a loss
+    /// that fades as the sum would have.
     pub fn forget_below(&mut self, time: u64, least: f64) {
         let (growth, from, to) = (
             growth::<HALF_LIFE>(time),
@@ -228,8 +228,11 @@ impl<K: Codec + Ord, const HALF_LIFE: u64> Codec for DecayedVector<K, HALF_LIFE>
         input.shape("HALF_LIFE", HALF_LIFE)?;
         let half_lives = u64::decode(input)?;
         let values = BTreeMap::<K, f64>::decode(input)?;
-        if values.values().any(|value| *value == 0.0) || (values.is_empty() && half_lives != 0) {
-            return Err(input.corrupt("a key that is kept has a sum that is not 0, and no keys have no time"));
+        if values.values().any(|value| *value == 0.0 || !is_settled(*value))
+            || (values.is_empty() && half_lives != 0)
+        {
+            return Err(input
+                .corrupt("a key has a sum that is not 0, zero and NaN have one form, no keys have no time"));
         }
         Ok(Self { half_lives, values })
     }

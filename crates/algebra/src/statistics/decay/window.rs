@@ -19,7 +19,8 @@ use crate::{Monoid, Semigroup};
 /// assert_eq!(window.sum(), Some(9));
 /// ```
 ///
-/// The laws hold exactly; not commutative: the right one is later. With `N = 1` it is [`Last`](crate::Last) with a zero.
+/// The laws hold exactly; not commutative: the right one is later. With `N = 1` it is [`Last`](crate::Last) with a
+/// zero.
 ///
 /// | | |
 /// |---|---|

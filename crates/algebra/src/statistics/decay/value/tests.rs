@@ -169,6 +169,11 @@ fn other_shapes_are_refused() {
     };
     laws::refuses::<Value>(&changed(0, 0), DecodeErrorKind::Corrupt).unwrap();
     laws::refuses::<Value>(&changed(1, 2), DecodeErrorKind::Version).unwrap();
+    // A zero with a sign, and one with a time.
+    for (half_lives, value) in [(0_u64, -0.0_f64), (5, 0.0)] {
+        let zero = [&bytes[..10], &half_lives.to_le_bytes(), &value.to_le_bytes()].concat();
+        laws::refuses::<Value>(&zero, DecodeErrorKind::Corrupt).unwrap();
+    }
 
     let text = serde_json::to_string(&Value::from((5_000, 1.0))).unwrap();
     assert_eq!(text, r#"{"half_life":1000,"half_lives":5,"value":1.0}"#);
