@@ -119,9 +119,17 @@ impl<const HALF_LIFE: u64> From<(u64, f64)> for DecayedValue<HALF_LIFE> {
 impl<const HALF_LIFE: u64> Semigroup for DecayedValue<HALF_LIFE> {
     #[inline]
     fn plus(&mut self, right: Self) {
-        let half_lives = self.half_lives.max(right.half_lives);
-        let [left, right] = [*self, right].map(|part| shifted(part.value, part.half_lives, half_lives));
-        *self = Self::settle(left + right, half_lives);
+        if self.half_lives == right.half_lives {
+            self.value += right.value;
+        } else if self.half_lives > right.half_lives {
+            self.value += shifted(right.value, right.half_lives, self.half_lives);
+        } else {
+            self.value = right.value + shifted(self.value, self.half_lives, right.half_lives);
+            self.half_lives = right.half_lives;
+        }
+        if self.value == 0.0 {
+            *self = Self::default();
+        }
     }
 }
 
@@ -155,7 +163,7 @@ impl<const HALF_LIFE: u64> Codec for DecayedValue<HALF_LIFE> {
         put_header(out, kind::DECAYED_VALUE, 1);
         put_shape(out, HALF_LIFE);
         self.half_lives.encode(out);
-        self.value.encode(out);
+        settled(self.value).encode(out);
     }
 
     fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
