@@ -21,6 +21,8 @@ pub mod top_k;
 
 pub use count_min::CountMin;
 pub use dd_sketch::DdSketch;
+pub use decaying_count_min::DecayingCountMin;
+pub use exponential_histogram::ExponentialHistogram;
 pub use frequent_items::FrequentItems;
 pub use heavy_hitters::HeavyHitters;
 pub use histogram::Histogram;

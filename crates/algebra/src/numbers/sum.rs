@@ -38,6 +38,16 @@ impl Sum {
     pub fn value(&self) -> f64 {
         self.sum + self.lost
     }
+
+    /// The rounded sum and what rounding has lost, for bytes.
+    pub(crate) fn parts(&self) -> [f64; 2] {
+        [self.sum, self.lost]
+    }
+
+    /// Of what [`parts`](Self::parts) gives.
+    pub(crate) fn from_parts([sum, lost]: [f64; 2]) -> Self {
+        Self { sum, lost }
+    }
 }
 
 /// One number.
