@@ -74,6 +74,32 @@ tuple!(A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9);
 tuple!(A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10);
 tuple!(A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 L 11);
 
+/// Each by itself; the answers as an array.
+impl<T: ?Sized, A: Aggregator<T>, const N: usize> Aggregator<T> for [A; N] {
+    type State = [A::State; N];
+    type Output = [A::Output; N];
+
+    fn prepare(&self, item: &T) -> Self::State {
+        self.each_ref().map(|aggregator| aggregator.prepare(item))
+    }
+
+    fn add(&self, state: &mut Self::State, item: &T) {
+        for (aggregator, state) in self.iter().zip(state) {
+            aggregator.add(state, item);
+        }
+    }
+
+    fn present(&self, state: Self::State) -> Self::Output {
+        let mut aggregators = self.iter();
+        state.map(|state| {
+            let aggregator = aggregators
+                .next()
+                .expect("there are as many aggregators as states");
+            aggregator.present(state)
+        })
+    }
+}
+
 /// Each by itself; the ends as an array.
 impl<T: ?Sized, A: Fold<T>, const N: usize> Fold<T> for [A; N] {
     type State = [A::State; N];

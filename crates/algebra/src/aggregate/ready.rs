@@ -6,14 +6,12 @@ mod collections;
 use std::fmt;
 use std::marker::PhantomData;
 
-pub use choices::{
-    FirstOf, Greatest, LastOf, Least, MaxByOf, MaxOf, MinByOf, MinOf, first, last, max, max_by, min, min_by,
-};
+pub use choices::{FirstOf, LastOf, MaxByOf, MaxOf, MinByOf, MinOf, first, last, max, max_by, min, min_by};
 pub use collections::{Distinct, ToMap, ToSet, ToVec, distinct, to_map, to_set, to_vec};
 
 use super::{After, Aggregator, AggregatorExt as _, Filter};
-use crate::sketch::Sketch;
-use crate::{Average, Semigroup, Sum};
+use crate::sketch::{Largest, Sketch, Smallest};
+use crate::{All, Any, Average, ExactSum, Semigroup, Sum};
 
 /// An aggregator without parts, and the function that gives it. What it takes is a parameter, so that it can be
 /// inferred when the aggregator is made.
@@ -75,17 +73,46 @@ pub fn count_if<T: ?Sized, P: Fn(&T) -> bool>(holds: P) -> CountIf<T, P> {
     count().filter(holds)
 }
 
-/// [`exists`], [`for_all`]: a yes or no from a count.
-pub type Whether<T, P> = After<CountIf<T, P>, fn(u64) -> bool>;
+/// An aggregator of what is said of each item, as one of the two sums of `bool`.
+macro_rules! whether {
+    ($name:ident, $state:ident, $(#[$doc:meta])* $function:ident) => {
+        #[doc = concat!("[`", stringify!($function), "`]: a yes or no.")]
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name<P> {
+            holds: P,
+        }
 
-/// Whether `holds` for at least one item; not when there are none.
-pub fn exists<T: ?Sized, P: Fn(&T) -> bool>(holds: P) -> Whether<T, P> {
-    count_if(holds).after(|holding| holding > 0)
+        $(#[$doc])*
+        pub fn $function<T: ?Sized, P: Fn(&T) -> bool>(holds: P) -> $name<P> {
+            $name { holds }
+        }
+
+        impl<T: ?Sized, P: Fn(&T) -> bool> Aggregator<T> for $name<P> {
+            type State = $state;
+            type Output = bool;
+
+            #[inline]
+            fn prepare(&self, item: &T) -> $state {
+                $state((self.holds)(item))
+            }
+
+            #[inline]
+            fn present(&self, state: $state) -> bool {
+                state.0
+            }
+        }
+    };
 }
 
-/// Whether `holds` for every item; also when there are none.
-pub fn for_all<T: ?Sized, P: Fn(&T) -> bool>(holds: P) -> Whether<T, impl Fn(&T) -> bool> {
-    count_if(move |item: &T| !holds(item)).after(|failing| failing == 0)
+whether! {
+    Exists, Any,
+    /// Whether `holds` for at least one item; not when there are none.
+    exists
+}
+whether! {
+    ForAll, All,
+    /// Whether `holds` for every item; also when there are none.
+    for_all
 }
 
 without_parts! {
@@ -116,6 +143,14 @@ pub type FloatSum = After<SumAs<Sum, f64>, fn(Sum) -> f64>;
 /// The sum of floats, compensated: within `ε·|Σx|` and a little, however they are grouped ([`Sum`]).
 pub fn float_sum() -> FloatSum {
     sum_as().after(|sum| sum.value())
+}
+
+/// [`exact_sum`]: an exact sum.
+pub type SumExactly = After<Sketched<ExactSum, f64>, fn(ExactSum) -> f64>;
+
+/// The sum of floats, exact and rounded once ([`ExactSum`]): the same however they are grouped and ordered.
+pub fn exact_sum() -> SumExactly {
+    sketched().after(|sum| sum.value())
 }
 
 /// [`average`]: a count and a mean.
@@ -180,7 +215,9 @@ of_state! {
 
 /// A sketch of the items, whichever: `sketched::<HyperLogLog<12>, str>().after(|sketch| sketch.estimate())`.
 ///
-/// So come approximate distinct counts, quantiles, histograms, frequent items, the largest `K` and samples.
+/// So come approximate distinct counts, quantiles, histograms and frequent items; also bounded exact ones: a sample
+/// is `sketched::<Sample<_, 100, SEED>, _>().before(|event: &Event| (event.id, event.clone()))`. One that has every
+/// item with some probability is no sketch, but `.filter(|event: &Event| bernoulli::<SEED>(&event.id, 0.01))`.
 pub fn sketched<S: Sketch<T>, T: ?Sized>() -> Sketched<S, T> {
     Sketched(PhantomData)
 }
@@ -203,4 +240,22 @@ impl<S: Sketch<T>, T: ?Sized> Aggregator<T> for Sketched<S, T> {
     fn present(&self, state: S) -> S {
         state
     }
+}
+
+/// [`largest`]: the largest items.
+pub type LargestOf<T, const K: usize> = After<Sketched<Largest<T, K>, T>, fn(Largest<T, K>) -> Vec<T>>;
+
+/// The `K` largest items, sorted from the largest down.
+///
+/// By a key: `largest::<_, 3>().before(|visit: &Visit| (visit.ms, visit.page))`.
+pub fn largest<T: Ord + Clone, const K: usize>() -> LargestOf<T, K> {
+    sketched().after(|items| items.into_items())
+}
+
+/// [`smallest`]: the smallest items.
+pub type SmallestOf<T, const K: usize> = After<Sketched<Smallest<T, K>, T>, fn(Smallest<T, K>) -> Vec<T>>;
+
+/// The `K` smallest items, sorted from the smallest up.
+pub fn smallest<T: Ord + Clone, const K: usize>() -> SmallestOf<T, K> {
+    sketched().after(|items| items.into_items())
 }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::sketch::Sketch;
+use crate::sketch::sample::{Sample, bernoulli};
 use crate::{Max, Monoid, Semigroup, Sum};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -213,13 +214,32 @@ proptest! {
     }
 
     #[test]
-    fn chosen_states(a: (i8, i8), b: (i8, i8), c: (i8, i8)) {
-        let least = |(key, item): (i8, i8)| Least { key: key % 3, item };
-        let greatest = |(key, item): (i8, i8)| Greatest { key: key % 3, item };
-        crate::laws::associative(&least(a), &least(b), &least(c))?;
-        crate::laws::associative(&greatest(a), &greatest(b), &greatest(c))?;
-        crate::laws::round_trip(&least(a))?;
-        crate::laws::round_trip(&greatest(a))?;
+    fn bounded(items in vec(0..20_u8, 0..30), cuts in cuts()) {
+        let mut sorted = items.clone();
+        sorted.sort_unstable();
+        check_total(smallest::<_, 3>(), &items, &cuts, sorted.iter().copied().take(3).collect())?;
+        check_total(largest::<_, 3>(), &items, &cuts, sorted.iter().rev().copied().take(3).collect())?;
+        let sample = || sketched::<Sample<u8, 5, 1>, _>().before(|item: &u8| (*item, *item));
+        let different: BTreeSet<u8> = items.iter().copied().collect();
+        check_total(
+            sample().after(|sample| sample.values().len()), &items, &cuts, different.len().min(5))?;
+        let kept = |item: &u8| bernoulli::<1>(item, 0.5);
+        check_total(count_if(kept), &items, &cuts, items.iter().filter(|item| kept(item)).count() as u64)?;
+    }
+
+    #[test]
+    fn arrays(items in vec(0..40_u64, 0..30), cuts in cuts()) {
+        let bits = [2, 3, 5].map(|divisor| count_if(move |item: &u64| item.is_multiple_of(divisor)));
+        let naive = [2, 3, 5].map(|divisor| items.iter().filter(|item| **item % divisor == 0).count() as u64);
+        check_total(bits, &items, &cuts, naive)?;
+    }
+
+    #[test]
+    fn exact_sums(items in vec(-1e300..1e300, 0..30), cuts in cuts()) {
+        let mut turned = items.clone();
+        turned.reverse();
+        laws::aggregates(&exact_sum(), &items, &cuts)?;
+        prop_assert_eq!(exact_sum().total(&items), exact_sum().total(&turned));
     }
 }
 

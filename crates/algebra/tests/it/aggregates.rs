@@ -47,6 +47,15 @@ fn states_are_store_values() {
     stores((aggregate::sum(), aggregate::to_vec()));
     stores((aggregate::to_set(), aggregate::distinct()));
     stores(aggregate::min_by(LENGTH).optional());
+    stores([aggregate::max(), aggregate::max()].optional());
+    stores((aggregate::first(), aggregate::last()).optional());
+    stores((aggregate::largest::<_, 3>(), aggregate::smallest::<_, 3>()));
+    let floats = (
+        aggregate::float_sum(),
+        aggregate::exact_sum(),
+        aggregate::average(),
+    );
+    stores(floats.before(|word: &String| word.len() as f64 / 3.0));
     stores((aggregate::count(), aggregate::max_by(LENGTH).optional()).by_key(LENGTH));
 }
 

@@ -2,12 +2,9 @@
 
 use std::borrow::Borrow;
 
-use serde::{Deserialize, Serialize};
-
 use super::without_parts;
 use crate::aggregate::Aggregator;
-use crate::codec::{Codec, DecodeError, Input};
-use crate::{First, Last, Max, Min, Semigroup};
+use crate::{First, Last, Max, MaxBy, Min, MinBy};
 
 macro_rules! ordered {
     ($aggregator:ident, $state:ident, |$item:ident, $chosen:ident| $replaces:expr) => {
@@ -106,42 +103,9 @@ impl<T: ToOwned + ?Sized> Aggregator<T> for LastOf<T> {
 
 macro_rules! chosen_by_key {
     (
-        $(#[$doc:meta])* $state:ident, $aggregator:ident,
-        $(#[$function_doc:meta])* $function:ident,
-        |$left:ident, $right:ident| $takes_right:expr
+        $aggregator:ident, $state:ident, $(#[$function_doc:meta])* $function:ident,
+        |$key:ident, $chosen:ident| $replaces:expr
     ) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub struct $state<K, T> {
-            /// What is compared.
-            pub key: K,
-            /// What is kept.
-            pub item: T,
-        }
-
-        impl<K: Ord, T> Semigroup for $state<K, T> {
-            #[inline]
-            fn plus(&mut self, right: Self) {
-                let ($left, $right) = (&self.key, &right.key);
-                if $takes_right {
-                    *self = right;
-                }
-            }
-        }
-
-        /// The key and the item, one after another.
-        impl<K: Codec, T: Codec> Codec for $state<K, T> {
-            fn encode(&self, out: &mut Vec<u8>) {
-                self.key.encode(out);
-                self.item.encode(out);
-            }
-
-            fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
-                let key = K::decode(input)?;
-                Ok(Self { key, item: T::decode(input)? })
-            }
-        }
-
         #[doc = concat!("[`", stringify!($function), "`]: chosen by a key.")]
         #[derive(Clone, Copy, Debug)]
         pub struct $aggregator<F> {
@@ -159,38 +123,36 @@ macro_rules! chosen_by_key {
 
             #[inline]
             fn prepare(&self, item: &T) -> Self::State {
-                $state { key: (self.key)(item), item: item.to_owned() }
+                $state::new((self.key)(item), item.to_owned())
             }
 
             /// Copies the item only when it is chosen.
             #[inline]
             fn add(&self, state: &mut Self::State, item: &T) {
                 let key = (self.key)(item);
-                let ($left, $right) = (&state.key, &key);
-                if $takes_right {
-                    *state = $state { key, item: item.to_owned() };
+                let ($key, $chosen) = (&key, &state.key);
+                if $replaces {
+                    *state = $state::new(key, item.to_owned());
                 }
             }
 
             #[inline]
             fn present(&self, state: Self::State) -> T::Owned {
-                state.item
+                state.value
             }
         }
     };
 }
 
 chosen_by_key! {
-    /// An item and its key: `⊕` takes the one with the smaller key; of equal ones the left.
-    Least, MinByOf,
+    MinByOf, MinBy,
     /// The item with the smallest key; of equal ones the first.
     min_by,
-    |left, right| right < left
+    |key, chosen| key < chosen
 }
 chosen_by_key! {
-    /// An item and its key: `⊕` takes the one with the larger key; of equal ones the left.
-    Greatest, MaxByOf,
+    MaxByOf, MaxBy,
     /// The item with the largest key; of equal ones the first.
     max_by,
-    |left, right| right > left
+    |key, chosen| key > chosen
 }

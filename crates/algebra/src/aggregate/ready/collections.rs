@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::without_parts;
+use super::{Sketched, sketched, without_parts};
 use crate::Semigroup;
 use crate::aggregate::{After, Aggregator, AggregatorExt as _};
 
@@ -31,31 +31,12 @@ impl<T: ToOwned + ?Sized> Aggregator<T> for ToVec<T> {
     }
 }
 
-without_parts! {
-    /// [`to_set`]: the different items.
-    ToSet,
-    /// The different items.
-    to_set
-}
+/// [`to_set`]: the different items.
+pub type ToSet<T> = Sketched<BTreeSet<<T as ToOwned>::Owned>, T>;
 
-impl<T: Ord + ToOwned<Owned: Ord> + ?Sized> Aggregator<T> for ToSet<T> {
-    type State = BTreeSet<T::Owned>;
-    type Output = BTreeSet<T::Owned>;
-
-    fn prepare(&self, item: &T) -> BTreeSet<T::Owned> {
-        BTreeSet::from([item.to_owned()])
-    }
-
-    /// Copies the item only when it is new.
-    fn add(&self, state: &mut BTreeSet<T::Owned>, item: &T) {
-        if !state.contains(item) {
-            state.insert(item.to_owned());
-        }
-    }
-
-    fn present(&self, state: BTreeSet<T::Owned>) -> BTreeSet<T::Owned> {
-        state
-    }
+/// The different items.
+pub fn to_set<T: Ord + ToOwned<Owned: Ord> + ?Sized>() -> ToSet<T> {
+    sketched()
 }
 
 /// [`distinct`]: how many different items, exactly.
