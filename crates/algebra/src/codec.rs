@@ -23,6 +23,7 @@ pub mod kind;
 mod text;
 
 pub use error::{DecodeError, DecodeErrorKind};
+pub(crate) use text::through_bytes;
 pub use text::{deserialize, serialize};
 
 /// A value with bytes that last.

@@ -11,12 +11,17 @@ pub mod hll;
 pub mod hll_series;
 pub mod kll;
 pub mod min_hash;
+mod murmur;
 pub mod range_sums;
 pub mod sample;
 pub mod sketch_map;
+mod std_devs;
 pub mod t_digest;
 pub mod theta;
 pub mod top_k;
+
+pub use hll::HyperLogLog;
+pub use std_devs::StdDevs;
 
 use crate::Monoid;
 
