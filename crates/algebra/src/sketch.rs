@@ -20,8 +20,11 @@ pub mod t_digest;
 pub mod theta;
 pub mod top_k;
 
+pub use bloom::{Bloom, BloomShape};
 pub use hll::HyperLogLog;
+pub use min_hash::MinHash;
 pub use std_devs::StdDevs;
+pub use theta::{Jaccard, Theta};
 
 use crate::Monoid;
 
