@@ -22,6 +22,7 @@ pub mod top_k;
 
 pub use bloom::{Bloom, BloomShape};
 pub use hll::HyperLogLog;
+pub use hll_series::HyperLogLogSeries;
 pub use min_hash::MinHash;
 pub use std_devs::StdDevs;
 pub use theta::{Jaccard, Theta};

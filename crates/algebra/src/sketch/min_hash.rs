@@ -37,7 +37,7 @@ use crate::{Commutative, Idempotent, Item, Monoid, Semigroup, hash128};
 /// | merge | O(`HASHES`) |
 /// | size | 8·`HASHES` bytes; as bytes 8 for each bin that is not empty |
 ///
-/// Sources: Broder 1997; Li, Owen and Zhang, NIPS 2012 (the estimator, its lack of bias and its variance, theorem 1).
+/// Sources: Broder 1997; Li, Owen and Zhang, NIPS 2012 (estimator and variance).
 #[derive(Clone)]
 pub struct MinHash<const HASHES: usize> {
     /// None while there are no items, else one for each bin; [`EMPTY`] in an empty one.
