@@ -6,9 +6,8 @@ mod shape;
 mod tests;
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 
-use datasketches::bloom::{BloomFilter, BloomFilterBuilder};
+use twox_hash::XxHash64;
 
 pub use self::shape::BloomShape;
 use super::Sketch;
@@ -45,10 +44,10 @@ use crate::{Commutative, Idempotent, Item, Monoid, Semigroup};
 ///
 /// Sources: Bloom 1970; two hashes for many, Kirsch and Mitzenmacher 2006; bytes and hash are those of Apache
 /// DataSketches with the seed 9001.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Bloom<const BITS: u64, const HASHES: u16> {
-    /// `None` and a filter without a bit set are the same: the zero takes no memory.
-    filter: Option<Box<BloomFilter>>,
+    /// None when no bit is set, else `BITS` / 64.
+    words: Vec<u64>,
 }
 
 /// The seed that takes part in the hash; filters of another do not merge.
@@ -66,16 +65,16 @@ impl<const BITS: u64, const HASHES: u16> Bloom<BITS, HASHES> {
     /// No items.
     pub fn new() -> Self {
         let () = Self::CHECKED;
-        Self { filter: None }
+        Self { words: Vec::new() }
     }
 
     /// Whether the item was added; true by chance with [`false_positive_probability`](Self::false_positive_probability).
     #[inline]
     pub fn contains(&self, item: &(impl Item + ?Sized)) -> bool {
-        let Some(filter) = &self.filter else {
+        if self.words.is_empty() {
             return false;
-        };
-        item.with_bytes(|bytes| filter.contains(&Bytes(bytes)))
+        }
+        places::<BITS, HASHES>(item).all(|(word, bit)| self.words[word] & bit != 0)
     }
 
     /// The probability that an item that was not added is found now: the fraction of bits that are set, to the power of
@@ -93,55 +92,67 @@ impl<const BITS: u64, const HASHES: u16> Bloom<BITS, HASHES> {
         -(BITS as f64) / f64::from(HASHES) * free.ln() + 0.0
     }
 
-    /// How many bits are set.
+    /// How many bits are set. O(`BITS` / 64).
     pub fn bits_set(&self) -> u64 {
-        self.filter.as_ref().map_or(0, |filter| filter.bits_used())
+        self.words.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 
     /// The items that may be in both: at least those that are. Found by chance more often than in a filter of the
     /// intersection itself.
     #[must_use]
     pub fn intersect(&self, other: &Self) -> Self {
-        let mut both = self.clone();
-        match (&mut both.filter, &other.filter) {
-            (Some(filter), Some(other)) => filter.intersect(other).expect("the type is the shape"),
-            _ => both.filter = None,
+        Self::from_words(
+            self.words
+                .iter()
+                .zip(&other.words)
+                .map(|(left, right)| left & right)
+                .collect(),
+        )
+    }
+
+    /// Of no words, or `BITS` / 64.
+    fn from_words(words: Vec<u64>) -> Self {
+        if words.iter().all(|word| *word == 0) {
+            return Self::new();
         }
-        both
+        Self { words }
     }
 }
 
-#[cold]
-fn empty<const BITS: u64, const HASHES: u16>() -> Box<BloomFilter> {
-    let builder = BloomFilterBuilder::with_size(BITS, HASHES).seed(SEED);
-    Box::new(builder.build().expect("the shape is checked when the type is compiled"))
-}
-
-/// Bytes that are hashed as they are, without Rust's prefix of their length.
-struct Bytes<'a>(&'a [u8]);
-
-impl Hash for Bytes<'_> {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(self.0);
-    }
+/// The item's bits, each as its word and the bit in that. The second hash has the first one as its seed.
+#[inline]
+fn places<const BITS: u64, const HASHES: u16>(
+    item: &(impl Item + ?Sized),
+) -> impl Iterator<Item = (usize, u64)> {
+    let (first, second) = item.with_bytes(|bytes| {
+        let first = XxHash64::oneshot(SEED, bytes);
+        (first, XxHash64::oneshot(first, bytes))
+    });
+    (1..=u64::from(HASHES)).map(move |turn| {
+        let place = (first.wrapping_add(turn.wrapping_mul(second)) >> 1) % BITS;
+        ((place / 64) as usize, 1 << (place % 64))
+    })
 }
 
 impl<T: Item + ?Sized, const BITS: u64, const HASHES: u16> Sketch<T> for Bloom<BITS, HASHES> {
     #[inline]
     fn add(&mut self, item: &T) {
-        let filter = self.filter.get_or_insert_with(empty::<BITS, HASHES>);
-        item.with_bytes(|bytes| filter.insert(Bytes(bytes)));
+        if self.words.is_empty() {
+            self.words = vec![0; (BITS / 64) as usize];
+        }
+        places::<BITS, HASHES>(item).for_each(|(word, bit)| self.words[word] |= bit);
     }
 }
 
 /// The items of both.
 impl<const BITS: u64, const HASHES: u16> Semigroup for Bloom<BITS, HASHES> {
     fn plus(&mut self, right: Self) {
-        match (&mut self.filter, right.filter) {
-            (Some(left), Some(right)) => left.union(&right).expect("the type is the shape"),
-            (None, right) => self.filter = right,
-            (Some(_), None) => {}
+        if self.words.is_empty() {
+            *self = right;
+            return;
+        }
+        for (left, right) in self.words.iter_mut().zip(right.words) {
+            *left |= right;
         }
     }
 }
@@ -152,7 +163,7 @@ impl<const BITS: u64, const HASHES: u16> Monoid for Bloom<BITS, HASHES> {
     }
 
     fn is_zero(&self) -> bool {
-        self.bits_set() == 0
+        self.words.is_empty()
     }
 }
 
@@ -164,14 +175,6 @@ impl<const BITS: u64, const HASHES: u16> Default for Bloom<BITS, HASHES> {
         Self::new()
     }
 }
-
-impl<const BITS: u64, const HASHES: u16> PartialEq for Bloom<BITS, HASHES> {
-    fn eq(&self, other: &Self) -> bool {
-        self.bits_set() == other.bits_set() && (self.is_zero() || self.filter == other.filter)
-    }
-}
-
-impl<const BITS: u64, const HASHES: u16> Eq for Bloom<BITS, HASHES> {}
 
 impl<const BITS: u64, const HASHES: u16> fmt::Debug for Bloom<BITS, HASHES> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

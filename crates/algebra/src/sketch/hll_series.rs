@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use self::frontier::Frontier;
-use super::hll::{Coupon, HyperLogLog, coupons_max};
 use super::Sketch;
+use super::hll::{Coupon, HyperLogLog, coupons_max};
 use crate::codec::through_bytes;
 use crate::{Commutative, Idempotent, Item, Monoid, Semigroup};
 
@@ -101,7 +101,9 @@ impl<const LG_K: u8> HyperLogLogSeries<LG_K> {
     pub fn forget_before(&mut self, time: u64) {
         self.recent.retain(|_, seen| *seen >= time);
         if self.horizon.is_some_and(|horizon| horizon >= time) {
-            self.registers.iter_mut().for_each(|register| register.forget_before(time));
+            self.registers
+                .iter_mut()
+                .for_each(|register| register.forget_before(time));
         } else {
             self.horizon = None;
             self.registers = Vec::new();
@@ -216,7 +218,10 @@ impl<const LG_K: u8> fmt::Debug for HyperLogLogSeries<LG_K> {
             .field("lg_k", &LG_K)
             .field("horizon", &trimmed.horizon)
             .field("recent", &trimmed.recent.len())
-            .field("seen", &trimmed.registers.iter().map(Frontier::len).sum::<usize>())
+            .field(
+                "seen",
+                &trimmed.registers.iter().map(Frontier::len).sum::<usize>(),
+            )
             .finish()
     }
 }

@@ -61,7 +61,11 @@ impl<const HASHES: usize> MinHash<HASHES> {
     /// How similar the sets are, |A ∩ B| / |A ∪ B|, without bias; 1 when both are empty.
     pub fn similarity(&self, other: &Self) -> f64 {
         if self.is_zero() || other.is_zero() {
-            return if self.is_zero() == other.is_zero() { 1.0 } else { 0.0 };
+            return if self.is_zero() == other.is_zero() {
+                1.0
+            } else {
+                0.0
+            };
         }
         let (mut agree, mut held) = (0_u32, 0_u32);
         for (left, right) in self.least.iter().zip(&other.least) {

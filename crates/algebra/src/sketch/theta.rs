@@ -93,13 +93,19 @@ impl<const LG_K: u8> Theta<LG_K> {
         if other.is_zero() {
             return Self::new();
         }
-        self.select(other, smaller.hashes.iter().filter(|hash| larger.hashes.contains(*hash)))
+        self.select(
+            other,
+            smaller.hashes.iter().filter(|hash| larger.hashes.contains(*hash)),
+        )
     }
 
     /// The items that this one has and `other` has not: θ the smaller one, the hashes only here.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
-        self.select(other, self.hashes.iter().filter(|hash| !other.hashes.contains(*hash)))
+        self.select(
+            other,
+            self.hashes.iter().filter(|hash| !other.hashes.contains(*hash)),
+        )
     }
 
     /// `chosen` from among both, at the smaller θ of the two as they are when trimmed.
@@ -115,7 +121,8 @@ impl<const LG_K: u8> Theta<LG_K> {
 
     #[inline]
     fn add_hash(&mut self, hash: u64) {
-        if hash < self.theta && self.hashes.insert(hash, Self::K * 2) && self.hashes.len() > Self::HASHES_MAX {
+        if hash < self.theta && self.hashes.insert(hash, Self::K * 2) && self.hashes.len() > Self::HASHES_MAX
+        {
             self.trim();
         }
     }
@@ -178,7 +185,8 @@ impl<const LG_K: u8> Semigroup for Theta<LG_K> {
             self.theta = right.theta;
             self.hashes.keep_below(right.theta);
         }
-        self.hashes.reserve(self.hashes.len() + right.hashes.len(), Self::K * 2);
+        self.hashes
+            .reserve(self.hashes.len() + right.hashes.len(), Self::K * 2);
         right.hashes.iter().for_each(|hash| self.add_hash(hash));
     }
 }

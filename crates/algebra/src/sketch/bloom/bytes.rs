@@ -12,14 +12,13 @@
 //! | 24.. | bits that are set (u64), or −1: to be counted |
 //! | 32.. | the bits |
 
-use datasketches::bloom::BloomFilter;
-
 use super::{Bloom, SEED};
 use crate::codec::{Codec, DecodeError, DecodeErrorKind, Input, put_length};
 
 const VERSION: u8 = 1;
 const FAMILY: u8 = 21;
 const EMPTY: u8 = 4;
+const UNCOUNTED: u64 = u64::MAX;
 
 impl<const BITS: u64, const HASHES: u16> Codec for Bloom<BITS, HASHES> {
     fn encode(&self, out: &mut Vec<u8>) {
@@ -34,14 +33,19 @@ impl<const BITS: u64, const HASHES: u16> Codec for Bloom<BITS, HASHES> {
     }
 
     fn to_bytes(&self) -> Vec<u8> {
-        if let Some(filter) = &self.filter {
-            return filter.serialize();
-        }
-        let mut out = vec![3, VERSION, FAMILY, EMPTY];
+        let (preamble, flags) = if self.words.is_empty() { (3, EMPTY) } else { (4, 0) };
+        let mut out = Vec::with_capacity(32 + self.words.len() * 8);
+        out.extend_from_slice(&[preamble, VERSION, FAMILY, flags]);
         out.extend_from_slice(&HASHES.to_le_bytes());
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&SEED.to_le_bytes());
         out.extend_from_slice(&(BITS / 64).to_le_bytes());
+        if !self.words.is_empty() {
+            out.extend_from_slice(&self.bits_set().to_le_bytes());
+        }
+        for word in &self.words {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
         out
     }
 
@@ -55,7 +59,12 @@ impl<const BITS: u64, const HASHES: u16> Codec for Bloom<BITS, HASHES> {
             let text = format!("another version of the form: expected={VERSION} found={version}");
             return Err(input.error(DecodeErrorKind::Version, text));
         }
-        shape(&input, "HASHES", HASHES.into(), u16::from_le_bytes(input.clone().array()?).into())?;
+        shape(
+            &input,
+            "HASHES",
+            HASHES.into(),
+            u16::from_le_bytes(input.clone().array()?).into(),
+        )?;
         input.take(4)?;
         shape(&input, "seed", SEED, u64::from_le_bytes(input.clone().array()?))?;
         input.take(8)?;
@@ -66,15 +75,21 @@ impl<const BITS: u64, const HASHES: u16> Codec for Bloom<BITS, HASHES> {
             input.finish()?;
             return Ok(Self::new());
         }
-        // Checked before the library allocates the bits.
-        input.take(8 + (words as usize).saturating_mul(8))?;
-        input.clone().finish()?;
-        match BloomFilter::deserialize(bytes) {
-            Ok(filter) => Ok(Self {
-                filter: Some(Box::new(filter)),
-            }),
-            Err(error) => Err(input.corrupt(error.message())),
+        let set = u64::from_le_bytes(input.array()?);
+        let bits = input.take((words as usize).saturating_mul(8))?;
+        let words = bits
+            .chunks_exact(8)
+            .map(|word| u64::from_le_bytes(word.try_into().expect("a chunk of eight is eight")));
+        let filter = Self::from_words(words.collect());
+        if set != UNCOUNTED && set != filter.bits_set() {
+            let text = format!(
+                "another number of bits: expected={set} found={}",
+                filter.bits_set()
+            );
+            return Err(input.corrupt(text));
         }
+        input.finish()?;
+        Ok(filter)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Laws and bytes of the Bloom filter.
 
+use datasketches::bloom::BloomFilterBuilder;
 use proptest::prelude::*;
 
 use super::*;
@@ -46,15 +47,36 @@ proptest! {
 }
 
 #[test]
+fn as_the_library() {
+    let mut library = BloomFilterBuilder::with_size(512, 3).seed(SEED).build().unwrap();
+    assert_eq!(library.serialize(), Small::new().to_bytes());
+    for item in 0..40_u16 {
+        assert_eq!(
+            of_items(&(0..item).collect::<Vec<_>>()).to_bytes(),
+            library.serialize()
+        );
+        library.insert(u64::from(item));
+    }
+    let mut texts = Small::new();
+    library.reset();
+    for text in ["", "ant", "a text of more than thirty-two bytes"] {
+        texts.add(text);
+        library.insert(datasketches::hash::value::raw_bytes::from_str(text));
+    }
+    assert_eq!(texts.to_bytes(), library.serialize());
+    let mut uncounted = texts.to_bytes();
+    uncounted[24..32].fill(0xff);
+    assert_eq!(Small::from_bytes(&uncounted).unwrap(), texts);
+    uncounted[24..32].fill(0);
+    laws::refuses::<Small>(&uncounted, DecodeErrorKind::Corrupt).unwrap();
+}
+
+#[test]
 fn empty_ones_are_equal_and_small() {
     let (a, b) = (of_items(&[1, 2]), of_items(&[3]));
     let none = a.intersect(&b).intersect(&Small::new());
     assert!(none.is_zero());
     assert_eq!(none, Small::new());
-    let mut library = empty::<512, 3>();
-    assert_eq!(library.serialize(), Small::new().to_bytes());
-    library.insert(1_u64);
-    assert_eq!(library.serialize(), of_items(&[1]).to_bytes());
     assert_eq!(Small::new().to_bytes().len(), 24);
     assert!(!Small::new().contains("ant"));
     assert_eq!(Small::new().size_estimate(), 0.0);
@@ -94,7 +116,10 @@ fn suggestions_fit() {
     assert_eq!(shape(1_000_000, 0.001), (14_377_600, 10));
     for probability in [f64::NAN, -1.0, 0.0, 1.0, f64::INFINITY] {
         let shape = BloomShape::suggest(u64::MAX, probability);
-        assert!(shape.bits == 1 << 36 && (1..=64).contains(&shape.hashes), "{shape:?}");
+        assert!(
+            shape.bits == 1 << 36 && (1..=64).contains(&shape.hashes),
+            "{shape:?}"
+        );
     }
     assert_eq!(BloomShape::suggest(0, 0.5), BloomShape { bits: 64, hashes: 1 });
 }

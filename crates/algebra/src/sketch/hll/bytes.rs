@@ -71,7 +71,11 @@ impl<const LG_K: u8> Codec for HyperLogLog<LG_K> {
         let compact = flags & COMPACT != 0;
         let sketch = match (form & 3, form >> 2 & 3) {
             (0, _) if places_lg == LIST_PLACES_LG => {
-                let places = if compact { state.into() } else { 1 << LIST_PLACES_LG };
+                let places = if compact {
+                    state.into()
+                } else {
+                    1 << LIST_PLACES_LG
+                };
                 let none_follow = flags & EMPTY != 0 && input.remaining() == 0;
                 take_coupons(&mut input, if none_follow { 0 } else { places }, state.into())?
             }
@@ -104,7 +108,16 @@ fn put_coupons(lg_k: u8, coupons: &Coupons) -> Vec<u8> {
     let len = coupons.len();
     let mut out = if len <= coupons_max(4) {
         let flags = if len == 0 { COMPACT | EMPTY } else { COMPACT };
-        vec![2, VERSION, FAMILY, lg_k, LIST_PLACES_LG, flags, len as u8, BYTE_EACH]
+        vec![
+            2,
+            VERSION,
+            FAMILY,
+            lg_k,
+            LIST_PLACES_LG,
+            flags,
+            len as u8,
+            BYTE_EACH,
+        ]
     } else {
         let places_lg = (SET_PLACES_LG_MIN..)
             .find(|lg| len * 4 <= 3 << lg)
@@ -120,16 +133,26 @@ fn put_coupons(lg_k: u8, coupons: &Coupons) -> Vec<u8> {
 }
 
 fn put_ranks(lg_k: u8, ranks: &[u8]) -> Vec<u8> {
-    let mut counts = [0_u32; 1 << 8];
-    ranks.iter().for_each(|rank| counts[usize::from(*rank)] += 1);
-    let sum = |from: usize, to: usize| {
-        (from..to).map(|rank| f64::from(counts[rank]) / (1_u64 << rank) as f64).sum::<f64>()
-    };
+    // Σ 2^−rank, in units of 2⁻³¹ of the ranks below 32, and in units of 2⁻⁶³ of the others: exact, also as f64.
+    let (mut low, mut high) = (0_u64, 0_u64);
+    for rank in ranks {
+        low += (1 << 31) >> rank;
+        high += ((1 << 63) >> rank) & u64::from(u32::MAX);
+    }
     let mut out = Vec::with_capacity(40 + ranks.len());
-    out.extend_from_slice(&[10, VERSION, FAMILY, lg_k, 0, COMPACT | OUT_OF_ORDER, 0, 2 | BYTE_EACH]);
+    out.extend_from_slice(&[
+        10,
+        VERSION,
+        FAMILY,
+        lg_k,
+        0,
+        COMPACT | OUT_OF_ORDER,
+        0,
+        2 | BYTE_EACH,
+    ]);
     out.extend_from_slice(&0.0_f64.to_le_bytes());
-    out.extend_from_slice(&sum(0, 32).to_le_bytes());
-    out.extend_from_slice(&sum(32, usize::from(RANK_MAX) + 1).to_le_bytes());
+    out.extend_from_slice(&(low as f64 / 2_f64.powi(31)).to_le_bytes());
+    out.extend_from_slice(&(high as f64 / 2_f64.powi(63)).to_le_bytes());
     out.extend_from_slice(&((ranks.len() - hit(ranks)) as u32).to_le_bytes());
     out.extend_from_slice(&0_u32.to_le_bytes());
     out.extend_from_slice(ranks);
@@ -156,7 +179,10 @@ fn take_coupons<const LG_K: u8>(
         }
     }
     if found.len() != count {
-        let text = format!("another number of coupons: expected={count} found={}", found.len());
+        let text = format!(
+            "another number of coupons: expected={count} found={}",
+            found.len()
+        );
         return Err(input.corrupt(text));
     }
     Ok(sketch)

@@ -75,7 +75,10 @@ impl Coupons {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Coupon> {
-        self.table.iter().filter(|bits| **bits != 0).map(|bits| Coupon(*bits))
+        self.table
+            .iter()
+            .filter(|bits| **bits != 0)
+            .map(|bits| Coupon(*bits))
     }
 
     /// Rising.

@@ -44,8 +44,10 @@ impl<const LG_K: u8> HyperLogLog<LG_K> {
     ///
     /// Cost: 2ⁿ − 1 estimates.
     pub fn intersection_estimate(sketches: &[&Self]) -> f64 {
-        let mut sketches: Vec<(f64, &Self)> =
-            sketches.iter().map(|sketch| (sketch.estimate(), *sketch)).collect();
+        let mut sketches: Vec<(f64, &Self)> = sketches
+            .iter()
+            .map(|sketch| (sketch.estimate(), *sketch))
+            .collect();
         sketches.sort_by(|left, right| left.0.total_cmp(&right.0));
         sketches.truncate(INTERSECTED_MAX);
         let Some(((least, smallest), rest)) = sketches.split_first() else {

@@ -104,10 +104,17 @@ fn estimates_as_the_library() {
         let ours = range::<8>(0, count);
         let library = library(count, HllType::Hll8);
         assert_eq!(ours.estimate(), library.composite_estimate(), "count={count}");
-        assert_eq!(HyperLogLog::from_bytes(&library.serialize()).unwrap(), ours, "count={count}");
+        assert_eq!(
+            HyperLogLog::from_bytes(&library.serialize()).unwrap(),
+            ours,
+            "count={count}"
+        );
         let read = HllSketch::deserialize(&ours.to_bytes()).unwrap();
         assert_eq!(read.estimate(), ours.estimate(), "count={count}");
-        assert!(ours.bounds(StdDevs::Three).contains(&(count as f64)), "count={count}");
+        assert!(
+            ours.bounds(StdDevs::Three).contains(&(count as f64)),
+            "count={count}"
+        );
     }
 }
 
@@ -128,7 +135,10 @@ fn shape_and_version_are_refused() {
     let bytes = range::<8>(0, 100).to_bytes();
     laws::refuses::<HyperLogLog<9>>(&bytes, DecodeErrorKind::Shape).unwrap();
     let text = HyperLogLog::<9>::from_bytes(&bytes).unwrap_err().to_string();
-    assert!(text.contains("HyperLogLog<8>") && text.contains("downsize"), "{text}");
+    assert!(
+        text.contains("HyperLogLog<8>") && text.contains("downsize"),
+        "{text}"
+    );
     let with = |at: usize, byte: u8| {
         let mut bytes = bytes.clone();
         bytes[at] = byte;

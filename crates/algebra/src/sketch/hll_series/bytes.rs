@@ -21,8 +21,11 @@ impl<const LG_K: u8> Codec for HyperLogLogSeries<LG_K> {
         put_header(out, kind::HLL_SERIES, VERSION);
         put_shape(out, LG_K.into());
         trimmed.horizon.encode(out);
-        let recent: Vec<(u32, u64)> =
-            trimmed.recent.iter().map(|(coupon, time)| (coupon.bits(), *time)).collect();
+        let recent: Vec<(u32, u64)> = trimmed
+            .recent
+            .iter()
+            .map(|(coupon, time)| (coupon.bits(), *time))
+            .collect();
         recent.encode(out);
         for register in &trimmed.registers {
             out.push(register.len() as u8);
@@ -42,7 +45,10 @@ impl<const LG_K: u8> Codec for HyperLogLogSeries<LG_K> {
             let Some(coupon) = Coupon::from_bits(bits) else {
                 return Err(input.corrupt("a coupon has the rank 0"));
             };
-            let rises = series.recent.last_key_value().is_none_or(|(last, _)| *last < coupon);
+            let rises = series
+                .recent
+                .last_key_value()
+                .is_none_or(|(last, _)| *last < coupon);
             if !rises || series.horizon.is_some_and(|horizon| time <= horizon) {
                 return Err(input.corrupt("coupons do not rise, or are not after the horizon"));
             }

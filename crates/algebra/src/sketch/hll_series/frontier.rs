@@ -53,7 +53,10 @@ impl Frontier {
 
     /// The next one, in order; `false` when it is not.
     pub(super) fn push(&mut self, seen: Seen) -> bool {
-        let ordered = self.seen.last().is_none_or(|last| last.rank > seen.rank && last.time < seen.time);
+        let ordered = self
+            .seen
+            .last()
+            .is_none_or(|last| last.rank > seen.rank && last.time < seen.time);
         if ordered {
             self.seen.push(seen);
         }

@@ -18,7 +18,10 @@ fn of_items<const LG_K: u8>(items: &[(u8, u64)]) -> HyperLogLogSeries<LG_K> {
 
 fn naive<const LG_K: u8>(items: &[(u8, u64)], since: u64) -> HyperLogLog<LG_K> {
     let mut sketch = HyperLogLog::new();
-    items.iter().filter(|(_, time)| *time >= since).for_each(|(item, _)| sketch.add(item));
+    items
+        .iter()
+        .filter(|(_, time)| *time >= since)
+        .for_each(|(item, _)| sketch.add(item));
     sketch
 }
 

@@ -19,10 +19,16 @@ impl<const HASHES: usize> Codec for MinHash<HASHES> {
         put_shape(out, HASHES as u64);
         (!self.least.is_empty()).encode(out);
         for bins in self.least.chunks(8) {
-            let held = bins.iter().enumerate().map(|(bit, hash)| u8::from(*hash != EMPTY) << bit);
+            let held = bins
+                .iter()
+                .enumerate()
+                .map(|(bit, hash)| u8::from(*hash != EMPTY) << bit);
             out.push(held.sum());
         }
-        self.least.iter().filter(|hash| **hash != EMPTY).for_each(|hash| hash.encode(out));
+        self.least
+            .iter()
+            .filter(|hash| **hash != EMPTY)
+            .for_each(|hash| hash.encode(out));
     }
 
     fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {

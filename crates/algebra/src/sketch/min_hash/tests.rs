@@ -70,7 +70,10 @@ fn bands_are_shared_by_similar_sets() {
     let shared = |left: &Small, right: &Small| {
         let (left, right) = (left.band_keys(7), right.band_keys(7));
         assert_eq!(left.len(), 7);
-        left.iter().zip(&right).filter(|(left, right)| left == right).count()
+        left.iter()
+            .zip(&right)
+            .filter(|(left, right)| left == right)
+            .count()
     };
     let some = of_items(0..200);
     assert_eq!(shared(&some, &of_items(0..200)), 7);

@@ -80,7 +80,15 @@ impl<const LG_K: u8> Codec for Theta<LG_K> {
 /// What the library does not look at: that nothing follows, that the seed is ours, that unpacking stays small.
 fn check(bytes: &[u8]) -> Result<Input<'_>, DecodeError> {
     let mut input = Input::new(bytes);
-    let [words, version, family, step_bits, count_bytes, flags, seed_hash @ ..] = input.array::<8>()?;
+    let [
+        words,
+        version,
+        family,
+        step_bits,
+        count_bytes,
+        flags,
+        seed_hash @ ..,
+    ] = input.array::<8>()?;
     if family != FAMILY {
         return Err(input.corrupt(format!("not a theta sketch: family={family}")));
     }
@@ -90,7 +98,8 @@ fn check(bytes: &[u8]) -> Result<Input<'_>, DecodeError> {
     }
     let empty = flags & EMPTY != 0;
     if seed_hash != SEED_HASH && !empty {
-        let text = format!("made with another seed than 9001: expected={SEED_HASH:02x?} found={seed_hash:02x?}");
+        let text =
+            format!("made with another seed than 9001: expected={SEED_HASH:02x?} found={seed_hash:02x?}");
         return Err(input.error(DecodeErrorKind::Shape, text));
     }
     if empty || (version == VERSION && words == 1) {

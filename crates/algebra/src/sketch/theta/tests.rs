@@ -99,7 +99,9 @@ proptest! {
 
 impl Small {
     fn library_compressed(&self) -> Vec<u8> {
-        CompactThetaSketch::deserialize(&self.to_bytes()).unwrap().serialize_compressed()
+        CompactThetaSketch::deserialize(&self.to_bytes())
+            .unwrap()
+            .serialize_compressed()
     }
 }
 
@@ -109,13 +111,23 @@ fn as_the_library() {
         let ours = of_items(0..count);
         let mut library = ThetaSketchBuilder::default().lg_k(5).build().unwrap();
         (0..count).for_each(|item| library.update(item));
-        assert_eq!(Small::from_bytes(&library.compact(false).serialize()).unwrap(), ours);
+        assert_eq!(
+            Small::from_bytes(&library.compact(false).serialize()).unwrap(),
+            ours
+        );
         library.trim();
         assert_eq!(library.estimate(), ours.estimate(), "count={count}");
         if count > 0 {
-            assert_eq!(library.compact(true).serialize(), ours.to_bytes(), "count={count}");
+            assert_eq!(
+                library.compact(true).serialize(),
+                ours.to_bytes(),
+                "count={count}"
+            );
         }
-        assert!(ours.bounds(StdDevs::Three).contains(&(count as f64)), "count={count}");
+        assert!(
+            ours.bounds(StdDevs::Three).contains(&(count as f64)),
+            "count={count}"
+        );
         assert_eq!(ours.is_exact(), count <= 32);
     }
 }
@@ -155,5 +167,8 @@ fn of_nothing_nothing_is_left() {
     assert_eq!(Small::new().jaccard(&Small::new()).estimate, 1.0);
     let none = many.difference(&many);
     assert_eq!(none.estimate(), 0.0);
-    assert!(*none.bounds(StdDevs::Two).end() > 0.0, "a sample without an item does not say that there is none");
+    assert!(
+        *none.bounds(StdDevs::Two).end() > 0.0,
+        "a sample without an item does not say that there is none"
+    );
 }
