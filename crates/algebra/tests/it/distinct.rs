@@ -3,6 +3,8 @@
 //! `golden/python_*.hex` were made with `datasketches` 5.2.0 for Python, by `update` with the integers 0.. (`hll_set*`,
 //! `theta_exact`: with the strings "item-0".. instead), then `serialize_compact()`, `serialize_updatable()` or
 //! `compact().serialize()`. Unions are of 0..5000 and 2500..7500. The numbers beside them are what Python estimates.
+//! `golden/java_*.hex` were made with `datasketches-java` 6.2.0, by `update` with the longs 0..100 (`java_hll4`,
+//! `java_theta`), with 0..20 and "item-0" to "item-19" (`java_bloom`), and by a union of `hll_coupons` with 10..24.
 
 use algebra::Semigroup;
 use algebra::codec::Codec;
@@ -117,7 +119,25 @@ fn theta_of_python() {
     assert!(both.difference(&many).estimate() == 0.0);
 }
 
-/// Sets of `sizes` items for each try, that no other try has.
+#[test]
+fn of_java() {
+    let more = numbers::<HyperLogLog<5>>(50..200);
+    let hundred = numbers::<HyperLogLog<5>>(0..100);
+    reads("java_hll4", &hundred, &more);
+    assert_eq!(hundred.estimate(), 104.56860266762494);
+    reads(
+        "java_hll_union",
+        &numbers::<HyperLogLog<8>>(0..24),
+        &numbers(20..30),
+    );
+    reads("java_theta", &numbers::<Theta<5>>(0..100), &numbers(50..200));
+    reads("java_theta_empty", &Theta::<5>::new(), &numbers(50..200));
+    let twice_twenty = plus(numbers::<Bloom<512, 3>>(0..20), strings(20));
+    reads("java_bloom", &twice_twenty, &numbers(50..60));
+    reads("java_bloom_empty", &Bloom::<512, 3>::new(), &twice_twenty);
+}
+
+/// So many tries, each with its own numbers.
 fn tries(seed: u64, count: u64) -> impl Iterator<Item = Random> {
     (0..count).map(move |index| {
         let mut random = Random(seed ^ (index << 32));
