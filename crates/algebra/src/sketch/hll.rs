@@ -45,7 +45,7 @@ use crate::{Commutative, Idempotent, Item, Monoid, Semigroup};
 /// | standard error | 1.04 / √2^`LG_K` of the estimate (12: 1.6 %, 14: 0.8 %); of coupons 0.00005 |
 /// | update | O(1), one hash |
 /// | merge | O(2^`LG_K`), a vectorised maximum |
-/// | size | 2^`LG_K` bytes; of coupons 5 to 11 bytes each |
+/// | size | 2^`LG_K` bytes, as bytes half of that and 40 or some more; of coupons 5 to 11 bytes each, as bytes 4 |
 ///
 /// Sources: Flajolet, Fusy, Gandouet and Meunier, AOFA 2007; bytes, hash and estimator are those of Apache DataSketches.
 #[derive(Clone)]

@@ -44,7 +44,7 @@ use crate::{Commutative, Idempotent, Item, Monoid, Semigroup};
 /// |---|---|
 /// | answers | distinct items of unions, intersections, differences; Jaccard similarity |
 /// | `LG_K` | 5 to 26 |
-/// | standard error | 1 / √(2^`LG_K` − 1) of the estimate (12: 1.6 %); of an intersection or difference 1 / √(hashes left); 0 to k items |
+/// | standard error | 1 / √(2^`LG_K` − 1) of the estimate (12: 1.6 %); of an intersection or difference 1 / √(hashes left); none up to k items |
 /// | update | O(1), one hash; amortised, as now and then θ is lowered |
 /// | merge | O(2^`LG_K`) |
 /// | size | to 8·2^`LG_K` bytes as bytes, twice that in memory |

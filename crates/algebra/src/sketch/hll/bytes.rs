@@ -6,17 +6,17 @@
 //! | 1, 2, 3 | 1, version; 7, family; lg_k | same | same |
 //! | 4 | 3, log2 of the places | log2 of the places | 0 |
 //! | 5 | flags: 4 empty, 8 compact, 16 out of order | 8 | 24 |
-//! | 6 | number of coupons | 0 | 0, the least rank |
-//! | 7 | form: 0 list, 1 set, 2 registers; and 8, a byte for each register | same | same |
-//! | 8.. | coupons, rising | their number (u32), coupons, rising | f64 0.0, the historical estimate; f64 Σ 2^−rank of ranks below 32 and from 32; u32 registers at 0; u32 0 |
-//! | 40.. | | | ranks |
+//! | 6 | number of coupons | 0 | the least rank |
+//! | 7 | form: 0 list, 1 set, 2 registers; a register has 4 bits | same | same |
+//! | 8.. | coupons, rising | their number (u32), coupons, rising | f64 0.0, the historical estimate; f64 Σ 2^−rank of ranks below 32 and from 32; u32 registers at the least rank; u32 exceptions |
+//! | 40.. | | | ranks above the least one, two in a byte, 15 of an exception; exceptions as coupons, rising by register |
 //!
 //! What depends on the order of items there (the historical estimate, the order of coupons) is left out or sorted; the
-//! sums are exact in f64, so they depend on the ranks alone. Read are also the forms that others write: registers of 4
-//! and 6 bits, tables with free places, items in order; all become the canonical one.
+//! sums are exact in f64, so they depend on the ranks alone. Read are also the forms that others write: registers of 6
+//! and 8 bits, tables with free places, items in order; all become the canonical one.
 
 use super::coupons::{Coupon, Coupons, coupons_max};
-use super::{HyperLogLog, State, hit};
+use super::{HyperLogLog, State};
 use crate::Monoid;
 use crate::codec::{Codec, DecodeError, DecodeErrorKind, Input, put_length};
 
@@ -25,13 +25,13 @@ const FAMILY: u8 = 7;
 const EMPTY: u8 = 4;
 const COMPACT: u8 = 8;
 const OUT_OF_ORDER: u8 = 16;
-/// The number of bits of a register, as the form byte has it from its third bit on.
-const BYTE_EACH: u8 = 2 << 2;
 const LIST_PLACES_LG: u8 = 3;
 const SET_PLACES_LG_MIN: u8 = 5;
 const RANK_MAX: u8 = 63;
 /// What a register of four bits holds when its rank is among the exceptions.
 const EXCEPTION: u8 = 15;
+/// Marks an exception that is still to come, and is refused as a rank.
+const MISSING: u8 = u8::MAX;
 
 impl<const LG_K: u8> Codec for HyperLogLog<LG_K> {
     fn encode(&self, out: &mut Vec<u8>) {
@@ -108,21 +108,12 @@ fn put_coupons(lg_k: u8, coupons: &Coupons) -> Vec<u8> {
     let len = coupons.len();
     let mut out = if len <= coupons_max(4) {
         let flags = if len == 0 { COMPACT | EMPTY } else { COMPACT };
-        vec![
-            2,
-            VERSION,
-            FAMILY,
-            lg_k,
-            LIST_PLACES_LG,
-            flags,
-            len as u8,
-            BYTE_EACH,
-        ]
+        vec![2, VERSION, FAMILY, lg_k, LIST_PLACES_LG, flags, len as u8, 0]
     } else {
         let places_lg = (SET_PLACES_LG_MIN..)
             .find(|lg| len * 4 <= 3 << lg)
             .expect("a set of coupons is bounded");
-        let mut out = vec![3, VERSION, FAMILY, lg_k, places_lg, COMPACT, 0, 1 | BYTE_EACH];
+        let mut out = vec![3, VERSION, FAMILY, lg_k, places_lg, COMPACT, 0, 1];
         put_length(&mut out, len);
         out
     };
@@ -139,23 +130,30 @@ fn put_ranks(lg_k: u8, ranks: &[u8]) -> Vec<u8> {
         low += (1 << 31) >> rank;
         high += ((1 << 63) >> rank) & u64::from(u32::MAX);
     }
-    let mut out = Vec::with_capacity(40 + ranks.len());
-    out.extend_from_slice(&[
-        10,
-        VERSION,
-        FAMILY,
-        lg_k,
-        0,
-        COMPACT | OUT_OF_ORDER,
-        0,
-        2 | BYTE_EACH,
-    ]);
+    let least = ranks.iter().fold(RANK_MAX, |least, rank| least.min(*rank));
+    let at_least = ranks.iter().filter(|rank| **rank == least).count();
+    let exceptions: Vec<Coupon> = ranks
+        .iter()
+        .enumerate()
+        .filter(|(_, rank)| **rank - least >= EXCEPTION)
+        .map(|(register, rank)| Coupon::new(register as u32, *rank))
+        .collect();
+    let mut out = Vec::with_capacity(40 + ranks.len() / 2 + exceptions.len() * 4);
+    out.extend_from_slice(&[10, VERSION, FAMILY, lg_k, 0, COMPACT | OUT_OF_ORDER, least, 2]);
     out.extend_from_slice(&0.0_f64.to_le_bytes());
     out.extend_from_slice(&(low as f64 / 2_f64.powi(31)).to_le_bytes());
     out.extend_from_slice(&(high as f64 / 2_f64.powi(63)).to_le_bytes());
-    out.extend_from_slice(&((ranks.len() - hit(ranks)) as u32).to_le_bytes());
-    out.extend_from_slice(&0_u32.to_le_bytes());
-    out.extend_from_slice(ranks);
+    out.extend_from_slice(&(at_least as u32).to_le_bytes());
+    out.extend_from_slice(&(exceptions.len() as u32).to_le_bytes());
+    let half = |rank: u8| (rank - least).min(EXCEPTION);
+    out.extend(
+        ranks
+            .chunks_exact(2)
+            .map(|pair| half(pair[0]) | half(pair[1]) << 4),
+    );
+    for coupon in exceptions {
+        out.extend_from_slice(&coupon.bits().to_le_bytes());
+    }
     out
 }
 
@@ -199,20 +197,22 @@ fn take_four_bits(
     if least > RANK_MAX {
         return Err(input.corrupt(format!("the least rank exceeds {RANK_MAX}: rank={least}")));
     }
-    let halves: Vec<u8> = input
-        .take(registers / 2)?
-        .iter()
-        .flat_map(|byte| [byte & 15, byte >> 4])
-        .collect();
-    let mut ranks: Vec<u8> = halves.iter().map(|half| half + least).collect();
-    let missing = halves.iter().filter(|half| **half == EXCEPTION).count();
+    let packed = input.take(registers / 2)?;
+    let mut ranks = vec![0; registers];
+    for (pair, byte) in ranks.chunks_exact_mut(2).zip(packed) {
+        (pair[0], pair[1]) = (byte & 15, byte >> 4);
+    }
+    let missing = ranks.iter().filter(|half| **half == EXCEPTION).count();
     if missing != exceptions {
         let text = format!("another number of exceptions: expected={missing} found={exceptions}");
         return Err(input.corrupt(text));
     }
-    // Marks what is still missing, and is refused as a rank.
-    for (rank, half) in ranks.iter_mut().zip(&halves) {
-        *rank = if *half == EXCEPTION { u8::MAX } else { *rank };
+    for rank in &mut ranks {
+        *rank = if *rank == EXCEPTION {
+            MISSING
+        } else {
+            *rank + least
+        };
     }
     while input.remaining() > 0 {
         let bits = u32::from_le_bytes(input.array()?);
@@ -223,7 +223,7 @@ fn take_four_bits(
             return Err(input.corrupt("an exception has the rank 0"));
         };
         let slot = coupon.address() as usize & (registers - 1);
-        if ranks[slot] != u8::MAX {
+        if ranks[slot] != MISSING {
             return Err(input.corrupt(format!("an exception that is none, or comes twice: slot={slot}")));
         }
         ranks[slot] = coupon.rank();

@@ -19,6 +19,10 @@ impl Coupon {
         Self((rank << ADDRESS_BITS) | (low as u32 & ADDRESS_MASK))
     }
 
+    pub(super) fn new(address: u32, rank: u8) -> Self {
+        Self((u32::from(rank) << ADDRESS_BITS) | (address & ADDRESS_MASK))
+    }
+
     /// From its 32 bits; `None` when the rank is 0.
     pub(crate) fn from_bits(bits: u32) -> Option<Self> {
         (bits >> ADDRESS_BITS != 0).then_some(Self(bits))

@@ -76,8 +76,8 @@ proptest! {
     }
 
     #[test]
-    fn other_forms_survive(count in 0..2_000_u64, four: bool, changes: Vec<(usize, u8)>) {
-        let kind = if four { HllType::Hll4 } else { HllType::Hll6 };
+    fn other_forms_survive(count in 0..2_000_u64, four: bool, six: bool, changes: Vec<(usize, u8)>) {
+        let kind = if four { HllType::Hll4 } else { if six { HllType::Hll6 } else { HllType::Hll8 } };
         let bytes = library(count, kind).serialize();
         prop_assert_eq!(HyperLogLog::<8>::from_bytes(&bytes).unwrap(), range(0, count));
         laws::survives::<HyperLogLog<8>>(&bytes, &changes)?;
@@ -146,8 +146,24 @@ fn shape_and_version_are_refused() {
     };
     laws::refuses::<HyperLogLog<8>>(&with(1, 2), DecodeErrorKind::Version).unwrap();
     laws::refuses::<HyperLogLog<8>>(&with(2, 3), DecodeErrorKind::Corrupt).unwrap();
-    laws::refuses::<HyperLogLog<8>>(&with(40, 64), DecodeErrorKind::Corrupt).unwrap();
+    laws::refuses::<HyperLogLog<8>>(&with(6, 60), DecodeErrorKind::Corrupt).unwrap();
+    laws::refuses::<HyperLogLog<8>>(&with(40, 0xff), DecodeErrorKind::Corrupt).unwrap();
     laws::refuses::<HyperLogLog<8>>(&with(7, 3), DecodeErrorKind::Corrupt).unwrap();
+}
+
+proptest! {
+    /// Of ranks as no hash makes them: many exceptions, none at 0.
+    #[test]
+    fn any_ranks_round_trip(least in 0..64_u8, ranks in prop::collection::vec(0..64_u8, 32)) {
+        let ranks: Vec<u8> = ranks.into_iter().map(|rank| rank.max(least)).collect();
+        let sketch = HyperLogLog::<5>::from_ranks(ranks.clone());
+        laws::round_trip(&sketch)?;
+        let library = HllSketch::deserialize(&sketch.to_bytes()).unwrap();
+        prop_assert_eq!(HyperLogLog::<5>::from_bytes(&library.serialize()).unwrap(), sketch.clone());
+        let estimate = sketch.estimate();
+        prop_assert!(estimate.is_finite() && estimate >= 0.0);
+        prop_assert!(sketch.bounds(StdDevs::Three).contains(&estimate) || estimate < 32.0);
+    }
 }
 
 #[test]
