@@ -300,6 +300,24 @@ mod answer {
     }
 
     #[divan::bench]
+    fn hll_12_from_bytes(bencher: Bencher<'_, '_>) {
+        let bytes = filled::<HyperLogLog<12>>(0).to_bytes();
+        bencher.bench_local(|| HyperLogLog::<12>::from_bytes(black_box(&bytes)));
+    }
+
+    #[divan::bench]
+    fn theta_12_to_bytes(bencher: Bencher<'_, '_>) {
+        let sketch = filled::<Theta<12>>(0);
+        bencher.bench_local(|| black_box(&sketch).to_bytes());
+    }
+
+    #[divan::bench]
+    fn theta_12_from_bytes(bencher: Bencher<'_, '_>) {
+        let bytes = filled::<Theta<12>>(0).to_bytes();
+        bencher.bench_local(|| Theta::<12>::from_bytes(black_box(&bytes)));
+    }
+
+    #[divan::bench]
     fn hll_series_12_since(bencher: Bencher<'_, '_>) {
         let mut series = HyperLogLogSeries::<12>::new();
         (0..BEFORE).for_each(|item| series.add_at(&item, item));

@@ -28,6 +28,7 @@ const OUT_OF_ORDER: u8 = 16;
 const LIST_PLACES_LG: u8 = 3;
 const SET_PLACES_LG_MIN: u8 = 5;
 const RANK_MAX: u8 = 63;
+const RANKS: usize = 64;
 /// What a register of four bits holds when its rank is among the exceptions.
 const EXCEPTION: u8 = 15;
 /// Marks an exception that is still to come, and is refused as a rank.
@@ -124,37 +125,52 @@ fn put_coupons(lg_k: u8, coupons: &Coupons) -> Vec<u8> {
 }
 
 fn put_ranks(lg_k: u8, ranks: &[u8]) -> Vec<u8> {
-    // Σ 2^−rank, in units of 2⁻³¹ of the ranks below 32, and in units of 2⁻⁶³ of the others: exact, also as f64.
-    let (mut low, mut high) = (0_u64, 0_u64);
-    for rank in ranks {
-        low += (1 << 31) >> rank;
-        high += ((1 << 63) >> rank) & u64::from(u32::MAX);
-    }
-    let least = ranks.iter().fold(RANK_MAX, |least, rank| least.min(*rank));
-    let at_least = ranks.iter().filter(|rank| **rank == least).count();
-    let exceptions: Vec<Coupon> = ranks
-        .iter()
-        .enumerate()
-        .filter(|(_, rank)| **rank - least >= EXCEPTION)
-        .map(|(register, rank)| Coupon::new(register as u32, *rank))
-        .collect();
-    let mut out = Vec::with_capacity(40 + ranks.len() / 2 + exceptions.len() * 4);
+    let counts = count(ranks);
+    let least = (0..=RANK_MAX)
+        .find(|rank| counts[usize::from(*rank)] > 0)
+        .expect("each register has a rank");
+    let sum = |from: usize, to: usize| {
+        let each = (from..to).map(|rank| f64::from(counts[rank]) / (1_u64 << rank) as f64);
+        each.sum::<f64>()
+    };
+    let is_exception = |rank: u8| rank - least >= EXCEPTION;
+    let exceptions = (least..=RANK_MAX)
+        .filter(|rank| is_exception(*rank))
+        .map(|rank| counts[usize::from(rank)])
+        .sum::<u32>();
+    let mut out = Vec::with_capacity(40 + ranks.len() / 2 + exceptions as usize * 4);
     out.extend_from_slice(&[10, VERSION, FAMILY, lg_k, 0, COMPACT | OUT_OF_ORDER, least, 2]);
     out.extend_from_slice(&0.0_f64.to_le_bytes());
-    out.extend_from_slice(&(low as f64 / 2_f64.powi(31)).to_le_bytes());
-    out.extend_from_slice(&(high as f64 / 2_f64.powi(63)).to_le_bytes());
-    out.extend_from_slice(&(at_least as u32).to_le_bytes());
-    out.extend_from_slice(&(exceptions.len() as u32).to_le_bytes());
-    let half = |rank: u8| (rank - least).min(EXCEPTION);
-    out.extend(
-        ranks
-            .chunks_exact(2)
-            .map(|pair| half(pair[0]) | half(pair[1]) << 4),
-    );
-    for coupon in exceptions {
-        out.extend_from_slice(&coupon.bits().to_le_bytes());
+    out.extend_from_slice(&sum(0, 32).to_le_bytes());
+    out.extend_from_slice(&sum(32, RANKS).to_le_bytes());
+    out.extend_from_slice(&counts[usize::from(least)].to_le_bytes());
+    out.extend_from_slice(&exceptions.to_le_bytes());
+    let registers = out.len();
+    out.resize(registers + ranks.len() / 2, 0);
+    for (byte, pair) in out[registers..].iter_mut().zip(ranks.chunks_exact(2)) {
+        let [left, right] = [pair[0], pair[1]].map(|rank| (rank - least).min(EXCEPTION));
+        *byte = left | right << 4;
+    }
+    if exceptions > 0 {
+        for (register, rank) in ranks.iter().enumerate() {
+            if is_exception(*rank) {
+                let coupon = Coupon::new(register as u32, *rank);
+                out.extend_from_slice(&coupon.bits().to_le_bytes());
+            }
+        }
     }
     out
+}
+
+/// How many registers have each rank. Four tables in turn, so that one count does not wait for the one before.
+fn count(ranks: &[u8]) -> [u32; RANKS] {
+    let mut counts = [[0_u32; RANKS]; 4];
+    for four in ranks.chunks_exact(4) {
+        for (counts, rank) in counts.iter_mut().zip(four) {
+            counts[usize::from(rank & RANK_MAX)] += 1;
+        }
+    }
+    std::array::from_fn(|rank| counts.iter().map(|counts| counts[rank]).sum())
 }
 
 /// `places` words, of which `count` are coupons and the others 0.

@@ -21,7 +21,7 @@ pub struct Jaccard {
 
 impl<const LG_K: u8> Theta<LG_K> {
     /// How many distinct items: the hashes over the fraction of all hashes that is below θ. Exact while
-    /// [`is_exact`](Self::is_exact).
+    /// [`is_exact`](Self::is_exact). O(2^`LG_K`).
     pub fn estimate(&self) -> f64 {
         let trimmed = self.trimmed();
         trimmed.hashes.len() as f64 / (trimmed.theta as f64 / THETA_MAX as f64)
