@@ -103,13 +103,15 @@ impl Coupons {
     }
 }
 
-/// Where it is, or would be. The table has a free place.
+/// Where it is, or would be. The table has a free place, and an odd stride comes to all; the stride is of other bits
+/// than the first place, so that coupons that were chosen to meet there part again.
 #[inline]
 fn place(table: &[u32], coupon: u32) -> usize {
     let mask = table.len() - 1;
     let mut place = coupon as usize & mask;
+    let stride = (coupon >> 14) as usize | 1;
     while table[place] != 0 && table[place] != coupon {
-        place = (place + 1) & mask;
+        place = (place + stride) & mask;
     }
     place
 }

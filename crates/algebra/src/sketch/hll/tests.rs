@@ -118,6 +118,26 @@ fn estimates_as_the_library() {
     }
 }
 
+/// List, set or registers: after as many items as the library, which the other languages agree with.
+#[test]
+fn takes_to_each_form_as_the_library() {
+    fn form<const LG_K: u8>(count: u64) {
+        let mut library = HllSketch::new(LG_K, HllType::Hll4).unwrap();
+        (0..count).for_each(|item| library.update(item));
+        let (ours, theirs) = (range::<LG_K>(0, count).to_bytes(), library.serialize());
+        // The preamble as far as the size of the table, the form, and as many coupons or exceptions.
+        assert_eq!(ours[..5], theirs[..5], "lg_k={LG_K} count={count}");
+        assert_eq!(ours[7], theirs[7], "lg_k={LG_K} count={count}");
+        assert_eq!(ours.len(), theirs.len(), "lg_k={LG_K} count={count}");
+    }
+    for count in 0..110 {
+        form::<4>(count);
+        form::<7>(count);
+        form::<8>(count);
+        form::<10>(count);
+    }
+}
+
 #[test]
 fn few_are_exact() {
     for count in 0..=384 {
