@@ -7,6 +7,7 @@ use algebra::Semigroup;
 use algebra::codec::Codec;
 use algebra::sketch::{Bloom, HyperLogLog, HyperLogLogSeries, MinHash, Sketch, Theta};
 use datasketches::bloom::{BloomFilter, BloomFilterBuilder};
+use datasketches::hash::value::raw_bytes;
 use datasketches::hll::{HllSketch, HllType, HllUnion};
 use datasketches::theta::{ThetaSketch, ThetaSketchBuilder, ThetaUnionBuilder};
 use divan::Bencher;
@@ -93,6 +94,31 @@ mod update_ {
         let mut sketch = library_hll(lg_k);
         (0..BEFORE).for_each(|item| sketch.update(item));
         update(bencher, sketch, |sketch, item| sketch.update(item));
+    }
+
+    /// Of 5 to 36 bytes.
+    fn texts() -> Vec<String> {
+        (0..BATCH)
+            .map(|item| format!("item-{}", "x".repeat(item as usize % 32)))
+            .collect()
+    }
+
+    #[divan::bench]
+    fn hll_12_texts(bencher: Bencher<'_, '_>) {
+        let texts = texts();
+        update(bencher, filled::<HyperLogLog<12>>(0), |sketch, item| {
+            sketch.add(&texts[(item % BATCH) as usize]);
+        });
+    }
+
+    #[divan::bench]
+    fn hll_library_12_texts(bencher: Bencher<'_, '_>) {
+        let texts = texts();
+        let mut sketch = library_hll(12);
+        (0..BEFORE).for_each(|item| sketch.update(item));
+        update(bencher, sketch, |sketch, item| {
+            sketch.update(raw_bytes::from_str(&texts[(item % BATCH) as usize]));
+        });
     }
 
     #[divan::bench]
