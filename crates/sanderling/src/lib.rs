@@ -39,6 +39,7 @@ mod settings;
 mod shape;
 mod stores;
 
+pub use algebra;
 pub use client;
 pub use server::{Server, ServerError};
 pub use settings::{QueueSettings, Settings, SettingsError, WarehouseSettings};

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use sanderling::algebra::sketch::{HyperLogLog, Sketch};
 use sanderling::prelude::*;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::http::{get, start};
@@ -97,5 +98,77 @@ async fn a_job_counts_history_and_live_once_and_its_sums_are_read_by_http_and_sq
     .await
     .unwrap();
     assert_eq!(top, [json!({"key": "the", "value": sent})]);
+    server.shutdown().await.unwrap();
+}
+
+#[derive(Clone, Deserialize)]
+struct Visit {
+    page: String,
+    user: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Semigroup, Serialize, Deserialize)]
+#[algebra(crate = sanderling::algebra)]
+struct Page {
+    visits: u64,
+    visitors: HyperLogLog<12>,
+}
+
+fn pages<P: Platform>(visits: Producer<P, Visit>, pages: P::Store<String, Page>) -> impl Tail<P> {
+    visits
+        .map(|visit| {
+            let visitors = HyperLogLog::of(&visit.user);
+            (visit.page, Page { visits: 1, visitors })
+        })
+        .sum_by_key(pages)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sketch_is_summed_on_the_server_as_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let visits: Vec<_> = (0..3_000_u64)
+        .map(|n| (format!("p{}", n % 3), n * n % 1_000))
+        .collect();
+    let client = connect(&server);
+    let dataset = client.dataset("visits").unwrap();
+    for (page, user) in &visits {
+        dataset.emit(&json!({"page": page, "user": user})).unwrap();
+    }
+    client.flush().await.unwrap();
+    wait_for(&client, "SELECT count(*) FROM visits", 3_000).await;
+
+    let remote = Remote::connect(&format!("http://{}", server.flight())).unwrap();
+    let store = remote.store::<String, Page>("pages").await.unwrap();
+    let job = pages::<Local>(Producer::source(remote.history("visits").unwrap()), store.clone());
+    let options = JobOptions {
+        epoch_bytes_max: 4 << 10,
+        ..JobOptions::default()
+    };
+    Local::run("pages", &job, options).unwrap().join().await.unwrap();
+
+    let memory = <Memory as Platform>::Store::default();
+    let source: Vec<_> = visits
+        .iter()
+        .cloned()
+        .map(|(page, user)| (Timestamp(0), Visit { page, user }))
+        .collect();
+    Memory::run(&pages(Producer::source(source), memory.clone()));
+    let summed: BTreeMap<String, Page> = store.scan(None, 10).await.unwrap().into_iter().collect();
+    assert_eq!(summed, *memory.lock().unwrap());
+    for page in summed.values() {
+        assert_eq!(page.visits, 1_000);
+    }
+    let users: std::collections::BTreeSet<u64> = visits
+        .iter()
+        .filter(|(page, _)| page == "p0")
+        .map(|(_, user)| *user)
+        .collect();
+    let estimate = summed["p0"].visitors.estimate();
+    assert!(
+        (estimate - users.len() as f64).abs() <= 0.05 * users.len() as f64,
+        "{estimate} {}",
+        users.len()
+    );
     server.shutdown().await.unwrap();
 }
