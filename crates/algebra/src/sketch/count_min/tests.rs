@@ -1,3 +1,5 @@
+//! Count-Min beside exact counts, C++'s bytes and its laws.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Frequent items beside exact counts, and their laws.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

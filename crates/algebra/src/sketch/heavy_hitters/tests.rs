@@ -1,3 +1,5 @@
+//! Heavy hitters in every order of merging.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

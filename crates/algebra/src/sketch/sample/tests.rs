@@ -1,3 +1,5 @@
+//! Samples: the same whatever the order, and uniform.
+
 use proptest::prelude::*;
 
 use super::*;

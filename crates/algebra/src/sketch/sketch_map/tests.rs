@@ -1,3 +1,5 @@
+//! Sketch maps beside exact sums, and their laws.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

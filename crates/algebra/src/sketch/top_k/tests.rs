@@ -1,3 +1,5 @@
+//! The largest and smallest beside a sorted vector.
+
 use proptest::prelude::*;
 
 use super::*;
