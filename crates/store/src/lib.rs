@@ -8,20 +8,29 @@
 //!
 //! Not here: jobs, merging (the engine merges, the store keeps), the wire.
 
+mod clock;
 pub mod codec;
 mod embedded;
 mod error;
+mod ext;
 mod fence;
+mod grouped;
 pub mod laws;
 pub mod limits;
 mod memory;
+mod ports;
 mod progress;
+mod single_writer;
 mod typed;
 
+pub use clock::{Clock, ManualClock, TokioClock};
 pub use embedded::{Embedded, EmbeddedStore};
 pub use error::{Error, ErrorKind, Result};
+pub use ext::{IterableExt, MergeableExt, ReadableExt, WritableExt};
 pub use memory::MemoryStore;
+pub use ports::{Answers, Expiring, Iterable, Key, Mergeable, Readable, Value, Writable};
 pub use progress::Progress;
+pub use single_writer::SingleWriter;
 pub use typed::Typed;
 
 use async_trait::async_trait;
