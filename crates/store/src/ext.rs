@@ -6,7 +6,9 @@ use crate::{Answers, Error, ErrorKind, Iterable, Mergeable, Readable, Result, Wr
 
 fn only<T>(answers: Answers<T>) -> Result<T> {
     let mut answers = crate::ports::complete(1, answers);
-    answers.pop().unwrap_or_else(|| Err(Error::new(ErrorKind::Corrupt, "no answer")))
+    answers
+        .pop()
+        .unwrap_or_else(|| Err(Error::new(ErrorKind::Corrupt, "no answer")))
 }
 
 /// Single keys of a [`Readable`].
@@ -18,7 +20,10 @@ pub trait ReadableExt<K: Clone + Send + Sync + 'static, V: Send + 'static>: Read
     }
 }
 
-impl<K: Clone + Send + Sync + 'static, V: Send + 'static, S: Readable<K, V> + ?Sized> ReadableExt<K, V> for S {}
+impl<K: Clone + Send + Sync + 'static, V: Send + 'static, S: Readable<K, V> + ?Sized> ReadableExt<K, V>
+    for S
+{
+}
 
 /// Single keys of a [`Writable`].
 #[async_trait]
@@ -64,7 +69,10 @@ pub trait IterableExt<K: Clone + Send + Sync + 'static, V: Send + Sync + 'static
             pairs.extend(page);
             if pairs.len() > pairs_max {
                 let text = "the store has more pairs than were asked for: read it page by page";
-                return Err(Error::new(ErrorKind::Invalid, format!("{text} pairs_max={pairs_max}")));
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    format!("{text} pairs_max={pairs_max}"),
+                ));
             }
             if ended {
                 return Ok(pairs);
@@ -73,4 +81,7 @@ pub trait IterableExt<K: Clone + Send + Sync + 'static, V: Send + Sync + 'static
     }
 }
 
-impl<K: Clone + Send + Sync + 'static, V: Send + Sync + 'static, S: Iterable<K, V> + ?Sized> IterableExt<K, V> for S {}
+impl<K: Clone + Send + Sync + 'static, V: Send + Sync + 'static, S: Iterable<K, V> + ?Sized> IterableExt<K, V>
+    for S
+{
+}

@@ -88,7 +88,10 @@ impl Writes {
     /// The answer to each write.
     pub(crate) fn answers(self, answers: Answers<()>) -> Vec<Result<()>> {
         let answers = complete(self.keys, answers);
-        self.places.into_iter().map(|place| answers[place].clone()).collect()
+        self.places
+            .into_iter()
+            .map(|place| answers[place].clone())
+            .collect()
     }
 }
 
@@ -98,7 +101,10 @@ mod tests {
     use crate::{Error, ErrorKind};
 
     fn text(deltas: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
-        deltas.iter().map(|(key, delta)| (*key, delta.to_string())).collect()
+        deltas
+            .iter()
+            .map(|(key, delta)| (*key, delta.to_string()))
+            .collect()
     }
 
     #[test]
@@ -108,7 +114,10 @@ mod tests {
         let befores = deltas.befores(vec![Ok(None), Ok(Some("0".to_owned()))]);
         let befores: Vec<_> = befores.into_iter().map(Result::unwrap).collect();
         let expected = [None, Some("0"), Some("1"), Some("13")].map(|before| before.map(str::to_owned));
-        assert_eq!(befores, expected, "an absent key has a before from its second delta on");
+        assert_eq!(
+            befores, expected,
+            "an absent key has a before from its second delta on"
+        );
     }
 
     #[test]
@@ -116,7 +125,10 @@ mod tests {
         let (_, deltas) = Deltas::sum(text(&[("a", "1"), ("b", "2"), ("a", "3")]));
         let failed = Error::new(ErrorKind::Retry, "busy");
         let befores = deltas.befores(vec![Err(failed), Ok(None)]);
-        assert_eq!(befores.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(
+            befores.iter().map(Result::is_ok).collect::<Vec<_>>(),
+            [false, true, false]
+        );
     }
 
     #[test]
@@ -133,6 +145,9 @@ mod tests {
         assert_eq!(lasts, [("a", None), ("b", Some(2))]);
         let failed = Error::new(ErrorKind::Retry, "busy");
         let answers = writes.answers(vec![Ok(()), Err(failed)]);
-        assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true, false]);
+        assert_eq!(
+            answers.iter().map(Result::is_ok).collect::<Vec<_>>(),
+            [true, false, true, false]
+        );
     }
 }

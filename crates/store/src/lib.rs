@@ -10,6 +10,7 @@
 
 mod clock;
 pub mod codec;
+mod combine;
 mod embedded;
 mod error;
 mod ext;
@@ -24,6 +25,10 @@ mod single_writer;
 mod typed;
 
 pub use clock::{Clock, ManualClock, TokioClock};
+pub use combine::{
+    Backoff, BatchLimits, Batched, Cache, Cached, ConvertValues, Filtered, HeavyHitters, Lru, MapKeys,
+    MapValues, Retrying, Sharded, StoreExt, Ttl,
+};
 pub use embedded::{Embedded, EmbeddedStore};
 pub use error::{Error, ErrorKind, Result};
 pub use ext::{IterableExt, MergeableExt, ReadableExt, WritableExt};

@@ -90,6 +90,36 @@ pub(crate) fn complete<T>(asked: usize, answers: Answers<T>) -> Answers<T> {
     all_failed(asked, &error)
 }
 
+/// Parts of a call of which some failed before they could be asked.
+pub(crate) struct Parts(Vec<Option<Error>>);
+
+impl Parts {
+    /// What is to be asked, and how to answer the whole call.
+    pub(crate) fn of<T>(parts: impl IntoIterator<Item = Result<T>>) -> (Vec<T>, Self) {
+        let mut asked = Vec::new();
+        let note = |part| match part {
+            Ok(part) => {
+                asked.push(part);
+                None
+            }
+            Err(error) => Some(error),
+        };
+        let failed = parts.into_iter().map(note).collect();
+        (asked, Self(failed))
+    }
+
+    /// The answers in their places.
+    pub(crate) fn answers<T>(self, answers: Answers<T>) -> Answers<T> {
+        let asked = self.0.iter().filter(|failed| failed.is_none()).count();
+        let mut answers = complete(asked, answers).into_iter();
+        let answer = |failed: Option<Error>| match failed {
+            Some(error) => Err(error),
+            None => answers.next().expect("as many as were asked, see above"),
+        };
+        self.0.into_iter().map(answer).collect()
+    }
+}
+
 fn each_key<T>(asked: usize, whole: Result<Vec<T>>) -> Answers<T> {
     match whole {
         Ok(values) => complete(asked, values.into_iter().map(Ok).collect()),

@@ -9,7 +9,8 @@ use tokio::sync::Mutex;
 use crate::grouped::{Deltas, Writes, joined};
 use crate::ports::all_failed;
 use crate::{
-    Answers, Commit, Error, ErrorKind, Iterable, Key, Mergeable, Progress, Readable, Result, Store, Value, Writable,
+    Answers, Commit, Error, ErrorKind, Iterable, Key, Mergeable, Progress, Readable, Result, Store, Value,
+    Writable,
 };
 
 /// What our parts of a store's progress begin with.
@@ -118,11 +119,16 @@ impl<K: Key, V: Value> SingleWriter<K, V> {
         };
         let before = held.progress.clone();
         let doubt = |cause: Error| {
-            let text = "a commit failed and so did asking whether it happened: read the values before merging again";
+            let text =
+                "a commit failed and so did asking whether it happened: read the values before merging again";
             Error::new(ErrorKind::Doubt, format!("{text} cause={failed}")).with_source(cause)
         };
         if let Err(error) = self.settle(held).await {
-            return Err(if error.kind() == ErrorKind::Conflict { error } else { doubt(error) });
+            return Err(if error.kind() == ErrorKind::Conflict {
+                error
+            } else {
+                doubt(error)
+            });
         }
         if held.progress.as_ref() == Some(&tried) {
             return Ok(true);
@@ -159,7 +165,9 @@ impl<K: Key, V: Value> SingleWriter<K, V> {
     /// Reads which of our commits was the last one to happen.
     async fn settle(&self, held: &mut Held) -> Result<()> {
         let found = self.store.progress().await?;
-        let ours = found.as_ref().is_some_and(|found| found.0.contains_key(&self.part));
+        let ours = found
+            .as_ref()
+            .is_some_and(|found| found.0.contains_key(&self.part));
         if !ours && found != held.progress {
             let text = "another writer has taken this store over: stop this one, or open it again";
             let found = found.map_or("none".to_owned(), |found| found.to_string());

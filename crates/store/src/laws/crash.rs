@@ -83,9 +83,16 @@ async fn run<K: Sample, V: Sample + Semigroup, M: Mergeable<K, V>>(
             let answers = merger.merge_each(vec![(K::sample(1), V::sample(n))]).await;
             opened = Some(merger);
             let merged = |value: &Option<V>| after(value.clone(), V::sample(n));
-            match answers.into_iter().next().expect("crash points: an answer for each delta") {
+            match answers
+                .into_iter()
+                .next()
+                .expect("crash points: an answer for each delta")
+            {
                 Ok(before) => {
-                    assert!(possible.contains(&before), "crash points: the value before is true before={before:?}");
+                    assert!(
+                        possible.contains(&before),
+                        "crash points: the value before is true before={before:?}"
+                    );
                     possible = vec![after(before, V::sample(n))];
                     break;
                 }

@@ -36,7 +36,10 @@ impl<S> Faulty<S> {
 
     /// The calls so far.
     pub fn calls(&self) -> u64 {
-        self.plan.lock().expect("nothing panics while it holds the lock").0
+        self.plan
+            .lock()
+            .expect("nothing panics while it holds the lock")
+            .0
     }
 
     fn next(&self) -> Option<Fault> {
@@ -58,7 +61,12 @@ impl<S> Faulty<S> {
         }
     }
 
-    async fn each<T>(&self, asked: usize, lost: ErrorKind, call: impl Future<Output = Answers<T>>) -> Answers<T> {
+    async fn each<T>(
+        &self,
+        asked: usize,
+        lost: ErrorKind,
+        call: impl Future<Output = Answers<T>>,
+    ) -> Answers<T> {
         match self.next() {
             None => call.await,
             Some(Fault::Before) => all_failed(asked, &failure(ErrorKind::Retry)),
@@ -96,7 +104,8 @@ impl<K: Send + Sync + 'static, V: Send + Sync + 'static, S: Store<K, V>> Store<K
 #[async_trait]
 impl<K: Send + Sync + 'static, V: Send + Sync + 'static, S: Readable<K, V>> Readable<K, V> for Faulty<S> {
     async fn get_each(&self, keys: &[K]) -> Answers<Option<V>> {
-        self.each(keys.len(), ErrorKind::Retry, self.inner.get_each(keys)).await
+        self.each(keys.len(), ErrorKind::Retry, self.inner.get_each(keys))
+            .await
     }
 }
 
@@ -110,13 +119,15 @@ impl<K: Send + Sync + 'static, V: Send + Sync + 'static, S: Iterable<K, V>> Iter
 #[async_trait]
 impl<K: Send + Sync + 'static, V: Send + Sync + 'static, S: Writable<K, V>> Writable<K, V> for Faulty<S> {
     async fn put_each(&self, writes: Vec<(K, Option<V>)>) -> Answers<()> {
-        self.each(writes.len(), ErrorKind::Retry, self.inner.put_each(writes)).await
+        self.each(writes.len(), ErrorKind::Retry, self.inner.put_each(writes))
+            .await
     }
 }
 
 #[async_trait]
 impl<K: Send + Sync + 'static, V: Send + Sync + 'static, S: Mergeable<K, V>> Mergeable<K, V> for Faulty<S> {
     async fn merge_each(&self, deltas: Vec<(K, V)>) -> Answers<Option<V>> {
-        self.each(deltas.len(), ErrorKind::Doubt, self.inner.merge_each(deltas)).await
+        self.each(deltas.len(), ErrorKind::Doubt, self.inner.merge_each(deltas))
+            .await
     }
 }

@@ -13,7 +13,11 @@ pub async fn iterable<K: Sample, V: Sample, S: Iterable<K, V> + ?Sized>(
     make: impl AsyncFn(Vec<(K, V)>) -> Arc<S>,
 ) {
     let empty = make(Vec::new()).await;
-    assert_eq!(empty.page(None, 10).await.expect("page answers"), [], "iterable: nothing");
+    assert_eq!(
+        empty.page(None, 10).await.expect("page answers"),
+        [],
+        "iterable: nothing"
+    );
     let after = K::sample(1);
     let none = empty.page(Some(&after), 10).await.expect("page answers");
     assert_eq!(none, [], "iterable: nothing after a key");
@@ -25,7 +29,11 @@ pub async fn iterable<K: Sample, V: Sample, S: Iterable<K, V> + ?Sized>(
     assert!((0..120).all(|n| all.contains(&pair(n))), "iterable: every pair");
     for limit in [0, 1, 7, 119, 120, 121] {
         let page = full.page(None, limit).await.expect("page answers");
-        assert_eq!(page, all[..limit.min(120)], "iterable: limit={limit} from the start");
+        assert_eq!(
+            page,
+            all[..limit.min(120)],
+            "iterable: limit={limit} from the start"
+        );
     }
     for (place, (key, _)) in all.iter().enumerate() {
         for limit in [0, 1, 7, usize::MAX] {

@@ -55,15 +55,33 @@ where
 
 async fn befores<K: Sample, V: Sample + Semigroup>(store: &(impl Readable<K, V> + Mergeable<K, V> + ?Sized)) {
     let sum = |deltas: &[u64]| V::sum(deltas.iter().map(|delta| V::sample(*delta)));
-    assert_eq!(merge::<K, V>(store, &[]).await, [], "mergeable: no deltas, no answers");
-    assert_eq!(merge(store, &[(1, 1)]).await, [sum(&[])], "mergeable: nothing before the first");
-    assert_eq!(merge(store, &[(1, 2)]).await, [sum(&[1])], "mergeable: the value before");
+    assert_eq!(
+        merge::<K, V>(store, &[]).await,
+        [],
+        "mergeable: no deltas, no answers"
+    );
+    assert_eq!(
+        merge(store, &[(1, 1)]).await,
+        [sum(&[])],
+        "mergeable: nothing before the first"
+    );
+    assert_eq!(
+        merge(store, &[(1, 2)]).await,
+        [sum(&[1])],
+        "mergeable: the value before"
+    );
     let before = merge(store, &[(2, 5), (1, 3), (2, 6), (3, 9), (2, 7)]).await;
     let expected = [sum(&[]), sum(&[1, 2]), sum(&[5]), sum(&[]), sum(&[5, 6])];
-    assert_eq!(before, expected, "mergeable: of a key that comes again in a call, also when it was absent");
+    assert_eq!(
+        before, expected,
+        "mergeable: of a key that comes again in a call, also when it was absent"
+    );
     let held = read(store, &[3, 2, 1, 0]).await;
     let expected = [sum(&[9]), sum(&[5, 6, 7]), sum(&[1, 2, 3]), sum(&[])];
-    assert_eq!(held, expected, "mergeable: read your merges, summed in their order");
+    assert_eq!(
+        held, expected,
+        "mergeable: read your merges, summed in their order"
+    );
 }
 
 async fn like_its_twin<K: Sample, V: Sample + Semigroup>(
@@ -82,7 +100,11 @@ async fn like_its_twin<K: Sample, V: Sample + Semigroup>(
             expected.push(value.clone());
             *value = after(value.take(), V::sample(*delta));
         }
-        assert_eq!(merge(store, &deltas).await, expected, "mergeable: like its twin, before");
+        assert_eq!(
+            merge(store, &deltas).await,
+            expected,
+            "mergeable: like its twin, before"
+        );
         let keys: Vec<_> = (0..KEYS).collect();
         assert_eq!(read(store, &keys).await, twin, "mergeable: like its twin, after");
     }
@@ -122,11 +144,16 @@ where
         let mut value = None;
         while !links.is_empty() {
             let next = links.iter().position(|(_, before, _)| *before == value);
-            let next = next.unwrap_or_else(|| panic!("mergeable: a chain key={key} breaks at value={value:?}"));
+            let next =
+                next.unwrap_or_else(|| panic!("mergeable: a chain key={key} breaks at value={value:?}"));
             let (_, before, delta) = links.swap_remove(next);
             value = after(before.clone(), delta.clone());
         }
         let held = read(&*store, &[key]).await;
-        assert_eq!(held, [value], "mergeable: the last value is the sum of the deltas");
+        assert_eq!(
+            held,
+            [value],
+            "mergeable: the last value is the sum of the deltas"
+        );
     }
 }

@@ -21,9 +21,17 @@ pub async fn readable<K: Sample, V: Sample, S: Readable<K, V> + ?Sized>(
     make: impl AsyncFn(Vec<(K, V)>) -> Arc<S>,
 ) {
     let empty = make(Vec::new()).await;
-    assert_eq!(read(&*empty, &[]).await, values::<V>(&[]), "readable: no keys, no answers");
+    assert_eq!(
+        read(&*empty, &[]).await,
+        values::<V>(&[]),
+        "readable: no keys, no answers"
+    );
     let nothing = values::<V>(&[None, None]);
-    assert_eq!(read(&*empty, &[0, 1]).await, nothing, "readable: absent keys are answered as such");
+    assert_eq!(
+        read(&*empty, &[0, 1]).await,
+        nothing,
+        "readable: absent keys are answered as such"
+    );
 
     let pairs = (0..500).map(|n| (K::sample(n * 2), V::sample(n))).collect();
     let full = make(pairs).await;
@@ -37,6 +45,10 @@ pub async fn readable<K: Sample, V: Sample, S: Readable<K, V> + ?Sized>(
         .map(|key| (key % 2 == 0 && *key < 1_000).then_some(key / 2))
         .collect();
     for _ in 0..2 {
-        assert_eq!(read(&*full, &keys).await, values::<V>(&expected), "readable: many keys");
+        assert_eq!(
+            read(&*full, &keys).await,
+            values::<V>(&expected),
+            "readable: many keys"
+        );
     }
 }

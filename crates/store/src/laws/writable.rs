@@ -10,7 +10,9 @@ async fn put<K: Sample, V: Sample>(store: &(impl Writable<K, V> + ?Sized), write
     let write = |(key, value): &(u64, Option<u64>)| (K::sample(*key), value.map(V::sample));
     let answers = store.put_each(writes.iter().map(write).collect()).await;
     assert_eq!(answers.len(), writes.len(), "writable: an answer for each write");
-    answers.into_iter().for_each(|answer| answer.expect("put_each answers"));
+    answers
+        .into_iter()
+        .for_each(|answer| answer.expect("put_each answers"));
 }
 
 /// Checks the laws of [`Writable`], read back, on stores that `make` opens: each call must give a new, empty one.
@@ -28,19 +30,43 @@ where
 
 async fn read_your_writes<K: Sample, V: Sample>(store: &(impl Readable<K, V> + Writable<K, V> + ?Sized)) {
     put::<K, V>(store, &[]).await;
-    assert_eq!(read(store, &[1, 2]).await, values::<V>(&[None, None]), "writable: empty");
+    assert_eq!(
+        read(store, &[1, 2]).await,
+        values::<V>(&[None, None]),
+        "writable: empty"
+    );
     put::<K, V>(store, &[(1, Some(1)), (2, Some(2))]).await;
     let both = values::<V>(&[Some(2), None, Some(1)]);
     assert_eq!(read(store, &[2, 3, 1]).await, both, "writable: read your writes");
-    let writes = [(1, Some(5)), (2, Some(6)), (1, Some(7)), (2, None), (3, None), (3, Some(8)), (1, Some(9))];
+    let writes = [
+        (1, Some(5)),
+        (2, Some(6)),
+        (1, Some(7)),
+        (2, None),
+        (3, None),
+        (3, Some(8)),
+        (1, Some(9)),
+    ];
     put::<K, V>(store, &writes).await;
     let last = values::<V>(&[Some(9), None, Some(8)]);
-    assert_eq!(read(store, &[1, 2, 3]).await, last, "writable: the last write of a key counts");
+    assert_eq!(
+        read(store, &[1, 2, 3]).await,
+        last,
+        "writable: the last write of a key counts"
+    );
     put::<K, V>(store, &[(1, None), (9, None)]).await;
     let gone = values::<V>(&[None, Some(8), None]);
-    assert_eq!(read(store, &[1, 3, 9]).await, gone, "writable: none removes, also what is absent");
+    assert_eq!(
+        read(store, &[1, 3, 9]).await,
+        gone,
+        "writable: none removes, also what is absent"
+    );
     put::<K, V>(store, &[(1, Some(3))]).await;
-    assert_eq!(read(store, &[1]).await, values::<V>(&[Some(3)]), "writable: again after removal");
+    assert_eq!(
+        read(store, &[1]).await,
+        values::<V>(&[Some(3)]),
+        "writable: again after removal"
+    );
 }
 
 async fn like_its_twin<K: Sample, V: Sample>(store: &(impl Readable<K, V> + Writable<K, V> + ?Sized)) {
@@ -49,13 +75,24 @@ async fn like_its_twin<K: Sample, V: Sample>(store: &(impl Readable<K, V> + Writ
     let mut chance = Chance::new();
     for _ in 0..200 {
         let writes: Vec<_> = (0..chance.below(12))
-            .map(|_| (chance.below(KEYS), (chance.below(3) > 0).then_some(chance.below(1_000))))
+            .map(|_| {
+                (
+                    chance.below(KEYS),
+                    (chance.below(3) > 0).then_some(chance.below(1_000)),
+                )
+            })
             .collect();
         put::<K, V>(store, &writes).await;
-        writes.iter().for_each(|(key, value)| twin[*key as usize] = *value);
+        writes
+            .iter()
+            .for_each(|(key, value)| twin[*key as usize] = *value);
         let keys: Vec<_> = (0..KEYS).filter(|_| chance.below(2) == 0).collect();
         let expected: Vec<_> = keys.iter().map(|key| twin[*key as usize]).collect();
-        assert_eq!(read(store, &keys).await, values::<V>(&expected), "writable: like its twin");
+        assert_eq!(
+            read(store, &keys).await,
+            values::<V>(&expected),
+            "writable: like its twin"
+        );
     }
 }
 
@@ -71,14 +108,22 @@ where
             for n in 0..=WRITES {
                 put::<K, V>(&*store, &[(key, Some(n))]).await;
                 let seen = read::<K, V>(&*store, &[key]).await;
-                assert_eq!(seen, values::<V>(&[Some(n)]), "writable: each reads its own writes");
+                assert_eq!(
+                    seen,
+                    values::<V>(&[Some(n)]),
+                    "writable: each reads its own writes"
+                );
             }
         })
     };
     let watch = |key: u64| {
         let store = store.clone();
         tokio::spawn(async move {
-            let samples: Vec<Option<V>> = [None].into_iter().chain((0..=WRITES).map(Some)).map(|n| n.map(V::sample)).collect();
+            let samples: Vec<Option<V>> = [None]
+                .into_iter()
+                .chain((0..=WRITES).map(Some))
+                .map(|n| n.map(V::sample))
+                .collect();
             let mut at = 0;
             while at <= WRITES as usize {
                 let seen = read::<K, V>(&*store, &[key]).await;
@@ -93,7 +138,11 @@ where
         task.await.expect("writable: no task panics");
     }
     let last = [Some(WRITES); 4];
-    assert_eq!(read(&*store, &[0, 1, 2, 3]).await, values::<V>(&last), "writable: the last values stay");
+    assert_eq!(
+        read(&*store, &[0, 1, 2, 3]).await,
+        values::<V>(&last),
+        "writable: the last values stay"
+    );
 }
 
 /// Checks the laws of [`Expiring`] on stores that `make` opens over a clock: each call must give a new, empty one.
@@ -108,20 +157,41 @@ where
     let store = make(clock.clone()).await;
     let second = Duration::from_secs(1);
     let put = async |key: u64, value: u64, seconds: u32| {
-        let answers = store.put_each_for(vec![(K::sample(key), V::sample(value))], second * seconds).await;
-        assert!(matches!(&answers[..], [Ok(())]), "expiring: an answer for each write");
+        let answers = store
+            .put_each_for(vec![(K::sample(key), V::sample(value))], second * seconds)
+            .await;
+        assert!(
+            matches!(&answers[..], [Ok(())]),
+            "expiring: an answer for each write"
+        );
     };
     put(1, 1, 2).await;
     put(2, 2, 5).await;
     put(3, 3, 0).await;
-    assert_eq!(read(&*store, &[1, 2, 3]).await, values::<V>(&[Some(1), Some(2), None]), "expiring: no time is none");
+    assert_eq!(
+        read(&*store, &[1, 2, 3]).await,
+        values::<V>(&[Some(1), Some(2), None]),
+        "expiring: no time is none"
+    );
     clock.advance(second);
-    assert_eq!(read(&*store, &[1, 2]).await, values::<V>(&[Some(1), Some(2)]), "expiring: not before its time");
+    assert_eq!(
+        read(&*store, &[1, 2]).await,
+        values::<V>(&[Some(1), Some(2)]),
+        "expiring: not before its time"
+    );
     put(2, 4, 1).await;
     put(4, 4, 3).await;
     clock.advance(second);
     let now = read(&*store, &[1, 2, 4]).await;
-    assert_eq!(now, values::<V>(&[None, None, Some(4)]), "expiring: at its time, of the last write, on read");
+    assert_eq!(
+        now,
+        values::<V>(&[None, None, Some(4)]),
+        "expiring: at its time, of the last write, on read"
+    );
     clock.advance(second * 1_000);
-    assert_eq!(read(&*store, &[1, 2, 4]).await, values::<V>(&[None, None, None]), "expiring: for good");
+    assert_eq!(
+        read(&*store, &[1, 2, 4]).await,
+        values::<V>(&[None, None, None]),
+        "expiring: for good"
+    );
 }

@@ -13,7 +13,11 @@ async fn laws_over_memory() {
     .await;
     laws::mergeable::<u64, String, _>(new).await;
     laws::iterable::<u64, String, _>(async |pairs| {
-        Arc::new(SingleWriter::open(Arc::new(MemoryStore::from_iter(pairs)), 7).await.unwrap())
+        Arc::new(
+            SingleWriter::open(Arc::new(MemoryStore::from_iter(pairs)), 7)
+                .await
+                .unwrap(),
+        )
     })
     .await;
 }
@@ -34,7 +38,8 @@ async fn laws_on_disk() {
 #[tokio::test]
 async fn crash_points() {
     let make = async || Arc::new(MemoryStore::new());
-    laws::crash_points::<u64, String, _, _>(make, async |store, id| SingleWriter::open(store, id).await).await;
+    laws::crash_points::<u64, String, _, _>(make, async |store, id| SingleWriter::open(store, id).await)
+        .await;
 }
 
 #[tokio::test]
@@ -46,7 +51,11 @@ async fn a_second_writer_takes_over() {
     assert_eq!(one.merge("a", 10).await.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(one.put("a", 10).await.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(two.merge("a", 2).await.unwrap(), Some(1));
-    assert_eq!(one.merge("a", 10).await.unwrap_err().kind(), ErrorKind::Conflict, "for good");
+    assert_eq!(
+        one.merge("a", 10).await.unwrap_err().kind(),
+        ErrorKind::Conflict,
+        "for good"
+    );
     assert_eq!(two.get(&"a").await.unwrap(), Some(3));
 }
 
@@ -114,6 +123,10 @@ async fn a_late_commit_of_a_dropped_call_is_met() {
         released.add_permits(10);
     };
     let (before, ()) = tokio::join!(next, release);
-    assert_eq!(before.unwrap(), Some(5), "it is seen, and is not taken for another writer's");
+    assert_eq!(
+        before.unwrap(),
+        Some(5),
+        "it is seen, and is not taken for another writer's"
+    );
     assert_eq!(writer.get(&1).await.unwrap(), Some(12));
 }
