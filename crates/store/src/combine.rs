@@ -1,22 +1,36 @@
 //! Stores made of stores: each a named type that is again whatever port it can be, with [`StoreExt`] as sugar.
 
 mod batched;
+mod buffered;
 mod cached;
+mod fallback;
 mod filtered;
 mod map_keys;
 mod map_values;
+mod observed;
+mod pivot;
+mod ranges;
+mod replicated;
 mod retrying;
 mod sharded;
 
 pub use batched::{BatchLimits, Batched};
+pub use buffered::{Buffered, Pending};
 pub use cached::{Cache, Cached, HeavyHitters, Lru, Ttl};
+pub use fallback::{FirstPresent, OrElse};
 pub use filtered::Filtered;
 pub use map_keys::MapKeys;
 pub use map_values::{ConvertValues, MapValues};
+pub use observed::{Call, Observed, Operation};
+pub use pivot::{Pivoted, Unpivoted};
+pub use ranges::{Bucket, RangeLimits, Ranges};
+pub use replicated::{Consistency, ReplicaOptions, Replicated, Stamp, Stamped};
 pub use retrying::{Backoff, Retrying};
 pub use sharded::Sharded;
 
-use crate::{Clock, Key, Result, Value};
+use algebra::Semigroup;
+
+use crate::{Clock, Key, Mergeable, Result, Value};
 
 /// The combinators as methods, on whatever is a store of some port.
 ///
@@ -72,6 +86,44 @@ pub trait StoreExt: Sized {
     /// In small calls: [`Batched`].
     fn batched(self, limits: BatchLimits) -> Batched<Self> {
         Batched::new(self, limits)
+    }
+
+    /// Merges summed here first, up to `deltas_max`: [`Buffered`].
+    fn buffered<K: Key, V: Semigroup + Value>(self, deltas_max: usize) -> Buffered<K, V, Self>
+    where
+        Self: Mergeable<K, V>,
+    {
+        Buffered::new(self, deltas_max)
+    }
+
+    /// Calls told to a hook: [`Observed`].
+    fn observed<H: Fn(&Call), C: Clock>(self, hook: H, clock: C) -> Observed<Self, H, C> {
+        Observed::new(self, hook, clock)
+    }
+
+    /// Another store for the keys that are absent: [`FirstPresent`].
+    fn first_present<B>(self, second: B) -> FirstPresent<Self, B> {
+        FirstPresent::new(self, second)
+    }
+
+    /// Another store for the keys that fail: [`OrElse`].
+    fn or_else<B>(self, second: B) -> OrElse<Self, B> {
+        OrElse::new(self, second)
+    }
+
+    /// The entries of its maps: [`Unpivoted`].
+    fn unpivoted(self) -> Unpivoted<Self> {
+        Unpivoted::new(self)
+    }
+
+    /// Sums over ranges: [`Ranges`].
+    fn ranges(self, limits: RangeLimits) -> Ranges<Self> {
+        Ranges::new(self, limits)
+    }
+
+    /// Maps of its pairs: [`Pivoted`].
+    fn pivoted<I>(self, least: I, entries_max: usize) -> Pivoted<Self, I> {
+        Pivoted::new(self, least, entries_max)
     }
 }
 

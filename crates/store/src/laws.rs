@@ -145,3 +145,6 @@ async fn progress<K, V>(store: &(impl Store<K, V> + ?Sized)) -> Option<Progress>
 fn is_conflict(result: Result<()>) -> bool {
     result.is_err_and(|error| error.kind() == ErrorKind::Conflict)
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ pub mod codec;
 mod combine;
 mod embedded;
 mod error;
+mod expiring;
 mod ext;
 mod fence;
 mod grouped;
@@ -26,14 +27,17 @@ mod typed;
 
 pub use clock::{Clock, ManualClock, TokioClock};
 pub use combine::{
-    Backoff, BatchLimits, Batched, Cache, Cached, ConvertValues, Filtered, HeavyHitters, Lru, MapKeys,
-    MapValues, Retrying, Sharded, StoreExt, Ttl,
+    Backoff, BatchLimits, Batched, Bucket, Buffered, Cache, Cached, Call, Consistency, ConvertValues,
+    Filtered, FirstPresent, HeavyHitters, Lru, MapKeys, MapValues, Observed, Operation, OrElse, Pending,
+    Pivoted, RangeLimits, Ranges, ReplicaOptions, Replicated, Retrying, Sharded, Stamp, Stamped, StoreExt,
+    Ttl, Unpivoted,
 };
 pub use embedded::{Embedded, EmbeddedStore};
 pub use error::{Error, ErrorKind, Result};
+pub use expiring::ExpiringMemory;
 pub use ext::{IterableExt, MergeableExt, ReadableExt, WritableExt};
 pub use memory::MemoryStore;
-pub use ports::{Answers, Expiring, Iterable, Key, Mergeable, Readable, Value, Writable};
+pub use ports::{Answers, Expiring, Iterable, Key, Mergeable, Queryable, Readable, Value, Writable};
 pub use progress::Progress;
 pub use single_writer::SingleWriter;
 pub use typed::Typed;

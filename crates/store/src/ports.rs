@@ -70,6 +70,13 @@ pub trait Expiring<K, V>: Send + Sync {
     async fn put_each_for(&self, writes: Vec<(K, V)>, ttl: Duration) -> Answers<()>;
 }
 
+/// Question → value: what is answered from more than one key, as [`Ranges`](crate::Ranges) does.
+#[async_trait]
+pub trait Queryable<Q, V>: Send + Sync {
+    /// The answer to each question, in the order of the questions; each may fail by itself.
+    async fn query_each(&self, questions: &[Q]) -> Answers<V>;
+}
+
 /// The failure of a whole call as the answer to each of its keys.
 pub(crate) fn all_failed<T>(asked: usize, error: &Error) -> Answers<T> {
     (0..asked).map(|_| Err(error.clone())).collect()
@@ -177,6 +184,13 @@ impl<K: Send + Sync + 'static, V: Send + 'static, S: Writable<K, V> + ?Sized> Wr
 impl<K: Send + Sync + 'static, V: Send + 'static, S: Mergeable<K, V> + ?Sized> Mergeable<K, V> for Arc<S> {
     async fn merge_each(&self, deltas: Vec<(K, V)>) -> Answers<Option<V>> {
         (**self).merge_each(deltas).await
+    }
+}
+
+#[async_trait]
+impl<Q: Send + Sync + 'static, V: Send + 'static, S: Queryable<Q, V> + ?Sized> Queryable<Q, V> for Arc<S> {
+    async fn query_each(&self, questions: &[Q]) -> Answers<V> {
+        (**self).query_each(questions).await
     }
 }
 

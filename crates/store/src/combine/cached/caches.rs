@@ -84,6 +84,24 @@ impl<K, V, C: Clock> Ttl<K, V, C> {
     }
 }
 
+impl<K: Key, V: Clone + Send, C: Clock> Ttl<K, V, C> {
+    /// Keeps a value for a time of its own.
+    pub fn put_for(&mut self, key: K, value: V, ttl: Duration) {
+        self.remove(&key);
+        let now = self.clock.now();
+        self.puts += 1;
+        let end = (now.saturating_add(ttl), self.puts);
+        self.order.insert(end, key.clone());
+        self.values.insert(key, (end, value));
+        while let Some(first) = self.order.first_entry() {
+            if first.key().0 > now && self.values.len() <= self.keys_max {
+                break;
+            }
+            self.values.remove(&first.remove());
+        }
+    }
+}
+
 impl<K: Key, V: Clone + Send, C: Clock> Cache<K, V> for Ttl<K, V, C> {
     fn get(&mut self, key: &K) -> Option<V> {
         let ((ends, _), value) = self.values.get(key)?;
@@ -95,18 +113,7 @@ impl<K: Key, V: Clone + Send, C: Clock> Cache<K, V> for Ttl<K, V, C> {
     }
 
     fn put(&mut self, key: K, value: V) {
-        self.remove(&key);
-        let now = self.clock.now();
-        self.puts += 1;
-        let end = (now.saturating_add(self.ttl), self.puts);
-        self.order.insert(end, key.clone());
-        self.values.insert(key, (end, value));
-        while let Some(first) = self.order.first_entry() {
-            if first.key().0 > now && self.values.len() <= self.keys_max {
-                break;
-            }
-            self.values.remove(&first.remove());
-        }
+        self.put_for(key, value, self.ttl);
     }
 
     fn remove(&mut self, key: &K) {
