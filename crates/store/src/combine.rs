@@ -13,6 +13,7 @@ mod ranges;
 mod replicated;
 mod retrying;
 mod sharded;
+mod time_limited;
 
 pub use batched::{BatchLimits, Batched};
 pub use buffered::{Buffered, Pending};
@@ -27,6 +28,9 @@ pub use ranges::{Bucket, RangeLimits, Ranges};
 pub use replicated::{Consistency, ReplicaOptions, Replicated, Stamp, Stamped};
 pub use retrying::{Backoff, Retrying};
 pub use sharded::Sharded;
+pub use time_limited::TimeLimited;
+
+use std::time::Duration;
 
 use algebra::Semigroup;
 
@@ -83,6 +87,11 @@ pub trait StoreExt: Sized {
         Retrying::new(self, backoff, clock)
     }
 
+    /// Ended in time: [`TimeLimited`].
+    fn time_limited<C: Clock>(self, time_max: Duration, clock: C) -> TimeLimited<Self, C> {
+        TimeLimited::new(self, time_max, clock)
+    }
+
     /// In small calls: [`Batched`].
     fn batched(self, limits: BatchLimits) -> Batched<Self> {
         Batched::new(self, limits)
@@ -128,3 +137,6 @@ pub trait StoreExt: Sized {
 }
 
 impl<S: Sized> StoreExt for S {}
+
+#[cfg(test)]
+mod tests;

@@ -203,6 +203,12 @@ impl<K: Key, V: Value> Writable<K, V> for SingleWriter<K, V> {
         let asked = lasts.len();
         writes.answers(match self.change(&[], |_| lasts.clone()).await {
             Ok(_) => (0..asked).map(|_| Ok(())).collect(),
+            // Putting again does no harm.
+            Err(error) if error.kind() == ErrorKind::Doubt => {
+                let text = "nobody knows whether a put has happened: put again";
+                let error = Error::new(ErrorKind::Retry, format!("{text} cause={error}")).with_source(error);
+                all_failed(asked, &error)
+            }
             Err(error) => all_failed(asked, &error),
         })
     }

@@ -33,16 +33,19 @@ struct Open<K, V> {
     unseen: Option<Error>,
 }
 
+/// The answer to a delta.
+type Before<V> = Result<Option<V>>;
+
 struct Sum<V> {
     sum: V,
     /// For each delta of the sum: the sum before it, and who waits.
-    parts: Vec<(Option<V>, oneshot::Sender<Result<Option<V>>>)>,
+    parts: Vec<(Option<V>, oneshot::Sender<Before<V>>)>,
 }
 
 /// The answers to deltas that were [added](Buffered::add). When it is dropped, a failure is told by the next
 /// [`Buffered::flush`].
 #[must_use = "it tells whether the deltas were merged"]
-pub struct Pending<V>(Vec<oneshot::Receiver<Result<Option<V>>>>);
+pub struct Pending<V>(Vec<oneshot::Receiver<Before<V>>>);
 
 impl<V> Pending<V> {
     /// The value before each delta, once they are in the store. Does not flush: something else must.

@@ -5,19 +5,24 @@ use std::time::Duration;
 use algebra::Semigroup;
 use async_trait::async_trait;
 
-use crate::{Answers, Clock, Iterable, Key, Mergeable, Readable, Result, Value, Writable};
+use crate::{
+    Answers, Clock, Commit, Error, Iterable, Key, Mergeable, Progress, Readable, Result, Store, Value,
+    Writable,
+};
 
 /// What was asked of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
-    /// [`Readable::get_each`].
+    /// [`Readable::get_each`], or a [`Store`]'s `multi_get`.
     Get,
     /// [`Writable::put_each`].
     Put,
     /// [`Mergeable::merge_each`].
     Merge,
-    /// [`Iterable::page`].
+    /// [`Iterable::page`], or a [`Store`]'s scan.
     Page,
+    /// [`Store::commit`].
+    Commit,
 }
 
 /// One call to a store, when it has ended: `asked = present + absent + failed + dropped`, but for a page.
@@ -90,6 +95,27 @@ impl<S, H: Fn(&Call), C: Clock> Begun<'_, S, H, C> {
     }
 }
 
+impl<S, H: Fn(&Call), C: Clock> Begun<'_, S, H, C> {
+    fn end_whole(&mut self, present: usize) {
+        self.call.dropped = 0;
+        self.call.present = present;
+        self.call.absent = self.call.asked.saturating_sub(present);
+    }
+
+    fn fail(&mut self, failed: usize) {
+        self.call.dropped = 0;
+        self.call.failed = failed;
+    }
+
+    fn end_page(&mut self, pairs: Result<usize, &Error>) {
+        self.call.dropped = 0;
+        match pairs {
+            Ok(pairs) => self.call.present = pairs,
+            Err(_) => self.call.failed = 1,
+        }
+    }
+}
+
 impl<S, H: Fn(&Call), C: Clock> Drop for Begun<'_, S, H, C> {
     fn drop(&mut self) {
         self.call.took = self.observed.clock.now().saturating_sub(self.started);
@@ -154,11 +180,50 @@ where
     async fn page(&self, after: Option<&K>, limit: usize) -> Result<Vec<(K, V)>> {
         let mut call = self.begin(Operation::Page, limit);
         let page = self.inner.page(after, limit).await;
-        call.call.dropped = 0;
-        match &page {
-            Ok(pairs) => call.call.present = pairs.len(),
-            Err(_) => call.call.failed = 1,
+        call.end_page(page.as_ref().map(Vec::len));
+        page
+    }
+}
+
+/// Its progress is read untold.
+#[async_trait]
+impl<K, V, S, H, C> Store<K, V> for Observed<S, H, C>
+where
+    K: Key,
+    V: Value,
+    S: Store<K, V>,
+    H: Fn(&Call) + Send + Sync,
+    C: Clock,
+{
+    async fn multi_get(&self, keys: &[K]) -> Result<Vec<Option<V>>> {
+        let mut call = self.begin(Operation::Get, keys.len());
+        let values = self.inner.multi_get(keys).await;
+        match &values {
+            Ok(values) => call.end_whole(values.iter().flatten().count()),
+            Err(_) => call.fail(keys.len()),
         }
+        values
+    }
+
+    async fn commit(&self, commit: Commit<K, V>) -> Result<()> {
+        let asked = commit.writes.len();
+        let mut call = self.begin(Operation::Commit, asked);
+        let done = self.inner.commit(commit).await;
+        match &done {
+            Ok(()) => call.end_whole(asked),
+            Err(_) => call.fail(asked),
+        }
+        done
+    }
+
+    async fn progress(&self) -> Result<Option<Progress>> {
+        self.inner.progress().await
+    }
+
+    async fn scan(&self, after: Option<&K>, limit: usize) -> Result<Vec<(K, V)>> {
+        let mut call = self.begin(Operation::Page, limit);
+        let page = self.inner.scan(after, limit).await;
+        call.end_page(page.as_ref().map(Vec::len));
         page
     }
 }
@@ -179,6 +244,10 @@ mod tests {
         })
         .await;
         laws::writable::<u64, u64, _>(async || {
+            Arc::new(MemoryStore::new().observed(silent, ManualClock::default()))
+        })
+        .await;
+        laws::check::<u64, u64, _>(async || {
             Arc::new(MemoryStore::new().observed(silent, ManualClock::default()))
         })
         .await;
@@ -241,14 +310,25 @@ mod tests {
         drop(observed.merge_each(vec![(1_u64, 1), (7, 1)]).await);
         drop(observed.put_each(vec![(1, None)]).await);
         drop(observed.page(None, 10).await);
+        drop(observed.multi_get(&[2, 1, 3]).await);
+        let commit = |offset| Commit {
+            writes: vec![(1, Some(1)), (2, None)],
+            expected: None,
+            progress: Progress::from_iter([("0", offset)]),
+        };
+        observed.commit(commit(1)).await.unwrap();
+        observed.commit(commit(2)).await.unwrap_err();
         let last: Vec<_> = calls.lock().unwrap()[3..]
             .iter()
-            .map(|call| (call.operation, call.asked, call.present, call.absent))
+            .map(|call| (call.operation, call.asked, call.present, call.absent, call.failed))
             .collect();
         let expected = [
-            (Operation::Merge, 2, 1, 1),
-            (Operation::Put, 1, 1, 0),
-            (Operation::Page, 10, 2, 0),
+            (Operation::Merge, 2, 1, 1, 0),
+            (Operation::Put, 1, 1, 0, 0),
+            (Operation::Page, 10, 2, 0, 0),
+            (Operation::Get, 3, 1, 2, 0),
+            (Operation::Commit, 2, 2, 0, 0),
+            (Operation::Commit, 2, 0, 0, 2),
         ];
         assert_eq!(last, expected);
     }

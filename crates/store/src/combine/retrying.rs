@@ -10,7 +10,10 @@ use futures::future::BoxFuture;
 
 use crate::grouped::{Deltas, Writes};
 use crate::ports::complete;
-use crate::{Answers, Clock, Error, ErrorKind, Iterable, Key, Mergeable, Readable, Result, Value, Writable};
+use crate::{
+    Answers, Clock, Commit, Error, ErrorKind, Iterable, Key, Mergeable, Progress, Readable, Result, Store,
+    Value, Writable,
+};
 
 /// How often and after what waits a call is tried again: `first`, twice that, four times …, at most `longest`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +43,7 @@ impl Default for Backoff {
 
 /// A store whose answers of the kind `Retry` are asked for again, by [`Backoff`]: those keys alone.
 ///
-/// A merge in `Doubt` is not tried again, since it may have happened. A key that comes twice in a call is sent once
+/// A [`Store`] is tried again too, call by call. A merge in `Doubt` is not tried again, since it may have happened. A key that comes twice in a call is sent once
 /// (its last write, the sum of its deltas), so that trying again does not change the order.
 pub struct Retrying<S, C> {
     inner: S,
@@ -91,6 +94,23 @@ impl<S, C: Clock> Retrying<S, C> {
         answers.into_iter().flatten().collect()
     }
 
+    /// Asks until the whole call is answered.
+    async fn whole<'a, T: Send>(
+        &'a self,
+        ask: impl Fn() -> BoxFuture<'a, Result<T>> + Send + Sync,
+    ) -> Result<T> {
+        let mut attempt = 1;
+        loop {
+            match ask().await {
+                Err(error) if error.kind() == ErrorKind::Retry && attempt < self.backoff.attempts_max => {}
+                Err(error) => return Err(given_up(error, attempt)),
+                answer => return answer,
+            }
+            self.wait(attempt).await;
+            attempt += 1;
+        }
+    }
+
     async fn wait(&self, attempt: u32) {
         let factor = 2_u32.saturating_pow(attempt - 1);
         let mut wait = self
@@ -128,15 +148,7 @@ impl<K: Key, V: Value, S: Readable<K, V>, C: Clock> Readable<K, V> for Retrying<
 #[async_trait]
 impl<K: Key, V: Value, S: Iterable<K, V>, C: Clock> Iterable<K, V> for Retrying<S, C> {
     async fn page(&self, after: Option<&K>, limit: usize) -> Result<Vec<(K, V)>> {
-        let page = |afters: Vec<Option<K>>| {
-            async move {
-                let after = afters.first().and_then(Option::as_ref);
-                vec![self.inner.page(after, limit).await]
-            }
-            .boxed()
-        };
-        let mut answers = self.each(vec![after.cloned()], page).await;
-        answers.pop().expect("an answer for each part")
+        self.whole(|| self.inner.page(after, limit)).await
     }
 }
 
@@ -153,6 +165,26 @@ impl<K: Key, V: Semigroup + Value, S: Mergeable<K, V>, C: Clock> Mergeable<K, V>
     async fn merge_each(&self, deltas: Vec<(K, V)>) -> Answers<Option<V>> {
         let (sums, deltas) = Deltas::sum(deltas);
         deltas.befores(self.each(sums, |sums| self.inner.merge_each(sums)).await)
+    }
+}
+
+/// A commit is safe to try again: the store knows it by its progress.
+#[async_trait]
+impl<K: Key, V: Value, S: Store<K, V>, C: Clock> Store<K, V> for Retrying<S, C> {
+    async fn multi_get(&self, keys: &[K]) -> Result<Vec<Option<V>>> {
+        self.whole(|| self.inner.multi_get(keys)).await
+    }
+
+    async fn commit(&self, commit: Commit<K, V>) -> Result<()> {
+        self.whole(|| self.inner.commit(commit.clone())).await
+    }
+
+    async fn progress(&self) -> Result<Option<Progress>> {
+        self.whole(|| self.inner.progress()).await
+    }
+
+    async fn scan(&self, after: Option<&K>, limit: usize) -> Result<Vec<(K, V)>> {
+        self.whole(|| self.inner.scan(after, limit)).await
     }
 }
 
@@ -198,6 +230,26 @@ mod tests {
         laws::iterable::<u64, u64, _>(async |pairs| {
             let store = Faulty::new(MemoryStore::from_iter(pairs), often());
             Arc::new(store.retrying(backoff.clone(), ManualClock::default()))
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn laws_of_a_whole_store() {
+        let backoff = Backoff {
+            attempts_max: 200,
+            ..Backoff::default()
+        };
+        // Answers are lost too: a commit that is tried again is applied once.
+        let lost = || {
+            (0..200_000)
+                .filter(|call| call % 3 < 2)
+                .map(|call| (call, Fault::After))
+        };
+        laws::check::<u64, u64, _>(async || {
+            Arc::new(
+                Faulty::new(MemoryStore::new(), lost()).retrying(backoff.clone(), ManualClock::default()),
+            )
         })
         .await;
     }

@@ -10,6 +10,8 @@ use crate::{ErrorKind, Mergeable, Result, Store};
 
 /// Merges made at each crash point.
 const MERGES: u64 = 5;
+/// Attempts at a merge: more than there are calls lost.
+const ATTEMPTS_MAX: usize = 20;
 /// Calls to the store that a merge may cost, at most.
 const CALLS_MAX: u64 = 200;
 
@@ -65,7 +67,13 @@ async fn run<K: Sample, V: Sample + Semigroup, M: Mergeable<K, V>>(
     // What the key may hold: two values while a merge is in doubt.
     let mut possible: Vec<Option<V>> = vec![None];
     for n in 1..=MERGES {
+        let mut attempts = 0;
         loop {
+            attempts += 1;
+            assert!(
+                attempts <= ATTEMPTS_MAX,
+                "crash points: a merge goes on failing after the calls that were lost"
+            );
             // The third begins after a crash.
             if n == 3 && ids == 1 {
                 opened = None;

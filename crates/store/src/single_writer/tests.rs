@@ -43,6 +43,23 @@ async fn crash_points() {
 }
 
 #[tokio::test]
+async fn in_doubt_a_put_may_be_made_again_and_a_merge_not() {
+    // Opening takes two calls; then the commit's answer is lost, and the store cannot be asked.
+    for (lost, kind) in [(2, ErrorKind::Retry), (3, ErrorKind::Doubt)] {
+        let faults = [(lost, laws::Fault::After), (lost + 1, laws::Fault::Before)];
+        let store = Arc::new(laws::Faulty::new(MemoryStore::<u64, u64>::new(), faults));
+        let writer = SingleWriter::open(store.clone(), 1).await.unwrap();
+        assert_eq!(store.calls(), 2);
+        let failed = match kind {
+            ErrorKind::Retry => writer.put(1, 5).await.map(|()| None),
+            _ => writer.merge(1, 5).await,
+        };
+        assert_eq!(failed.unwrap_err().kind(), kind);
+        assert_eq!(writer.merge(1, 1).await.unwrap(), Some(5), "it had happened");
+    }
+}
+
+#[tokio::test]
 async fn a_second_writer_takes_over() {
     let store = Arc::new(MemoryStore::new());
     let one = SingleWriter::<&str, u64>::open(store.clone(), 1).await.unwrap();
