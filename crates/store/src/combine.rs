@@ -13,6 +13,7 @@ mod ranges;
 mod replicated;
 mod retrying;
 mod sharded;
+mod through;
 mod time_limited;
 
 pub use batched::{BatchLimits, Batched};
@@ -28,6 +29,7 @@ pub use ranges::{Bucket, RangeLimits, Ranges};
 pub use replicated::{Consistency, ReplicaOptions, Replicated, Stamp, Stamped};
 pub use retrying::{Backoff, Retrying};
 pub use sharded::Sharded;
+pub use through::Through;
 pub use time_limited::TimeLimited;
 
 use std::time::Duration;
@@ -80,6 +82,11 @@ pub trait StoreExt: Sized {
     /// Behind a cache: [`Cached`].
     fn cached<K: Key, V: Value, C: Cache<K, Option<V>>>(self, cache: C) -> Cached<K, V, Self, C> {
         Cached::new(self, cache)
+    }
+
+    /// Behind a cache that is a store: [`Through`].
+    fn through<K: Key, C>(self, cache: C) -> Through<K, C, Self> {
+        Through::new(cache, self)
     }
 
     /// Tried again: [`Retrying`].

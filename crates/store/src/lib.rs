@@ -23,6 +23,7 @@
 //! | [`MapKeys`] | of other keys, by a function that may fail | R W M |
 //! | [`Filtered`] | of the pairs that a predicate takes | R I |
 //! | [`Cached`] | behind a cache ([`Lru`], [`Ttl`], [`HeavyHitters`]), read-through and write-through | R W M |
+//! | [`Through`] | behind a cache that is itself a store, read-through and write-through | R W M |
 //! | [`Buffered`] | whose merges are summed before they are sent | R W M I |
 //! | [`Batched`] | asked in calls of bounded size, so many at once | R W M I |
 //! | [`Retrying`] | tried again by [`Backoff`] | R W M I |
@@ -40,9 +41,8 @@
 //! A [`Store`] has one writer at a time, the run of one job: [`Commit::expected`] fences a second one. Nothing here
 //! reads a clock or waits by itself: times come from the [`Clock`] that is given.
 //!
-//! Not here: jobs, the wire, backends over a network; a cache that is itself a remote store; one call for many
-//! waiting readers of a key; merges and pages of replicas, and the forgetting of what was removed there; pages of
-//! mapped keys, of caches and of pivots; transactions over several keys of the small ports.
+//! Not here: jobs, the wire, backends over a network; merges and pages of replicas, and the forgetting of what was removed
+//! there; pages of mapped keys, of caches and of pivots; transactions over several keys of the small ports.
 
 mod clock;
 pub mod codec;
@@ -66,7 +66,7 @@ pub use combine::{
     Backoff, BatchLimits, Batched, Bucket, Buffered, Cache, Cached, Call, Consistency, ConvertValues,
     Filtered, FirstPresent, HeavyHitters, Lru, MapKeys, MapValues, Observed, Operation, OrElse, Pending,
     Pivoted, RangeLimits, Ranges, ReplicaOptions, Replicated, Retrying, Sharded, Stamp, Stamped, StoreExt,
-    TimeLimited, Ttl, Unpivoted,
+    Through, TimeLimited, Ttl, Unpivoted,
 };
 pub use embedded::{Embedded, EmbeddedStore};
 pub use error::{Error, ErrorKind, Result};
