@@ -117,6 +117,50 @@ impl Store<u64, u64> for Late {
     }
 }
 
+/// Fails a commit of writes the first time, but keeps it, to apply it later.
+#[derive(Default)]
+struct Straggling(MemoryStore<u64, u64>, std::sync::Mutex<Option<Commit<u64, u64>>>);
+
+#[async_trait]
+impl Store<u64, u64> for Straggling {
+    async fn multi_get(&self, keys: &[u64]) -> Result<Vec<Option<u64>>> {
+        self.0.multi_get(keys).await
+    }
+
+    async fn commit(&self, commit: Commit<u64, u64>) -> Result<()> {
+        {
+            let mut kept = self.1.lock().unwrap();
+            if kept.is_none() && !commit.writes.is_empty() {
+                *kept = Some(commit);
+                return Err(Error::new(ErrorKind::Retry, "the connection was lost"));
+            }
+        }
+        self.0.commit(commit).await
+    }
+
+    async fn progress(&self) -> Result<Option<Progress>> {
+        self.0.progress().await
+    }
+
+    async fn scan(&self, after: Option<&u64>, limit: usize) -> Result<Vec<(u64, u64)>> {
+        self.0.scan(after, limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_merge_that_was_refused_does_not_happen_later() {
+    let store = Arc::new(Straggling::default());
+    let writer = SingleWriter::open(store.clone(), 1).await.unwrap();
+    assert_eq!(writer.merge(1, 5).await.unwrap_err().kind(), ErrorKind::Retry);
+    let straggler = store.1.lock().unwrap().clone().unwrap();
+    assert_eq!(
+        store.0.commit(straggler).await.unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
+    assert_eq!(writer.merge(1, 5).await.unwrap(), None);
+    assert_eq!(store.0.entries(), [(1, 5)]);
+}
+
 /// Lets the other tasks run so often.
 async fn turns(turns: usize) {
     for _ in 0..turns {

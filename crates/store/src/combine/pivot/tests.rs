@@ -54,9 +54,39 @@ async fn a_put_is_awaited_and_its_failure_is_told() {
     assert_eq!(kept.entries(), [], "no empty maps");
 }
 
+/// Lets others run before each call.
+struct Yielding(Maps<u64>);
+
+#[async_trait]
+impl Readable<u64, BTreeMap<u64, u64>> for Yielding {
+    async fn get_each(&self, keys: &[u64]) -> Answers<Option<BTreeMap<u64, u64>>> {
+        tokio::task::yield_now().await;
+        self.0.get_each(keys).await
+    }
+}
+
+#[async_trait]
+impl Writable<u64, BTreeMap<u64, u64>> for Yielding {
+    async fn put_each(&self, writes: Vec<(u64, Option<BTreeMap<u64, u64>>)>) -> Answers<()> {
+        tokio::task::yield_now().await;
+        self.0.put_each(writes).await
+    }
+}
+
+#[async_trait]
+impl Mergeable<u64, BTreeMap<u64, u64>> for Yielding {
+    async fn merge_each(
+        &self,
+        deltas: Vec<(u64, BTreeMap<u64, u64>)>,
+    ) -> Answers<Option<BTreeMap<u64, u64>>> {
+        tokio::task::yield_now().await;
+        self.0.merge_each(deltas).await
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn puts_and_merges_into_one_map_lose_nothing() {
-    let store = Arc::new(Maps::<u64>::new().unpivoted());
+    let store = Arc::new(Yielding(Maps::new()).unpivoted());
     let run = |inner: u64| {
         let store = store.clone();
         tokio::spawn(async move {
