@@ -6,17 +6,18 @@ use flow::{Memory, Platform, Producer, Tail, Tails};
 use proptest::prelude::*;
 
 use crate::kit::{Add, Fault, Kit, LocalKit, MemoryKit, Pair, World, options, runtime, timed};
+use crate::operators::{Operator, Relation, apply, merges, operators};
 
 /// A step of a generated job; numbers choose among the producers so far.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Source,
-    Map(usize, i64),
-    Filter(usize, u8),
-    FlatMap(usize, u8),
+    Then(usize, Operator),
     Merge(usize, usize),
-    Lookup(usize),
+    Either(usize, usize),
     Sum(usize),
+    /// A sum whose updated sums go to a sink.
+    Scan(usize),
     /// A sum whose readers see how many keys have which value.
     Histogram(usize),
     Write(usize),
@@ -26,16 +27,15 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let at = || 0usize..64;
     let step = prop_oneof![
         1 => Just(Step::Source),
-        2 => (at(), -3i64..4).prop_map(|(n, x)| Step::Map(n, x)),
-        2 => (at(), 2u8..5).prop_map(|(n, x)| Step::Filter(n, x)),
-        2 => (at(), 0u8..4).prop_map(|(n, x)| Step::FlatMap(n, x)),
+        8 => (at(), operators()).prop_map(|(n, operator)| Step::Then(n, operator)),
         2 => (at(), at()).prop_map(|(n, m)| Step::Merge(n, m)),
-        1 => at().prop_map(Step::Lookup),
+        1 => (at(), at()).prop_map(|(n, m)| Step::Either(n, m)),
+        1 => at().prop_map(Step::Scan),
         3 => at().prop_map(Step::Sum),
         1 => at().prop_map(Step::Histogram),
         2 => at().prop_map(Step::Write),
     ];
-    prop::collection::vec(step, 1..14)
+    prop::collection::vec(step, 1..20)
 }
 
 pub(crate) const SOURCES: usize = 2;
@@ -55,6 +55,8 @@ pub(crate) enum Compare {
     Exact,
     Bag,
     Sums,
+    /// Only the last value of each key.
+    Last,
 }
 
 pub(crate) struct Built<P: Platform> {
@@ -137,55 +139,57 @@ impl<K: Kit> Builder<'_, K> {
             Step::Write(n) => self.write(n),
             Step::Sum(n) => self.sum(n, false),
             Step::Histogram(n) => self.sum(n, true),
-            Step::Merge(n, m) => {
-                let ((left, a), (right, b)) = (self.at(n), self.at(m));
-                let traits = Traits {
-                    summed: a.summed || b.summed,
-                    unordered: true,
-                };
-                self.producers.push((left.merge(&right), traits));
-            }
-            Step::Map(n, x) => self.then(n, |input, linear| {
-                input.map(move |(key, value)| {
-                    (
-                        key.wrapping_add(x as u8) % 16,
-                        if linear {
-                            value
-                        } else {
-                            Add(value.0.wrapping_mul(x))
-                        },
+            Step::Scan(n) => self.scan(n),
+            Step::Merge(n, m) => self.merge(n, m, |left, right| left.merge(right)),
+            Step::Either(n, m) => self.merge(n, m, |left, right| {
+                left.either(right).map(|either| {
+                    either.either(
+                        |(key, value)| (key, value),
+                        |(key, value)| (key ^ 1, Add(value.0.wrapping_neg())),
                     )
                 })
             }),
-            Step::Filter(n, x) => self.then(n, |input, linear| {
-                input.filter(move |(key, value)| {
-                    (i64::from(*key) + if linear { 0 } else { value.0 }).rem_euclid(i64::from(x)) != 0
-                })
-            }),
-            Step::FlatMap(n, x) => self.then(n, |input, _| {
-                input.flat_map(move |(key, value)| (0..x).map(move |i| (key.wrapping_mul(i) % 16, value)))
-            }),
-            Step::Lookup(n) => {
-                let service = self.kit.service();
-                self.then(n, |input, linear| {
-                    input
-                        .lookup_by(|(key, _)| *key, service)
-                        .map(move |((key, value), found)| {
-                            let found = found.unwrap_or_default().0;
-                            (
-                                key ^ (found as u8 & 1),
-                                if linear { value } else { Add(value.0 + found) },
-                            )
-                        })
-                });
+            Step::Then(n, operator) => {
+                let (input, traits) = self.at(n);
+                let relation = if traits.summed {
+                    Relation::Linear
+                } else {
+                    Relation::Any
+                };
+                let output = apply(operator, &input, relation, self.kit.service());
+                let unordered = traits.unordered || merges(operator);
+                self.producers.push((output, Traits { unordered, ..traits }));
             }
         }
     }
 
-    /// A step that keeps sums by key in linear relation to its input's, if it must.
-    fn then(&mut self, n: usize, f: impl FnOnce(&Producer<K::P, Pair>, bool) -> Producer<K::P, Pair>) {
+    fn merge(
+        &mut self,
+        n: usize,
+        m: usize,
+        f: impl FnOnce(&Producer<K::P, Pair>, &Producer<K::P, Pair>) -> Producer<K::P, Pair>,
+    ) {
+        let ((left, a), (right, b)) = (self.at(n), self.at(m));
+        let traits = Traits {
+            summed: a.summed || b.summed,
+            unordered: true,
+        };
+        self.producers.push((f(&left, &right), traits));
+    }
+
+    /// The updated sums go to a sink; how many there are is the platform's choice, so nobody else reads their values.
+    fn scan(&mut self, n: usize) {
         let (input, traits) = self.at(n);
-        self.producers.push((f(&input, traits.summed), traits));
+        let scan = input.scan_by_key(self.kit.store(self.targets));
+        self.sinks.push((self.targets, Compare::Last));
+        let written = scan.write(self.kit.sink(self.targets));
+        self.targets += 1;
+        let summed = Traits {
+            summed: true,
+            ..traits
+        };
+        self.producers.push((written.map_values(|_| Add(0)), summed));
+        self.end(scan.also(written));
     }
 }
 
@@ -233,6 +237,11 @@ pub(crate) fn normal(mut world: World, sinks: &[(usize, Compare)]) -> World {
                 *sink = timed(sums.into_iter().map(|(key, sum)| (key, Add(sum))));
                 sink.iter_mut().for_each(|(time, _)| time.0 = 0);
             }
+            Compare::Last => {
+                let last: BTreeMap<u8, Add> = sink.iter().map(|(_, pair)| *pair).collect();
+                *sink = timed(last.into_iter().filter(|(_, value)| value.0 != 0));
+                sink.iter_mut().for_each(|(time, _)| time.0 = 0);
+            }
         }
     }
     world
@@ -258,7 +267,7 @@ pub(crate) fn check(
     let compare = job.sinks.clone();
     let volatile = move |n: usize| match compare.iter().find(|(sink, _)| *sink == n) {
         // A sink below a sum must keep what it is given.
-        Some((_, Compare::Sums)) | None => 1,
+        Some((_, Compare::Sums | Compare::Last)) | None => 1,
         Some(_) => keep_every,
     };
     let local = LocalKit::new(inputs, steps.len() + 1, script, volatile);
@@ -272,7 +281,7 @@ pub(crate) fn check(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(320))]
 
     #[test]
     fn local_is_memory(

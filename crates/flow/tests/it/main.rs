@@ -8,3 +8,4 @@ mod graphs;
 mod jobs;
 mod keyed;
 mod kit;
+mod operators;
