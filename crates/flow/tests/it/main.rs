@@ -5,6 +5,7 @@
 mod crash;
 mod engine;
 mod graphs;
+mod graphs_of_old;
 mod jobs;
 mod keyed;
 mod kit;
