@@ -192,6 +192,8 @@ struct SinkState {
     items: Vec<Timed<Pair>>,
     progress: Option<Progress>,
     writes: usize,
+    /// How many items there were after each write: where epochs ended.
+    cuts: Vec<usize>,
     kept: (usize, Option<Progress>),
 }
 
@@ -206,6 +208,7 @@ impl TestSink {
         let mut state = self.state.lock().unwrap();
         let (len, progress) = state.kept.clone();
         state.items.truncate(len);
+        state.cuts.retain(|cut| *cut <= len);
         state.progress = progress;
     }
 }
@@ -225,6 +228,8 @@ impl Sink<Pair> for TestSink {
         state.items.extend(items);
         state.progress = Some(progress.clone());
         state.writes += 1;
+        let cut = state.items.len();
+        state.cuts.push(cut);
         if state.writes.is_multiple_of(self.keep_every) {
             state.kept = (state.items.len(), state.progress.clone());
         }
@@ -273,11 +278,21 @@ impl LocalKit {
         }
     }
 
+    /// Where the epochs of a sink ended.
+    pub(crate) fn cuts(&self, sink: usize) -> Vec<usize> {
+        self.sinks[sink].state.lock().unwrap().cuts.clone()
+    }
+
     /// Runs until the input has ended, again after each crash; returns how often it crashed.
     pub(crate) async fn run(&self, tails: &Tails<Local>, options: &JobOptions) -> usize {
+        self.run_as(tails, |_| options.clone()).await
+    }
+
+    /// As [`run`](Self::run), after each crash with the options for that many.
+    pub(crate) async fn run_as(&self, tails: &Tails<Local>, options: impl Fn(usize) -> JobOptions) -> usize {
         let mut crashes = 0;
         loop {
-            match Local::run("test", tails, options.clone()).unwrap().join().await {
+            match Local::run("test", tails, options(crashes)).unwrap().join().await {
                 Ok(()) => return crashes,
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     crashes += 1;

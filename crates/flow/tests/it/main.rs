@@ -7,6 +7,7 @@ mod engine;
 mod graphs;
 mod graphs_of_old;
 mod jobs;
+mod joins;
 mod keyed;
 mod kit;
 mod operators;
