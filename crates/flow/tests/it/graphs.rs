@@ -16,6 +16,9 @@ pub(crate) enum Step {
     Merge(usize, usize),
     Either(usize, usize),
     Sum(usize),
+    /// A join with a sum of another producer; what it finds is the platform's choice here.
+    Join(usize, usize),
+    JoinAndSum(usize),
     /// A sum whose updated sums go to a sink.
     Scan(usize),
     /// A sum whose readers see how many keys have which value.
@@ -31,6 +34,8 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (at(), at()).prop_map(|(n, m)| Step::Merge(n, m)),
         1 => (at(), at()).prop_map(|(n, m)| Step::Either(n, m)),
         1 => at().prop_map(Step::Scan),
+        1 => (at(), at()).prop_map(|(n, m)| Step::Join(n, m)),
+        1 => at().prop_map(Step::JoinAndSum),
         3 => at().prop_map(Step::Sum),
         1 => at().prop_map(Step::Histogram),
         2 => at().prop_map(Step::Write),
@@ -47,6 +52,8 @@ struct Traits {
     summed: bool,
     /// Two sides of a merge, or two sources: the order is the platform's choice.
     unordered: bool,
+    /// Below a sum or a join with one: a sink must keep what it is given.
+    below: bool,
 }
 
 /// How the content of a sink is to be compared.
@@ -63,6 +70,8 @@ pub(crate) struct Built<P: Platform> {
     pub(crate) tails: Tails<P>,
     /// For each sink in use.
     pub(crate) sinks: Vec<(usize, Compare)>,
+    /// The sinks that may go back to an earlier progress.
+    may_forget: Vec<usize>,
 }
 
 struct Builder<'a, K: Kit> {
@@ -70,6 +79,7 @@ struct Builder<'a, K: Kit> {
     producers: Vec<(Producer<K::P, Pair>, Traits)>,
     tails: Option<Tails<K::P>>,
     sinks: Vec<(usize, Compare)>,
+    may_forget: Vec<usize>,
     targets: usize,
     sources: usize,
 }
@@ -102,6 +112,9 @@ impl<K: Kit> Builder<'_, K> {
             _ => Compare::Exact,
         };
         self.sinks.push((self.targets, compare));
+        if !traits.below {
+            self.may_forget.push(self.targets);
+        }
         let written = input.write(self.kit.sink(self.targets));
         self.targets += 1;
         self.producers.push((Producer::clone(&written), traits));
@@ -127,6 +140,7 @@ impl<K: Kit> Builder<'_, K> {
             next,
             Traits {
                 summed: true,
+                below: true,
                 ..traits
             },
         ));
@@ -140,6 +154,31 @@ impl<K: Kit> Builder<'_, K> {
             Step::Sum(n) => self.sum(n, false),
             Step::Histogram(n) => self.sum(n, true),
             Step::Scan(n) => self.scan(n),
+            Step::Join(n, m) => {
+                let ((left, traits), (right, _)) = (self.at(n), self.at(m));
+                let joined = left.left_join_stream(&right, self.kit.store(self.targets));
+                self.targets += 1;
+                self.producers.push((
+                    joined.map_values(|(value, _)| value),
+                    Traits {
+                        below: true,
+                        ..traits
+                    },
+                ));
+            }
+            Step::JoinAndSum(n) => {
+                let (input, traits) = self.at(n);
+                let joined = input.left_join_and_sum(self.kit.store(self.targets), |value, _| [value]);
+                self.targets += 1;
+                self.producers.push((
+                    joined.map_values(|(value, _)| value),
+                    Traits {
+                        below: true,
+                        ..traits
+                    },
+                ));
+                self.end(joined);
+            }
             Step::Merge(n, m) => self.merge(n, m, |left, right| left.merge(right)),
             Step::Either(n, m) => self.merge(n, m, |left, right| {
                 left.either(right).map(|either| {
@@ -173,6 +212,7 @@ impl<K: Kit> Builder<'_, K> {
         let traits = Traits {
             summed: a.summed || b.summed,
             unordered: true,
+            below: a.below || b.below,
         };
         self.producers.push((f(&left, &right), traits));
     }
@@ -186,6 +226,7 @@ impl<K: Kit> Builder<'_, K> {
         self.targets += 1;
         let summed = Traits {
             summed: true,
+            below: true,
             ..traits
         };
         self.producers.push((written.map_values(|_| Add(0)), summed));
@@ -199,6 +240,7 @@ pub(crate) fn build<K: Kit>(kit: &K, steps: &[Step]) -> Built<K::P> {
         producers: Vec::new(),
         tails: None,
         sinks: Vec::new(),
+        may_forget: Vec::new(),
         targets: 0,
         sources: 0,
     };
@@ -210,6 +252,7 @@ pub(crate) fn build<K: Kit>(kit: &K, steps: &[Step]) -> Built<K::P> {
     Built {
         tails: builder.tails.unwrap(),
         sinks: builder.sinks,
+        may_forget: builder.may_forget,
     }
 }
 
@@ -264,12 +307,8 @@ pub(crate) fn check(
     let memory = MemoryKit::new(inputs.clone(), steps.len() + 1);
     let job = build(&memory, steps);
     Memory::run(&job.tails);
-    let compare = job.sinks.clone();
-    let volatile = move |n: usize| match compare.iter().find(|(sink, _)| *sink == n) {
-        // A sink below a sum must keep what it is given.
-        Some((_, Compare::Sums | Compare::Last)) | None => 1,
-        Some(_) => keep_every,
-    };
+    let may_forget = job.may_forget;
+    let volatile = move |n: usize| if may_forget.contains(&n) { keep_every } else { 1 };
     let local = LocalKit::new(inputs, steps.len() + 1, script, volatile);
     let job = build(&local, steps);
     let crashes = runtime().block_on(local.run(&job.tails, options));

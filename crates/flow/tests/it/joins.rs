@@ -298,6 +298,49 @@ proptest! {
     }
 }
 
+/// In a replay nothing below a join runs on sums that are ahead of their pairs: a function may rely on what it sees.
+#[test]
+fn functions_see_true_sums_only() {
+    fn job<K: Kit>(kit: &K) -> Tails<K::P> {
+        fn true_rank((rank, found): (Add, Option<Add>)) -> Add {
+            assert_eq!(rank, found.unwrap_or_default(), "a sum that cannot be");
+            rank
+        }
+        let pairs = source(kit, 0);
+        // Commits last, so that the sums may be ahead of it.
+        let first = pairs.write(kit.sink(0));
+        let sum = pairs.map_values(|_| Add(1)).sum_by_key(kit.store(0));
+        let found = pairs.left_join_sum(&sum).map_values(true_rank).write(kit.sink(1));
+        let looped = pairs.left_join_and_sum(kit.store(1), |rank, found| {
+            true_rank((rank, found));
+            [Add(1)]
+        });
+        first
+            .also(found)
+            .also(looped.map_values(true_rank).write(kit.sink(2)))
+    }
+    let mut ranks = [0; 3];
+    let ranked = (0..40).map(|n| {
+        ranks[n % 3] += 1;
+        (n as u8 % 3, Add(ranks[n % 3] - 1))
+    });
+    let input = timed(ranked);
+    for commit in 0..40 {
+        for applied in [false, true] {
+            let mut script = vec![Fault::None; commit];
+            script.push(Fault::Crash { applied });
+            let local = LocalKit::new(vec![input.clone()], TARGETS, script, |_| 1);
+            runtime().block_on(local.run(&job(&local), &options(150, 2)));
+            let world = local.world();
+            assert_eq!(
+                world.sinks,
+                vec![input.clone(); 3],
+                "commit={commit} applied={applied}"
+            );
+        }
+    }
+}
+
 /// Sums from before the run count as before all time.
 #[test]
 fn a_store_that_is_not_empty() {
