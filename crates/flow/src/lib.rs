@@ -35,6 +35,7 @@ mod node;
 mod platform;
 mod ports;
 mod producer;
+mod recent;
 
 pub use ::either::Either;
 pub use batch::{BatchId, Batcher, CalendarUnit};
@@ -46,3 +47,4 @@ pub use memory::Memory;
 pub use platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Platform, Summed};
 pub use ports::{Service, Sink, Slice, Source, VecSink, VecSource};
 pub use producer::{Joined, Producer, Sum, Tail, Tails, Written};
+pub use recent::Recent;

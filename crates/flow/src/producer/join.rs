@@ -14,11 +14,13 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Producer, Tail, Tails, Written};
+use crate::graph::NodeKind;
 use crate::node::{JoinNode, JoinSumNode, SumNode};
 use crate::platform::{Platform, Summed};
-use crate::{Element, Key, Value};
+use crate::{Element, Key, Recent, Timestamp, Value};
 
 /// A sum by key: the [`Written`] producer of its changes, `(key, (before, delta))`, and what
 /// [`left_join_sum`](Producer::left_join_sum) looks up.
@@ -101,14 +103,32 @@ impl<P: Platform, K: Key, V: Element> Producer<P, (K, V)> {
         })
     }
 
-    /// Each pair with its key's sum of another stream, which is summed in `store`: as
-    /// [`left_join_sum`](Self::left_join_sum) with `stream.sum_by_key(store)`. To use the sum elsewhere too, write that.
+    /// Each pair with its key's sum of another stream as it was before the pair's time: the stream is summed in `store`,
+    /// which keeps the deltas of the last `keep` apart, so that what an epoch cuts in two is still told apart.
+    ///
+    /// Precisely: a pair with time t sees all deltas with times before t that come in its epoch or in earlier ones, and
+    /// none of t or later, unless it is `keep` or more behind the newest delta of its key. So
+    /// [`Local`](crate::Local) agrees with [`Memory`](crate::Memory) for pairs that are less late than that, as long as
+    /// deltas come no later than the pairs that see them: always in a source in order of time, ties or not.
+    ///
+    /// Costs up to one delta for each key and millisecond of `keep`, copied at each look-up; with sums from a store
+    /// where that is too much, use [`left_join_sum`](Self::left_join_sum).
     pub fn left_join_stream<J: Value>(
         &self,
         stream: &Producer<P, (K, J)>,
-        store: P::Store<K, J>,
+        keep: Duration,
+        store: P::Store<K, Recent<J>>,
     ) -> Producer<P, Joined<K, V, J>> {
-        self.left_join_sum(&stream.sum_by_key(store))
+        let deltas = stream.then(NodeKind::FlatMapValues, move |time, (key, delta), emit| {
+            emit((key, Recent::new(time, delta, keep)));
+        });
+        let pairs = self.then(NodeKind::FlatMapValues, |time, (key, value), emit| {
+            emit((key, (time, value)))
+        });
+        let joined = pairs.left_join_sum(&deltas.sum_by_key(store));
+        joined.map_values(|((time, value), sum): ((Timestamp, V), Option<Recent<J>>)| {
+            (value, sum.and_then(|sum| sum.before(time)))
+        })
     }
 
     /// Each pair with its key's sum as it was before the pair's time, as [`left_join_sum`](Self::left_join_sum);

@@ -156,7 +156,7 @@ impl<K: Kit> Builder<'_, K> {
             Step::Scan(n) => self.scan(n),
             Step::Join(n, m) => {
                 let ((left, traits), (right, _)) = (self.at(n), self.at(m));
-                let joined = left.left_join_stream(&right, self.kit.store(self.targets));
+                let joined = left.left_join_sum(&right.sum_by_key(self.kit.store(self.targets)));
                 self.targets += 1;
                 self.producers.push((
                     joined.map_values(|(value, _)| value),
