@@ -32,8 +32,12 @@ pub enum NodeKind {
     Merge,
     /// With the value of a service.
     Lookup,
+    /// With the value of a sum of this job.
+    Join,
     /// Sum by key into a store: a tail.
     Sum,
+    /// With the value of a sum, which it adds to: a tail.
+    JoinSum,
     /// Write to a sink: a tail.
     Write,
 }
@@ -51,14 +55,16 @@ impl NodeKind {
             Self::FlatMapValues => "flat_map_values",
             Self::Merge => "merge",
             Self::Lookup => "lookup",
+            Self::Join => "join",
             Self::Sum => "sum",
+            Self::JoinSum => "join_sum",
             Self::Write => "write",
         }
     }
 
     /// Whether it has an effect.
     pub fn is_tail(self) -> bool {
-        matches!(self, Self::Sum | Self::Write)
+        matches!(self, Self::Sum | Self::JoinSum | Self::Write)
     }
 }
 
@@ -101,7 +107,7 @@ impl Graph {
             let label = self.title(*id).replace('"', "#quot;");
             let (open, close) = match kind {
                 NodeKind::Source => ("([", "])"),
-                NodeKind::Sum | NodeKind::Write => ("[(", ")]"),
+                kind if kind.is_tail() => ("[(", ")]"),
                 _ => ("[", "]"),
             };
             let _ = writeln!(text, "  n{}{open}\"{label}\"{close}", id.0);
@@ -119,7 +125,7 @@ impl Graph {
             let label = self.title(*id).replace('\\', "\\\\").replace('"', "\\\"");
             let shape = match kind {
                 NodeKind::Source => "ellipse",
-                NodeKind::Sum | NodeKind::Write => "cylinder",
+                kind if kind.is_tail() => "cylinder",
                 _ => "box",
             };
             let _ = writeln!(text, "  n{} [label=\"{label}\", shape={shape}];", id.0);

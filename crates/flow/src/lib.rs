@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`Producer`] | a node of the graph, typed by its platform and its elements |
 //! | [`Written`] | a producer with an effect; it is a [`Tail`], and a job needs at least one |
+//! | [`Sum`] | a written sum by key, which other producers may join |
 //! | [`Platform`] | what can plan and run a job: [`Memory`] (the meaning), [`Local`] (this machine's cores) |
 //! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
 //!
@@ -34,6 +35,7 @@ mod node;
 mod platform;
 mod ports;
 mod producer;
+mod recent;
 
 pub use ::either::Either;
 pub use batch::{BatchId, Batcher, CalendarUnit};
@@ -42,6 +44,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use graph::{Graph, NodeId, NodeInfo, NodeKind};
 pub use local::{Job, JobOptions, JobState, JobStatus, Local};
 pub use memory::Memory;
-pub use platform::{FlatMapFn, KeyFn, Platform, Summed};
+pub use platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Platform, Summed};
 pub use ports::{Service, Sink, Slice, Source, VecSink, VecSource};
-pub use producer::{Producer, Tail, Tails, Written};
+pub use producer::{Joined, Producer, Sum, Tail, Tails, Written};
+pub use recent::Recent;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::platform::{FlatMapFn, KeyFn, Summed, Timed};
-use crate::{Element, Key, NodeInfo, Platform, Tail, Value};
+use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Summed, Timed};
+use crate::{Element, Joined, Key, NodeInfo, Platform, Tail, Value};
 
 /// The platform that other platforms are compared with: one thread, plain vectors and maps, nothing clever.
 ///
@@ -87,6 +87,69 @@ impl Platform for Memory {
             output.push((time, (key, (before, delta))));
         }
         Arc::new(output)
+    }
+
+    fn left_join_sum<K: Key, V: Element, J: Value>(
+        _: &mut (),
+        _: &NodeInfo,
+        left: Self::Stream<(K, V)>,
+        sum: JoinedSum<'_, Self, K, J>,
+    ) -> Self::Stream<Joined<K, V, J>> {
+        // The sum is done: what it began with is the first value before, or what is in the store still.
+        let mut sums = BTreeMap::<&K, (Option<J>, Vec<Timed<J>>)>::new();
+        for (time, (key, (before, delta))) in sum.changes.iter() {
+            let (_, deltas) = sums.entry(key).or_insert_with(|| (before.clone(), Vec::new()));
+            deltas.push((*time, delta.clone()));
+        }
+        sums.values_mut()
+            .for_each(|(_, deltas)| deltas.sort_by_key(|(time, _)| *time));
+        let store = lock(sum.store);
+        let find = |until, key: &K| match sums.get(key) {
+            None => store.get(key).cloned(),
+            Some((start, deltas)) => deltas
+                .iter()
+                .take_while(|(time, _)| *time < until)
+                .fold(start.clone(), |sum, (_, delta)| Some(plus(sum, delta.clone()))),
+        };
+        let pairs = left.iter().cloned();
+        Arc::new(
+            pairs
+                .map(|(time, (key, value))| (time, (key.clone(), (value, find(time, &key)))))
+                .collect(),
+        )
+    }
+
+    fn left_join_and_sum<K: Key, V: Element, J: Value>(
+        _: &mut (),
+        _: &NodeInfo,
+        input: Self::Stream<(K, V)>,
+        store: &Self::Store<K, J>,
+        function: &DeltaFn<V, J>,
+    ) -> Self::Stream<Joined<K, V, J>> {
+        let mut store = lock(store);
+        let mut places: Vec<usize> = (0..input.len()).collect();
+        places.sort_by_key(|place| input[*place].0);
+        let mut found = vec![None; input.len()];
+        for instant in places.chunk_by(|a, b| input[*a].0 == input[*b].0) {
+            let mut deltas = Vec::new();
+            for place in instant {
+                let (_, (key, value)) = &input[*place];
+                found[*place] = store.get(key).cloned();
+                function(value.clone(), found[*place].clone(), &mut |delta| {
+                    deltas.push((key.clone(), delta))
+                });
+            }
+            for (key, delta) in deltas {
+                let after = plus(store.get(&key).cloned(), delta);
+                store.insert(key, after);
+            }
+        }
+        let pairs = input.iter().cloned().zip(found);
+        Arc::new(
+            pairs
+                .map(|((time, (key, value)), found)| (time, (key, (value, found))))
+                .collect(),
+        )
     }
 
     fn write<T: Element>(

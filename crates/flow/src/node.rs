@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::graph::NodeKind;
-use crate::platform::{FlatMapFn, KeyFn};
-use crate::{Element, Key, NodeInfo, Platform, Producer, Value};
+use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn};
+use crate::{Element, Key, NodeInfo, Platform, Producer, Sum, Value};
 
 /// A node whose element type only its own code knows.
 pub(crate) trait Node<P: Platform>: Any + Send + Sync {
@@ -217,5 +217,54 @@ impl<P: Platform, T: Element> Node<P> for WriteNode<P, T> {
     fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
         let input = lowering.input(&self.parent);
         Box::new(P::write(lowering.plan, info, input, &self.sink))
+    }
+}
+
+pub(crate) struct JoinNode<P: Platform, K: Key, V: Element, J: Value> {
+    pub(crate) left: Producer<P, (K, V)>,
+    pub(crate) sum: Sum<P, K, J>,
+}
+
+impl<P: Platform, K: Key, V: Element, J: Value> Node<P> for JoinNode<P, K, V, J> {
+    fn shape(&self) -> Shape<'_> {
+        Shape::Node(NodeKind::Join)
+    }
+    fn parents(&self) -> Vec<NodeRef<P>> {
+        vec![self.left.node.clone(), self.sum.changes.node.clone()]
+    }
+    fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
+        let left = lowering.input(&self.left);
+        let sum = JoinedSum {
+            node: info.parents[1],
+            deltas: lowering.input(&self.sum.deltas),
+            changes: lowering.input(&self.sum.changes),
+            store: &self.sum.store,
+        };
+        Box::new(P::left_join_sum(lowering.plan, info, left, sum))
+    }
+}
+
+pub(crate) struct JoinSumNode<P: Platform, K: Key, V: Element, J: Value> {
+    pub(crate) parent: Producer<P, (K, V)>,
+    pub(crate) store: P::Store<K, J>,
+    pub(crate) function: DeltaFn<V, J>,
+}
+
+impl<P: Platform, K: Key, V: Element, J: Value> Node<P> for JoinSumNode<P, K, V, J> {
+    fn shape(&self) -> Shape<'_> {
+        Shape::Node(NodeKind::JoinSum)
+    }
+    fn parents(&self) -> Vec<NodeRef<P>> {
+        vec![self.parent.node.clone()]
+    }
+    fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
+        let input = lowering.input(&self.parent);
+        Box::new(P::left_join_and_sum(
+            lowering.plan,
+            info,
+            input,
+            &self.store,
+            &self.function,
+        ))
     }
 }

@@ -2,13 +2,28 @@
 
 use std::sync::Arc;
 
-use crate::{Element, Key, NodeInfo, Timestamp, Value};
+use crate::{Element, Joined, Key, NodeId, NodeInfo, Timestamp, Value};
 
 /// The function between two nodes: takes one element and its event time, emits any number, which have that time too.
 pub type FlatMapFn<T, U> = Arc<dyn Fn(Timestamp, T, &mut dyn FnMut(U)) + Send + Sync>;
 
 /// The function that finds the key of an element.
 pub type KeyFn<T, K> = Arc<dyn Fn(&T) -> K + Send + Sync>;
+
+/// The function that makes deltas of a value and the sum before it.
+pub type DeltaFn<V, J> = Arc<dyn Fn(V, Option<J>, &mut dyn FnMut(J)) + Send + Sync>;
+
+/// A sum that is joined, as lowered before the join.
+pub struct JoinedSum<'a, P: Platform, K: Key, J: Value> {
+    /// The sum's node.
+    pub node: NodeId,
+    /// What it adds.
+    pub deltas: P::Stream<(K, J)>,
+    /// What it emits.
+    pub changes: P::Stream<Summed<K, J>>,
+    /// Where it lives.
+    pub store: &'a P::Store<K, J>,
+}
 
 /// What a sum emits: the key, the value before (`None` at first) and what has been added to it.
 pub type Summed<K, V> = (K, (Option<V>, V));
@@ -19,10 +34,11 @@ pub type Summed<K, V> = (K, (Option<V>, V));
 /// types; each node once, however many nodes read it. A method gets the streams of its parents and returns its
 /// own. Whether running happens meanwhile or afterwards is the platform's affair.
 ///
-/// All platforms agree on what arrives in stores and sinks, with four freedoms: the order between the two
+/// All platforms agree on what arrives in stores and sinks, with five freedoms: the order between the two
 /// sides of a merge; how many elements of a key one delta of a sum joins (the deltas of a key always form a
-/// chain, `before ⊕ delta = next before`); the time of such a delta, which is the largest of its elements'; and
-/// the order between keys behind a sum.
+/// chain, `before ⊕ delta = next before`); the time of such a delta, which is the largest of its elements'; the
+/// order between keys behind a sum; and what late elements see in a join with a sum: see
+/// [`Producer::left_join_sum`](crate::Producer::left_join_sum).
 pub trait Platform: Sized + 'static {
     /// Where elements come from.
     type Source<T: Element>: Element;
@@ -76,6 +92,23 @@ pub trait Platform: Sized + 'static {
         input: Self::Stream<(K, V)>,
         store: &Self::Store<K, V>,
     ) -> Self::Stream<Summed<K, V>>;
+
+    /// Each pair with its key's sum as it was before the pair's time; the pairs keep their order.
+    fn left_join_sum<K: Key, V: Element, J: Value>(
+        plan: &mut Self::Plan,
+        node: &NodeInfo,
+        left: Self::Stream<(K, V)>,
+        sum: JoinedSum<'_, Self, K, J>,
+    ) -> Self::Stream<Joined<K, V, J>>;
+
+    /// As a join with the sum in the store, and adds what the function makes of value and sum, at the pair's time.
+    fn left_join_and_sum<K: Key, V: Element, J: Value>(
+        plan: &mut Self::Plan,
+        node: &NodeInfo,
+        input: Self::Stream<(K, V)>,
+        store: &Self::Store<K, J>,
+        function: &DeltaFn<V, J>,
+    ) -> Self::Stream<Joined<K, V, J>>;
 
     /// Writes each element to the sink, and hands it on.
     fn write<T: Element>(

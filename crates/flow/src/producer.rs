@@ -1,12 +1,18 @@
 //! What users write jobs with: producers, and the tails they end in.
 
+<<<<<<< HEAD
 mod aggregated;
+=======
+mod join;
+>>>>>>> joins
 mod keyed;
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
+
+pub use self::join::{Joined, Sum};
 
 use either::Either;
 

@@ -29,9 +29,16 @@ pub(super) struct Engine {
 
 /// What a read gives.
 enum Input {
-    Read(Vec<Box<dyn Work>>),
+    Read(Vec<Taken>),
     Ended,
     Stopped,
+}
+
+/// Elements of one part, with what their order in the epoch goes by: it is the same however often sources were asked.
+struct Taken {
+    source: usize,
+    part: String,
+    work: Box<dyn Work>,
 }
 
 /// What the first half gives.
@@ -160,11 +167,23 @@ impl Engine {
     /// The first half: waits for elements and puts them through to the first barriers.
     async fn front(&self, reading: &mut Reading) -> Result<Front> {
         loop {
-            let work = match self.read(reading).await? {
-                Input::Read(work) => work,
-                Input::Ended => return Ok(Front::Ended),
-                Input::Stopped => return Ok(Front::Stopped),
-            };
+            let whole = reading.position.whole(&self.job);
+            let mut taken = Vec::new();
+            loop {
+                match self.read(reading).await? {
+                    Input::Read(more) => taken.extend(more),
+                    Input::Ended => return Ok(Front::Ended),
+                    Input::Stopped => return Ok(Front::Stopped),
+                }
+                if whole
+                    .as_ref()
+                    .is_none_or(|whole| reading.position.at.covers(whole))
+                {
+                    break;
+                }
+            }
+            taken.sort_by(|a, b| (a.source, &a.part).cmp(&(b.source, &b.part)));
+            let work: Vec<_> = taken.into_iter().map(|taken| taken.work).collect();
             let elements: usize = work.iter().map(|work| work.items()).sum();
             if elements == 0 {
                 continue;
@@ -222,8 +241,7 @@ impl Engine {
         while let Some(Some(more)) = reads.next().now_or_never() {
             got.push(more);
         }
-        got.sort_by_key(|(i, ..)| *i);
-        let mut work = Vec::new();
+        let mut taken = Vec::new();
         for (i, from, until, pieces) in got {
             match (pieces?, until) {
                 (Some(pieces), _) => {
@@ -235,7 +253,11 @@ impl Engine {
                             return Err(misread(&self.parts.part(i, &piece.part), piece.next));
                         }
                         position.at.advance(&self.parts.part(i, &piece.part), piece.next);
-                        work.push(piece.work);
+                        taken.push(Taken {
+                            source: i,
+                            part: piece.part,
+                            work: piece.work,
+                        });
                     }
                 }
                 (None, Some(until)) => {
@@ -247,7 +269,7 @@ impl Engine {
                 (None, None) => ended[i] = true,
             }
         }
-        Ok(Input::Read(work))
+        Ok(Input::Read(taken))
     }
 
     /// The second half: puts an epoch through the barriers and what follows them, and commits.
@@ -263,7 +285,7 @@ impl Engine {
         let mut outputs: Vec<Option<Held>> = muted.iter().map(|_| None).collect();
         for entry in &job.barriers {
             let input = slots.take(entry.slot);
-            if entry.tail.is_some_and(|tail| muted[tail]) {
+            if entry.tail.or(entry.joins).is_some_and(|sum| muted[sum]) {
                 // Nothing below needs what this sum would emit: see the proof.
                 continue;
             }

@@ -24,7 +24,12 @@
 //!    is behind a sum above it would break this: `Invalid` at the start. (A sink that may go back to an earlier
 //!    progress can therefore not stand below a sum; one that keeps what it is given can.) How elements are cut
 //!    into epochs does not matter to a sum: `⊕` is associative.
-//! 4. *A second writer is fenced*: a store takes a commit only from the progress that the writer last saw, so
+//! 4. *What a join with a sum finds* depends on its store, as with a sum, and on where the epoch ends, as pairs see all
+//!    of the epochs before theirs. So an epoch that some tail below the join has taken, while the joined sum has not,
+//!    is replayed whole: all sources are read up to that tail's progress before the functions run. By 1 that was
+//!    one epoch, so it is no larger than an epoch is. Parts stand in an epoch in the order of their sources and
+//!    names, so neither does it matter how often sources were asked.
+//! 5. *A second writer is fenced*: a store takes a commit only from the progress that the writer last saw, so
 //!    of two runs at one store one gets a `Conflict`; it reads the tails' progress again and goes on from
 //!    there, and fails after `conflicts_max` conflicts in a row. A commit that had succeeded, but whose answer
 //!    was lost, is found out in the same way: progress is read again after each error. The sink port has no
@@ -35,6 +40,7 @@
 
 mod engine;
 mod job;
+mod join;
 mod plan;
 mod position;
 mod slots;
@@ -45,11 +51,12 @@ use std::sync::Arc;
 
 pub use job::{Job, JobOptions, JobState, JobStatus};
 
+use self::join::{JoinStage, JoinSumStage, Sides};
 use self::plan::{BarrierEntry, LocalPlan, Outlet, SourceEntry, gather};
 use self::slots::{Gathers, Sums};
 use self::stage::{LookupStage, SourceStage, SumStage, WriteStage};
-use crate::platform::{FlatMapFn, KeyFn, Summed, Timed};
-use crate::{Element, Key, NodeInfo, Platform, Result, Service, Sink, Source, Tail, Value};
+use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Summed, Timed};
+use crate::{Element, Joined, Key, NodeInfo, Platform, Result, Service, Sink, Source, Tail, Value};
 
 /// Runs jobs on this machine's cores, on the current tokio runtime.
 pub enum Local {}
@@ -139,6 +146,7 @@ impl Platform for Local {
         plan.lowered.barriers.push(BarrierEntry {
             slot,
             tail: None,
+            joins: None,
             barrier: Arc::new(stage),
         });
         plan.on_seal(&outlet, move |_| input.0.attach(gather(slot)));
@@ -161,6 +169,7 @@ impl Platform for Local {
         plan.lowered.barriers.push(BarrierEntry {
             slot,
             tail: Some(tail),
+            joins: None,
             barrier: stage,
         });
         plan.on_seal(&outlet, move |_| {
@@ -168,6 +177,67 @@ impl Platform for Local {
                 slots.get::<Sums<K, V>>(slot).add(time, key, delta);
             }));
         });
+        Stream(outlet)
+    }
+
+    fn left_join_sum<K: Key, V: Element, J: Value>(
+        plan: &mut LocalPlan,
+        node: &NodeInfo,
+        left: Stream<(K, V)>,
+        sum: JoinedSum<'_, Self, K, J>,
+    ) -> Stream<Joined<K, V, J>> {
+        plan.depends(node, None);
+        let (slot, outlet) = (plan.slot(Gathers::<Sides<K, V, J>>::new()), Outlet::new(0));
+        let stage = JoinStage {
+            store: sum.store.clone(),
+            outlet: outlet.clone(),
+        };
+        plan.lowered.barriers.push(BarrierEntry {
+            slot,
+            tail: None,
+            joins: plan.tail_of(sum.node),
+            barrier: Arc::new(stage),
+        });
+        plan.on_seal(&outlet, move |_| {
+            left.0.attach(Arc::new(move |slots, time, pair| {
+                slots.get::<Sides<K, V, J>>(slot).left.push((time, pair));
+            }));
+            sum.deltas.0.attach(Arc::new(move |slots, time, (key, delta)| {
+                slots
+                    .get::<Sides<K, V, J>>(slot)
+                    .deltas
+                    .add(time, (key, time), delta);
+            }));
+        });
+        Stream(outlet)
+    }
+
+    fn left_join_and_sum<K: Key, V: Element, J: Value>(
+        plan: &mut LocalPlan,
+        node: &NodeInfo,
+        input: Stream<(K, V)>,
+        store: &Arc<dyn store::Store<K, J>>,
+        function: &DeltaFn<V, J>,
+    ) -> Stream<Joined<K, V, J>> {
+        let (slot, outlet) = (plan.slot(Gathers::<Vec<Timed<(K, V)>>>::new()), Outlet::new(0));
+        let end = Arc::new(SumStage {
+            store: store.clone(),
+            outlet: Outlet::new(0),
+        });
+        let tail = plan.tail(node, slot, end, Arc::as_ptr(store).cast::<()>().addr());
+        plan.depends(node, Some(tail));
+        let stage = JoinSumStage {
+            store: store.clone(),
+            function: function.clone(),
+            outlet: outlet.clone(),
+        };
+        plan.lowered.barriers.push(BarrierEntry {
+            slot,
+            tail: Some(tail),
+            joins: Some(tail),
+            barrier: Arc::new(stage),
+        });
+        plan.on_seal(&outlet, move |_| input.0.attach(gather(slot)));
         Stream(outlet)
     }
 

@@ -1,6 +1,6 @@
 //! A lowered job: sources, the fused functions between them and the slots, and what happens with each slot.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::slots::{Gathers, SlotKind, Slots};
@@ -89,6 +89,8 @@ pub(super) struct BarrierEntry {
     pub(super) slot: usize,
     /// The tail that the barrier is, if it is one.
     pub(super) tail: Option<usize>,
+    /// The sum that it joins, if it does: an index of tails.
+    pub(super) joins: Option<usize>,
     pub(super) barrier: Arc<dyn Barrier>,
 }
 
@@ -138,6 +140,8 @@ pub struct LocalPlan {
     sums: Vec<Vec<usize>>,
     /// Addresses of stores and sinks, to find what is written to twice.
     targets: HashSet<usize>,
+    /// The tail that a node is.
+    tail_of: HashMap<NodeId, usize>,
     problems: Vec<String>,
 }
 
@@ -227,7 +231,14 @@ impl LocalPlan {
             tail,
             above,
         });
-        self.lowered.tails.len() - 1
+        let index = self.lowered.tails.len() - 1;
+        self.tail_of.insert(node.id, index);
+        index
+    }
+
+    /// The tail that a node is.
+    pub(super) fn tail_of(&self, node: NodeId) -> Option<usize> {
+        self.tail_of.get(&node).copied()
     }
 
     fn sums_of(&self, node: NodeId) -> &[usize] {

@@ -139,6 +139,23 @@ impl Position {
             .cloned()
     }
 
+    /// Where the next epoch must end and not before: it has been through a join with a sum, some tail below that has
+    /// taken what came out, and another has not yet. What a join finds depends on where epochs end.
+    pub(super) fn whole(&self, job: &Lowered) -> Option<Progress> {
+        let until = self.until()?;
+        let lacks = |tail: usize| !self.of(tail).covers(&until);
+        let shown = |sum: usize| {
+            let mut below = job
+                .tails
+                .iter()
+                .enumerate()
+                .filter(|(_, entry)| entry.above.contains(&sum));
+            below.any(|(tail, _)| !lacks(tail))
+        };
+        let mut joined = job.barriers.iter().filter_map(|barrier| barrier.joins);
+        joined.any(|sum| lacks(sum) && shown(sum)).then_some(until)
+    }
+
     /// Whether a tail has what an epoch up to `at` would give it.
     pub(super) fn is_muted(&self, tail: usize) -> bool {
         self.of(tail).covers(&self.at)

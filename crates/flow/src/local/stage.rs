@@ -91,14 +91,14 @@ pub(super) trait AnyTail: Send + Sync {
     fn nothing(&self) -> Held;
 }
 
-fn typed<T: Any>(held: Held) -> T {
+pub(super) fn typed<T: Any>(held: Held) -> T {
     *held
         .downcast()
         .expect("a slot is used with the type it was planned with")
 }
 
 /// One value per key, or the port is broken.
-fn check_len(got: usize, keys: usize) -> Result<()> {
+pub(super) fn check_len(got: usize, keys: usize) -> Result<()> {
     if got == keys {
         return Ok(());
     }

@@ -2,8 +2,8 @@
 
 use algebra::aggregate::Aggregator;
 
-use super::{Producer, Written};
-use crate::platform::{Platform, Summed};
+use super::{Producer, Sum};
+use crate::platform::Platform;
 use crate::{Element, Key, Value};
 
 impl<P: Platform, T: Element> Producer<P, T> {
@@ -29,7 +29,7 @@ impl<P: Platform, T: Element> Producer<P, T> {
         key: impl Fn(&T) -> K + Send + Sync + 'static,
         aggregator: A,
         store: P::Store<K, A::State>,
-    ) -> Written<P, Summed<K, A::State>>
+    ) -> Sum<P, K, A::State>
     where
         A: Aggregator<T> + Send + Sync + 'static,
         A::State: Value,

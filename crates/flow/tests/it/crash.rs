@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use crate::graphs::{Step, check, inputs, steps};
 use crate::kit::{Fault, options};
 
-fn script() -> impl Strategy<Value = Vec<Fault>> {
+pub(crate) fn script() -> impl Strategy<Value = Vec<Fault>> {
     let fault = prop_oneof![
         4 => Just(Fault::None),
         1 => any::<bool>().prop_map(|applied| Fault::Retry { applied }),

@@ -9,7 +9,8 @@ use std::time::Duration;
 use algebra::Semigroup;
 use async_trait::async_trait;
 use flow::{
-    Error, ErrorKind, JobOptions, Local, Memory, Platform, Result, Sink, Source, Tails, Timestamp, VecSource,
+    Error, ErrorKind, JobOptions, Local, Memory, Platform, Recent, Result, Sink, Source, Tails, Timestamp,
+    Value, VecSource,
 };
 use store::{Commit, MemoryStore, Progress, Store};
 
@@ -46,6 +47,8 @@ pub(crate) trait Kit {
     fn source(&self, n: usize) -> <Self::P as Platform>::Source<Pair>;
     fn store(&self, n: usize) -> <Self::P as Platform>::Store<u8, Add>;
     fn sink(&self, n: usize) -> <Self::P as Platform>::Sink<Pair>;
+    /// A store of sums over time; there is one.
+    fn recent(&self) -> <Self::P as Platform>::Store<u8, Recent<Add>>;
     fn service(&self) -> <Self::P as Platform>::Service<u8, Add>;
 }
 
@@ -66,6 +69,7 @@ pub(crate) struct MemoryKit {
     pub(crate) inputs: Vec<Vec<Timed<Pair>>>,
     pub(crate) stores: Vec<Shared<BTreeMap<u8, Add>>>,
     pub(crate) sinks: Vec<Shared<Vec<Timed<Pair>>>>,
+    recent: Shared<BTreeMap<u8, Recent<Add>>>,
 }
 
 impl MemoryKit {
@@ -75,6 +79,7 @@ impl MemoryKit {
             inputs,
             stores,
             sinks,
+            recent: Shared::default(),
         }
     }
 
@@ -104,6 +109,9 @@ impl Kit for MemoryKit {
     }
     fn sink(&self, n: usize) -> Shared<Vec<Timed<Pair>>> {
         self.sinks[n].clone()
+    }
+    fn recent(&self) -> Shared<BTreeMap<u8, Recent<Add>>> {
+        self.recent.clone()
     }
     fn service(&self) -> BTreeMap<u8, Add> {
         service()
@@ -139,11 +147,11 @@ impl<S> Faulty<S> {
 }
 
 #[async_trait]
-impl Store<u8, Add> for Faulty<MemoryStore<u8, Add>> {
-    async fn multi_get(&self, keys: &[u8]) -> store::Result<Vec<Option<Add>>> {
+impl<V: Value> Store<u8, V> for Faulty<MemoryStore<u8, V>> {
+    async fn multi_get(&self, keys: &[u8]) -> store::Result<Vec<Option<V>>> {
         self.inner.multi_get(keys).await
     }
-    async fn commit(&self, commit: Commit<u8, Add>) -> store::Result<()> {
+    async fn commit(&self, commit: Commit<u8, V>) -> store::Result<()> {
         let fault = self.next();
         if let Fault::None | Fault::Retry { applied: true } | Fault::Crash { applied: true } = fault {
             self.inner.commit(commit).await?;
@@ -157,7 +165,7 @@ impl Store<u8, Add> for Faulty<MemoryStore<u8, Add>> {
     async fn progress(&self) -> store::Result<Option<Progress>> {
         self.inner.progress().await
     }
-    async fn scan(&self, after: Option<&u8>, limit: usize) -> store::Result<Vec<(u8, Add)>> {
+    async fn scan(&self, after: Option<&u8>, limit: usize) -> store::Result<Vec<(u8, V)>> {
         self.inner.scan(after, limit).await
     }
 }
@@ -192,6 +200,8 @@ struct SinkState {
     items: Vec<Timed<Pair>>,
     progress: Option<Progress>,
     writes: usize,
+    /// How many items there were after each write: where epochs ended.
+    cuts: Vec<usize>,
     kept: (usize, Option<Progress>),
 }
 
@@ -206,6 +216,7 @@ impl TestSink {
         let mut state = self.state.lock().unwrap();
         let (len, progress) = state.kept.clone();
         state.items.truncate(len);
+        state.cuts.retain(|cut| *cut <= len);
         state.progress = progress;
     }
 }
@@ -225,6 +236,8 @@ impl Sink<Pair> for TestSink {
         state.items.extend(items);
         state.progress = Some(progress.clone());
         state.writes += 1;
+        let cut = state.items.len();
+        state.cuts.push(cut);
         if state.writes.is_multiple_of(self.keep_every) {
             state.kept = (state.items.len(), state.progress.clone());
         }
@@ -238,6 +251,7 @@ pub(crate) struct LocalKit {
     sinks: Vec<TestSink>,
     /// Stores and sinks as the job sees them: the same handles at each run.
     seen: RefCell<BTreeMap<usize, Arc<dyn Store<u8, Add>>>>,
+    recent: Arc<dyn Store<u8, Recent<Add>>>,
     script: Script,
 }
 
@@ -249,12 +263,18 @@ impl LocalKit {
         script: Vec<Fault>,
         volatile: impl Fn(usize) -> usize,
     ) -> Self {
+        let script: Script = Arc::new(Mutex::new(script.into()));
+        let recent = Faulty {
+            inner: MemoryStore::new(),
+            script: script.clone(),
+        };
         Self {
             inputs,
+            recent: Arc::new(recent),
             stores: (0..targets).map(|_| MemoryStore::new()).collect(),
             sinks: (0..targets).map(|n| TestSink::new(volatile(n))).collect(),
             seen: RefCell::default(),
-            script: Arc::new(Mutex::new(script.into())),
+            script,
         }
     }
 
@@ -273,11 +293,21 @@ impl LocalKit {
         }
     }
 
+    /// Where the epochs of a sink ended.
+    pub(crate) fn cuts(&self, sink: usize) -> Vec<usize> {
+        self.sinks[sink].state.lock().unwrap().cuts.clone()
+    }
+
     /// Runs until the input has ended, again after each crash; returns how often it crashed.
     pub(crate) async fn run(&self, tails: &Tails<Local>, options: &JobOptions) -> usize {
+        self.run_as(tails, |_| options.clone()).await
+    }
+
+    /// As [`run`](Self::run), after each crash with the options for that many.
+    pub(crate) async fn run_as(&self, tails: &Tails<Local>, options: impl Fn(usize) -> JobOptions) -> usize {
         let mut crashes = 0;
         loop {
-            match Local::run("test", tails, options.clone()).unwrap().join().await {
+            match Local::run("test", tails, options(crashes)).unwrap().join().await {
                 Ok(()) => return crashes,
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     crashes += 1;
@@ -308,6 +338,9 @@ impl Kit for LocalKit {
             inner: self.sinks[n].clone(),
             script: self.script.clone(),
         })
+    }
+    fn recent(&self) -> Arc<dyn Store<u8, Recent<Add>>> {
+        self.recent.clone()
     }
     fn service(&self) -> Arc<dyn flow::Service<u8, Add>> {
         Arc::new(service())
