@@ -26,6 +26,7 @@
 mod batch;
 mod element;
 mod error;
+mod framed;
 mod graph;
 mod limits;
 mod local;
@@ -34,14 +35,17 @@ mod node;
 mod platform;
 mod ports;
 mod producer;
+mod snapshots;
 
 pub use ::either::Either;
 pub use batch::{BatchId, Batcher, CalendarUnit};
 pub use element::{Element, Key, Timestamp, Value};
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Graph, NodeId, NodeInfo, NodeKind};
+pub use limits::{BUILD_BATCHES_MAX, LIVE_BATCHES_MAX, SNAPSHOTS_MAX};
 pub use local::{Job, JobOptions, JobState, JobStatus, Local};
 pub use memory::Memory;
 pub use platform::{FlatMapFn, KeyFn, Platform, Summed};
 pub use ports::{Service, Sink, Slice, Source, VecSink, VecSource};
 pub use producer::{Producer, Tail, Tails, Written};
+pub use snapshots::{Build, PruneFn, Read, SnapshotOptions, Snapshots, Totals, Versions};

@@ -4,7 +4,9 @@
 
 mod crash;
 mod engine;
+mod faulty;
 mod graphs;
 mod jobs;
 mod keyed;
 mod kit;
+mod snapshots;
