@@ -24,11 +24,13 @@
 //! Not here: events, HTTP, SQL. Nothing below reads a clock or a setting.
 
 mod batch;
+mod client;
 mod element;
 mod error;
 mod framed;
 mod graph;
 mod limits;
+mod live;
 mod local;
 mod memory;
 mod node;
@@ -39,10 +41,12 @@ mod snapshots;
 
 pub use ::either::Either;
 pub use batch::{BatchId, Batcher, CalendarUnit};
+pub use client::{Answer, ClientStore, Coverage};
 pub use element::{Element, Key, Timestamp, Value};
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Graph, NodeId, NodeInfo, NodeKind};
-pub use limits::{BUILD_BATCHES_MAX, LIVE_BATCHES_MAX, SNAPSHOTS_MAX};
+pub use limits::{BUILD_BATCHES_MAX, LIVE_BATCHES_MAX, LIVE_VALUES_MAX, SNAPSHOTS_MAX};
+pub use live::Live;
 pub use local::{Job, JobOptions, JobState, JobStatus, Local};
 pub use memory::Memory;
 pub use platform::{FlatMapFn, KeyFn, Platform, Summed};

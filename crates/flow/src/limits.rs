@@ -18,8 +18,11 @@ pub const BUILD_BATCHES_MAX: usize = 1_024;
 /// The snapshots that a batch store keeps.
 pub const SNAPSHOTS_MAX: usize = 64;
 
-/// Default of `ClientStore`'s live batches per read.
+/// Default of the live batches that a [`crate::ClientStore`] adds to a snapshot.
 pub const LIVE_BATCHES_MAX: usize = 256;
+
+/// The live values of one read of a [`crate::ClientStore`]: its keys times its live batches.
+pub const LIVE_VALUES_MAX: usize = 1 << 20;
 
 /// Keys that are changed in one commit while all keys are gone through.
 pub(crate) const SWEEP_KEYS: usize = 1_024;

@@ -115,7 +115,7 @@ impl<K: Key, V: Value> Snapshots<K, V> {
     /// As [`begin_empty`](Self::begin_empty); `Invalid` when it was broken off with another bound.
     pub async fn begin_with(&self, bound: BatchId, pairs: impl IntoIterator<Item = (K, V)>) -> Result<()> {
         let held = self.inner.progress().await?;
-        let mut meta = Meta::of(&held.clone().unwrap_or_default());
+        let mut meta = Meta::of(held.as_ref())?;
         if meta.bound().is_some() {
             return Ok(());
         }
@@ -154,7 +154,7 @@ impl<K: Key, V: Value> Snapshots<K, V> {
     /// # Errors
     /// What the store reports.
     pub async fn bounds(&self) -> Result<Vec<BatchId>> {
-        Ok(Meta::of(&self.inner.progress().await?.unwrap_or_default()).kept)
+        Ok(self.meta().await?.kept)
     }
 
     /// What the newest snapshot says. Consistent in one bound, also while another one is published.
@@ -197,7 +197,7 @@ impl<K: Key, V: Value> Snapshots<K, V> {
     /// `NotFound` when there is no first snapshot; and what the store reports.
     pub async fn build(&self, batches: Range<BatchId>) -> Result<Build<K, V>> {
         let held = self.inner.progress().await?;
-        let mut meta = Meta::of(&held.clone().unwrap_or_default());
+        let mut meta = Meta::of(held.as_ref())?;
         if meta.due(&batches)? == Due::Begin {
             let length = i128::from(batches.end.0) - i128::from(batches.start.0);
             if length > BUILD_BATCHES_MAX as i128 {
@@ -238,7 +238,7 @@ impl<K: Key, V: Value> Snapshots<K, V> {
     }
 
     async fn meta(&self) -> store::Result<Meta> {
-        Ok(Meta::of(&self.inner.progress().await?.unwrap_or_default()))
+        Meta::of(self.inner.progress().await?.as_ref())
     }
 
     async fn commit(

@@ -49,7 +49,23 @@ pub(super) enum Due {
 }
 
 impl Meta {
-    pub(super) fn of(held: &Progress) -> Self {
+    /// Reads it from what a store holds.
+    ///
+    /// # Errors
+    /// `Invalid` when the progress is that of something else.
+    pub(super) fn of(held: Option<&Progress>) -> Result<Self> {
+        let Some(held) = held else {
+            return Ok(Self::read(&Progress::default()));
+        };
+        if held.0.contains_key("step") {
+            return Ok(Self::read(held));
+        }
+        let text =
+            "a store of snapshots is of its own, and a job has written to this one: give an empty store";
+        Err(Error::new(ErrorKind::Invalid, format!("{text} progress={held}")))
+    }
+
+    fn read(held: &Progress) -> Self {
         let batch = |part: &str| held.0.get(part).map(|offset| batch_at(*offset));
         let bounds = held.0.iter().filter(|(part, _)| part.starts_with("snapshot/"));
         let mut kept: Vec<_> = bounds.map(|(_, offset)| batch_at(*offset)).collect();
@@ -136,7 +152,7 @@ mod tests {
                 build: build.map(|(end, stage)| (BatchId(end), STAGES[stage])),
                 job: job.map(Progress),
             };
-            prop_assert_eq!(Meta::of(&meta.progress()), meta);
+            prop_assert_eq!(Meta::of(Some(&meta.progress())).unwrap(), meta);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod client;
 mod crash;
 mod engine;
 mod faulty;
