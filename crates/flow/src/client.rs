@@ -143,16 +143,18 @@ impl<K: Key, V: Value> ClientStore<K, V> {
         Err(Error::new(ErrorKind::Retry, text))
     }
 
-    /// Drops the live batches that every snapshot kept holds, so that the live store stays bounded; to be called after
-    /// a snapshot was published.
+    /// Drops the live batches that every snapshot kept holds, so that the live store stays bounded, and counts as late
+    /// what comes for batches of the newest from now on. To be called after a snapshot was published.
     ///
     /// # Errors
     /// As [`Live::drop_before`].
     pub async fn drop_covered(&self) -> Result<()> {
-        match self.snapshots.bounds().await?.first() {
-            Some(bound) => self.live.drop_before(*bound).await,
-            None => Ok(()),
-        }
+        let bounds = self.snapshots.bounds().await?;
+        let (Some(oldest), Some(newest)) = (bounds.first(), bounds.last()) else {
+            return Ok(());
+        };
+        self.live.cover(*newest).await?;
+        self.live.drop_before(*oldest).await
     }
 
     /// Each key with each batch.

@@ -14,8 +14,8 @@ use crate::{BatchId, Key, Value};
 ///
 /// The floor stands beside the job's progress and rises by [`drop_before`](Self::drop_before), also while the job
 /// runs: first the floor is committed, then what is below it is removed, so who reads the floor after the values knows
-/// which of them are whole. What a job adds below the floor is not kept, so the store stays bounded, and is counted:
-/// [`late`](Self::late).
+/// which of them are whole. What a job adds below the floor is not kept, so the store stays bounded. It is counted, as is
+/// what comes for batches that a snapshot covers: [`late`](Self::late).
 ///
 /// Costs: a commit or a read reads the progress once more; dropping scans the store.
 pub struct Live<K, V> {
@@ -35,13 +35,18 @@ impl<K, V> Clone for Live<K, V> {
 /// What stands beside the values.
 struct Facts {
     floor: BatchId,
+    covered: BatchId,
     late: u64,
     job: Option<Progress>,
 }
 
 impl Facts {
     fn progress(&self) -> Progress {
-        let mut held = Progress::from_iter([("floor", offset_of(self.floor)), ("late", self.late)]);
+        let mut held = Progress::from_iter([
+            ("floor", offset_of(self.floor)),
+            ("covered", offset_of(self.covered)),
+            ("late", self.late),
+        ]);
         put_job(&mut held, self.job.as_ref());
         held
     }
@@ -62,8 +67,8 @@ impl<K: Key, V: Value> Live<K, V> {
         Ok(self.facts().await?.1.floor)
     }
 
-    /// How many sums of a key and batch were not kept, in all commits, because their batch had been dropped: they came
-    /// later than their snapshot, which is to be built anew if they are to count.
+    /// How many sums of a key and batch, in all commits, came after their batch had been [covered](Self::cover) by a
+    /// snapshot, which hides them: build history anew if they are to count.
     ///
     /// # Errors
     /// What the store reports.
@@ -71,13 +76,26 @@ impl<K: Key, V: Value> Live<K, V> {
         Ok(self.facts().await?.1.late)
     }
 
+    /// Notes that a snapshot covers all batches before `bound`: what the job adds to them from now on is late.
+    ///
+    /// # Errors
+    /// As [`drop_before`](Self::drop_before).
+    pub async fn cover(&self, bound: BatchId) -> crate::Result<()> {
+        Ok(self
+            .change(|facts| facts.covered = facts.covered.max(bound), Vec::new())
+            .await?)
+    }
+
     /// Drops all batches before `bound`, for good. After a crash, call it again. A job may go on meanwhile.
     ///
     /// # Errors
     /// `Retry` when a job commits faster than the floor can, and what the store reports.
     pub async fn drop_before(&self, bound: BatchId) -> crate::Result<()> {
-        self.change(|facts| facts.floor = facts.floor.max(bound), Vec::new())
-            .await?;
+        let raise = |facts: &mut Facts| {
+            facts.floor = facts.floor.max(bound);
+            facts.covered = facts.covered.max(bound);
+        };
+        self.change(raise, Vec::new()).await?;
         let mut after = None;
         loop {
             let page = self.inner.scan(after.as_ref(), SWEEP_KEYS).await?;
@@ -109,8 +127,10 @@ impl<K: Key, V: Value> Live<K, V> {
             None => self.since,
             Some(progress) => batch_at(*progress.0.get("floor").ok_or_else(|| foreign(progress))?),
         };
+        let covered = held.as_ref().and_then(|held| held.0.get("covered"));
         let facts = Facts {
             floor,
+            covered: covered.map_or(floor, |offset| batch_at(*offset)),
             late: held.as_ref().map_or(0, |held| held.of("late")),
             job: held.as_ref().and_then(job_in),
         };
@@ -148,13 +168,21 @@ impl<K: Key, V: Value> Store<(K, BatchId), V> for Live<K, V> {
             if facts.job.as_ref() == Some(&commit.progress) && facts.job != commit.expected {
                 return Ok(());
             }
-            let (writes, late): (Vec<_>, Vec<_>) =
-                (commit.writes.iter().cloned()).partition(|((_, batch), _)| *batch >= facts.floor);
+            let late = commit
+                .writes
+                .iter()
+                .filter(|((_, batch), _)| *batch < facts.covered)
+                .count();
+            let kept = commit
+                .writes
+                .iter()
+                .filter(|((_, batch), _)| *batch >= facts.floor);
+            let writes = kept.cloned().collect();
             let ours = facts.job == commit.expected;
             facts.job = commit.expected.clone();
             let expected = if ours { held } else { Some(facts.progress()) };
             facts.job = Some(commit.progress.clone());
-            facts.late += late.len() as u64;
+            facts.late += late as u64;
             let framed = Commit {
                 writes,
                 expected,

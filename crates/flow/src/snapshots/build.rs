@@ -33,8 +33,19 @@ impl<K, V> Clone for Build<K, V> {
 }
 
 impl<K: Key, V: Value> Build<K, V> {
-    pub(super) fn new(snapshots: Snapshots<K, V>, batches: Range<BatchId>) -> Self {
+    /// Of these batches, whether it is under way or not.
+    pub(crate) fn new(snapshots: Snapshots<K, V>, batches: Range<BatchId>) -> Self {
         Self { snapshots, batches }
+    }
+
+    /// Whether it can begin, is under way or is there.
+    pub(crate) async fn check_due(&self) -> crate::Result<()> {
+        Ok(self.snapshots.meta().await?.due(&self.batches).map(drop)?)
+    }
+
+    /// As [`Snapshots::build`], of these batches.
+    pub(crate) async fn begin(&self) -> crate::Result<()> {
+        self.snapshots.build(self.batches.clone()).await.map(drop)
     }
 
     /// The batches that it adds.
@@ -140,7 +151,7 @@ impl<K: Key, V: Value> Build<K, V> {
             .await
     }
 
-    fn check(&self, batch: BatchId) -> Result<()> {
+    fn check_batch(&self, batch: BatchId) -> Result<()> {
         if self.batches.contains(&batch) {
             return Ok(());
         }
@@ -161,7 +172,7 @@ impl<K: Key, V: Value> Store<(K, BatchId), V> for Build<K, V> {
         distinct.dedup();
         let versions = self.snapshots.inner.multi_get(&distinct).await?;
         let value = |(key, batch): &(K, BatchId)| {
-            self.check(*batch)?;
+            self.check_batch(*batch)?;
             let place = distinct.binary_search(key).ok();
             Ok(place.and_then(|place| versions[place].as_ref()?.part(*batch)))
         };
@@ -172,7 +183,7 @@ impl<K: Key, V: Value> Store<(K, BatchId), V> for Build<K, V> {
         commit
             .writes
             .iter()
-            .try_for_each(|((_, batch), _)| self.check(*batch))?;
+            .try_for_each(|((_, batch), _)| self.check_batch(*batch))?;
         let set = |versions: &mut Versions<V>, (_, batch): &(K, BatchId), value| {
             versions.set_part(*batch, value);
         };

@@ -217,11 +217,16 @@ fn no_gap_while_live_batches_are_dropped() {
         reader.await.unwrap();
         assert_eq!(live.scan(None, 1).await.unwrap(), []);
         assert_eq!(live.late().await.unwrap(), 0);
-        add(&live, 0).await;
+        live.cover(BatchId(BATCHES + 2)).await.unwrap();
+        add(&live, BATCHES + 1).await;
+        assert_eq!(live.late().await.unwrap(), 1, "covered, and not dropped yet");
         assert_eq!(
-            (live.late().await.unwrap(), live.scan(None, 1).await.unwrap()),
-            (1, vec![])
+            live.scan(None, 2).await.unwrap(),
+            [((7, BatchId(BATCHES + 1)), Add(1))]
         );
+        add(&live, 0).await;
+        assert_eq!(live.late().await.unwrap(), 2);
+        assert_eq!(live.scan(None, 2).await.unwrap().len(), 1, "dropped");
         assert_eq!(client.get(&8, BatchId(BATCHES)).await.unwrap().0, None);
     });
 }

@@ -7,6 +7,8 @@ mod crash;
 mod engine;
 mod faulty;
 mod graphs;
+mod history;
+mod hybrid;
 mod jobs;
 mod keyed;
 mod kit;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use flow::{BatchId, Build, Error, ErrorKind, SnapshotOptions, Snapshots, Versions};
+use flow::{BatchId, Build, Error, ErrorKind, Live, SnapshotOptions, Snapshots, Versions};
 use proptest::prelude::*;
 use store::{Commit, Embedded, MemoryStore, Progress, Store, Typed};
 
@@ -274,8 +274,8 @@ fn what_does_not_fit_is_told() {
     });
 }
 
-/// A build as a store of `u64 → V`: three batches a key.
-struct Numbered<V>(Build<u64, V>);
+/// A store by key and batch as one of `u64 → V`: three batches a key.
+struct Numbered<V>(Arc<dyn Store<(u64, BatchId), V>>);
 
 fn numbered(n: u64) -> (u64, BatchId) {
     (n / 3, BatchId((n % 3) as i64))
@@ -318,9 +318,17 @@ async fn building() -> Build<u64, String> {
 }
 
 #[test]
+fn a_live_store_is_a_store() {
+    runtime().block_on(async {
+        let live = async || Arc::new(Live::new(Arc::new(MemoryStore::new()), BatchId(0)));
+        store::laws::check::<u64, String, _>(async || Arc::new(Numbered(live().await))).await;
+    });
+}
+
+#[test]
 fn a_build_is_a_store() {
     runtime().block_on(async {
-        store::laws::check::<u64, String, _>(async || Arc::new(Numbered(building().await))).await;
+        store::laws::check::<u64, String, _>(async || Arc::new(Numbered(Arc::new(building().await)))).await;
         store::laws::check::<u64, String, _>(async || Arc::new(building().await.totals())).await;
     });
 }
