@@ -5,7 +5,8 @@
 //! |---|---|
 //! | [`Producer`] | a node of the graph, typed by its platform and its elements |
 //! | [`Written`] | a producer with an effect; it is a [`Tail`], and a job needs at least one |
-//! | [`Platform`] | what can plan and run a job: [`Memory`] (the meaning), [`Local`] (this machine's cores) |
+//! | [`Platform`] | what can plan and run a job: [`Memory`] (the meaning), [`Local`] (this machine's cores), [`Hybrid`] (history in batch, live after it) |
+//! | [`Snapshots`], [`Live`], [`ClientStore`] | sums of history, sums since then, and the read of both |
 //! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
 //!
 //! ```

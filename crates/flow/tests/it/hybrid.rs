@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flow::{
-    BatchId, Batcher, ClientStore, Error, ErrorKind, Hybrid, HybridJob, HybridSource, Live, Memory, Platform,
-    Producer, Service, Sink, SnapshotOptions, Snapshots, Tail, Tails, Timestamp, VecSink, VecSource,
+    Answer, BatchId, Batcher, ClientStore, Error, ErrorKind, Hybrid, HybridJob, HybridSource, Live, Memory,
+    Platform, Producer, Service, Sink, SnapshotOptions, Snapshots, Tail, Tails, Timestamp, VecSink,
+    VecSource,
 };
 use proptest::prelude::*;
 use store::{Embedded, MemoryStore, Store, Typed};
@@ -45,9 +46,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Stores<P: Platform> {
     texts: P::Store<u8, Text>,
     adds: P::Store<u8, Add>,
+    below: P::Store<u8, Add>,
 }
 
-/// A sum that keeps the order of its elements, one that does not, of twice the elements, and a sink.
+/// A sum that keeps the order of its elements, one that does not, of twice the elements, the sum of its deltas, and a
+/// sink.
 fn job<P: Platform>(
     steps: &[Step],
     source: P::Source<Pair>,
@@ -75,13 +78,15 @@ fn job<P: Platform>(
     let adds = pairs
         .merge(&pairs.map(|(k, v)| (k ^ 1, v)))
         .sum_by_key(stores.adds);
-    texts.also(adds).also(pairs.write(sink))
+    let below = adds.map(|(k, (_, delta))| (k, delta)).sum_by_key(stores.below);
+    texts.also(adds).also(below).also(pairs.write(sink))
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Sums {
     texts: BTreeMap<u8, Text>,
     adds: BTreeMap<u8, Add>,
+    below: BTreeMap<u8, Add>,
 }
 
 /// What plain collections say: the events in the order of their batches, and as they came within one.
@@ -91,12 +96,14 @@ fn oracle(steps: &[Step], events: impl IntoIterator<Item = Timed<Pair>>) -> Sums
     let stores = Stores::<Memory> {
         texts: Default::default(),
         adds: Default::default(),
+        below: Default::default(),
     };
-    let (texts, adds) = (stores.texts.clone(), stores.adds.clone());
+    let (texts, adds, below) = (stores.texts.clone(), stores.adds.clone(), stores.below.clone());
     Memory::run(&job(steps, events, service(), stores, Default::default()));
     let sums = Sums {
         texts: texts.lock().unwrap().clone(),
         adds: adds.lock().unwrap().clone(),
+        below: below.lock().unwrap().clone(),
     };
     sums
 }
@@ -106,6 +113,7 @@ struct World {
     steps: Vec<Step>,
     texts: ClientStore<u8, Text>,
     adds: ClientStore<u8, Add>,
+    below: ClientStore<u8, Add>,
     sink: VecSink<Pair>,
     run: HybridJob,
 }
@@ -132,14 +140,16 @@ impl World {
     async fn new(steps: Vec<Step>, script: &Script) -> Self {
         let texts = client(Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new()), script).await;
         let adds = client(Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new()), script).await;
-        Self::of(steps, texts, adds)
+        let below = client(Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new()), script).await;
+        Self::of(steps, texts, [adds, below])
     }
 
-    fn of(steps: Vec<Step>, texts: ClientStore<u8, Text>, adds: ClientStore<u8, Add>) -> Self {
+    fn of(steps: Vec<Step>, texts: ClientStore<u8, Text>, [adds, below]: [ClientStore<u8, Add>; 2]) -> Self {
         Self {
             steps,
             texts,
             adds,
+            below,
             sink: VecSink::default(),
             run: HybridJob::new("test", batcher()).with_options(options(100, 2)),
         }
@@ -154,6 +164,7 @@ impl World {
         let stores = Stores::<Hybrid> {
             texts: self.texts.clone(),
             adds: self.adds.clone(),
+            below: self.below.clone(),
         };
         let lookup: Arc<dyn Service<u8, Add>> = Arc::new(service());
         let sink: Arc<dyn Sink<Pair>> = Arc::new(self.sink.clone());
@@ -177,6 +188,7 @@ impl World {
     async fn drop_covered(&self) {
         while self.texts.drop_covered().await.is_err() {}
         while self.adds.drop_covered().await.is_err() {}
+        while self.below.drop_covered().await.is_err() {}
     }
 
     /// What the client reads; all of it is there.
@@ -184,26 +196,23 @@ impl World {
         let keys: Vec<u8> = (0..=20).collect();
         let texts = self.texts.multi_get(&keys, now).await.unwrap();
         let adds = self.adds.multi_get(&keys, now).await.unwrap();
-        assert!(
-            texts.coverage.is_complete() && adds.coverage == texts.coverage,
-            "{:?}",
-            texts.coverage
+        let below = self.below.multi_get(&keys, now).await.unwrap();
+        assert!(texts.coverage.is_complete(), "{:?}", texts.coverage);
+        assert_eq!(
+            (&adds.coverage, &below.coverage),
+            (&texts.coverage, &texts.coverage)
         );
         Sums {
-            texts: keys
-                .iter()
-                .copied()
-                .zip(texts.values)
-                .filter_map(|(k, v)| Some((k, v?)))
-                .collect(),
-            adds: keys
-                .iter()
-                .copied()
-                .zip(adds.values)
-                .filter_map(|(k, v)| Some((k, v?)))
-                .collect(),
+            texts: by_key(&keys, texts),
+            adds: by_key(&keys, adds),
+            below: by_key(&keys, below),
         }
     }
+}
+
+fn by_key<V>(keys: &[u8], answer: Answer<V>) -> BTreeMap<u8, V> {
+    let values = keys.iter().copied().zip(answer.values);
+    values.filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
 /// Events in the order of arrival; their times are anywhere in batches −1 to 6.
@@ -275,6 +284,7 @@ async fn check(world: &World, events: &[Timed<Pair>], moments: &[Moment]) {
     let stores = Stores::<Memory> {
         texts: Default::default(),
         adds: Default::default(),
+        below: Default::default(),
     };
     Memory::run(&job(
         &world.steps,
@@ -344,7 +354,9 @@ proptest! {
             let texts = client(Arc::new(batch), Arc::new(live), &script).await;
             let (batch, live) = (Typed::new("c", bytes("c")), Typed::new("d", bytes("d")));
             let adds = client(Arc::new(batch), Arc::new(live), &script).await;
-            check(&World::of(steps, texts, adds), &events, &moments).await;
+            let (batch, live) = (Typed::new("e", bytes("e")), Typed::new("f", bytes("f")));
+            let below = client(Arc::new(batch), Arc::new(live), &script).await;
+            check(&World::of(steps, texts, [adds, below]), &events, &moments).await;
         });
     }
 }

@@ -215,6 +215,30 @@ fn readers_see_one_bound_while_snapshots_are_published() {
     });
 }
 
+/// A key's list does not grow with the snapshots there have been.
+#[test]
+fn old_changes_are_joined() {
+    runtime().block_on(async {
+        let inner = Arc::new(MemoryStore::new());
+        let snapshots = Snapshots::<u8, Add>::new(inner.clone(), SnapshotOptions::default()).unwrap();
+        snapshots.begin_empty(BatchId(0)).await.unwrap();
+        for start in (0..60).step_by(3) {
+            let build = snapshots.build(batches(start..start + 3)).await.unwrap();
+            let writes = (start..start + 3).map(|batch| ((7, BatchId(batch)), Some(Add(1))));
+            let commit = Commit {
+                writes: writes.collect(),
+                expected: None,
+                progress: Progress::default(),
+            };
+            build.commit(commit).await.unwrap();
+            build.publish().await.unwrap();
+            let changes = format!("{:?}", inner.entries()).matches("BatchId").count();
+            assert!(changes <= 2 + 3, "changes={changes}");
+        }
+        assert_eq!(snapshots.multi_get(&[7]).await.unwrap().values, [Some(Add(60))]);
+    });
+}
+
 async fn fresh() -> Snapshots<u64, Text> {
     let snapshots = Snapshots::new(Arc::new(MemoryStore::new()), SnapshotOptions::default()).unwrap();
     snapshots.begin_empty(BatchId(0)).await.unwrap();
