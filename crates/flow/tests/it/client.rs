@@ -273,6 +273,16 @@ fn a_job_goes_on_while_live_batches_are_dropped() {
             live.multi_get(&[(0, BatchId(9_999))]).await.unwrap(),
             [Some(Add(1_999))]
         );
+        assert_eq!(live.late().await.unwrap(), 0);
+        let held = live.progress().await.unwrap();
+        let late = Commit {
+            writes: vec![((0, BatchId(0)), Some(Add(1)))],
+            expected: held.clone(),
+            progress: Progress::from_iter([("0", 2_000)]),
+        };
+        live.commit(late.clone()).await.unwrap();
+        live.commit(late).await.unwrap();
+        assert_eq!(live.late().await.unwrap(), 1, "a retry counts once");
         let foreign = Commit {
             writes: vec![],
             expected: None,

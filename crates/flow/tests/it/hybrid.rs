@@ -445,5 +445,23 @@ fn what_cannot_be_built_is_told() {
             .await
             .unwrap();
         assert_eq!(world.read(BatchId(0)).await, Sums::default());
+        // What reads from a sum cannot begin later than the sum.
+        let mut world = World::new(Vec::new(), &script(Vec::new())).await;
+        let events = [(Timestamp(0), (0, Add(1)))];
+        world.live(&events).await;
+        world.below = client(
+            Arc::new(MemoryStore::new()),
+            Arc::new(MemoryStore::new()),
+            &script(Vec::new()),
+        )
+        .await;
+        let error = world
+            .run
+            .run(&world.tails(&events))
+            .unwrap()
+            .join()
+            .await
+            .unwrap_err();
+        told(error, "behind a sum");
     });
 }

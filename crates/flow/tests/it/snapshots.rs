@@ -298,6 +298,36 @@ fn what_does_not_fit_is_told() {
     });
 }
 
+/// From the moment on that the job is done, nothing is added, also when publishing was broken off.
+#[test]
+fn a_closed_build_takes_no_more() {
+    runtime().block_on(async {
+        // First snapshot (two), begin, close, publish.
+        let mut faults = vec![Fault::None; 4];
+        faults.push(Fault::Crash { applied: false });
+        let inner = FaultyStore::over(Arc::new(MemoryStore::new()), &script(faults));
+        let snapshots = Snapshots::<u8, Add>::new(inner, SnapshotOptions::default()).unwrap();
+        snapshots.begin_empty(BatchId(0)).await.unwrap();
+        let build = snapshots.build(batches(0..1)).await.unwrap();
+        assert!(!build.is_closed().await.unwrap());
+        assert_eq!(build.publish().await.unwrap_err().kind(), ErrorKind::Corrupt);
+        let build = snapshots.build(batches(0..1)).await.unwrap();
+        assert!(build.is_closed().await.unwrap());
+        let commit = Commit {
+            writes: vec![((7, BatchId(0)), Some(Add(1)))],
+            expected: None,
+            progress: Progress::default(),
+        };
+        assert_eq!(
+            build.commit(commit).await.unwrap_err().kind(),
+            store::ErrorKind::Invalid
+        );
+        assert_eq!(snapshots.bounds().await.unwrap(), [BatchId(0)]);
+        build.publish().await.unwrap();
+        assert_eq!(snapshots.bounds().await.unwrap(), [BatchId(0), BatchId(1)]);
+    });
+}
+
 /// A store by key and batch as one of `u64 → V`: three batches a key.
 struct Numbered<V>(Arc<dyn Store<(u64, BatchId), V>>);
 
