@@ -1,10 +1,7 @@
 //! What users write jobs with: producers, and the tails they end in.
 
-<<<<<<< HEAD
 mod aggregated;
-=======
 mod join;
->>>>>>> joins
 mod keyed;
 
 use std::collections::HashMap;

@@ -3,12 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod aggregated;
+mod client;
 mod crash;
 mod engine;
+mod faulty;
 mod graphs;
 mod graphs_of_old;
+mod history;
+mod hybrid;
 mod jobs;
 mod joins;
 mod keyed;
 mod kit;
 mod operators;
+mod snapshots;
