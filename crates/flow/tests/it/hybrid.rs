@@ -115,7 +115,7 @@ proptest! {
         });
     }
 
-    /// History alone, live alone, and any cut between them.
+    /// History alone, live alone, and both at the same time with any cuts between them.
     #[test]
     fn batch_is_live_is_both(
         steps in steps(), events in events(), cuts in prop::collection::btree_set(0i64..8, 0..4), faults in faults(),
@@ -129,13 +129,15 @@ proptest! {
             prop_assert_eq!(&batch.read(BatchId(6)).await, &sums);
             live.live(&events).await;
             prop_assert_eq!(&live.read(BatchId(7)).await, &sums);
-            let mut bound = FIRST;
-            for cut in cuts {
-                both.build(&events, bound..BatchId(cut)).await;
-                bound = BatchId(cut);
-            }
-            both.live(&events).await;
-            both.drop_covered().await;
+            let history = async {
+                let mut bound = FIRST;
+                for cut in cuts {
+                    both.build(&events, bound..BatchId(cut)).await;
+                    both.drop_covered().await;
+                    bound = BatchId(cut);
+                }
+            };
+            tokio::join!(both.live(&events), history);
             prop_assert_eq!(&both.read(BatchId(7)).await, &sums);
             Ok(())
         })?;
