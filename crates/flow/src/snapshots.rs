@@ -65,7 +65,7 @@ pub struct Read<V> {
     pub values: Vec<Option<V>>,
 }
 
-/// A batch store; see the [module](self). Clones are handles of the same store.
+/// A batch store: one snapshot per bound. Clones are handles of the same store.
 pub struct Snapshots<K, V> {
     inner: Arc<dyn Store<K, Versions<V>>>,
     options: Arc<SnapshotOptions<K, V>>,
@@ -230,7 +230,12 @@ impl<K: Key, V: Value> Snapshots<K, V> {
             meta.step += 1;
             self.commit(held, &meta, Vec::new()).await?;
         }
-        self.sweep(&meta, |_, versions| versions.cut(bound)).await?;
+        let cut = |_: &K, versions: &mut Versions<V>| {
+            let before = versions.len();
+            versions.cut(bound);
+            versions.len() != before
+        };
+        self.sweep(&meta, cut).await?;
         let held = Some(meta.progress());
         (meta.build, meta.from, meta.job) = (None, bound, None);
         meta.step += 1;
@@ -281,15 +286,18 @@ impl<K: Key, V: Value> Snapshots<K, V> {
             return Ok(());
         };
         self.sweep(meta, |key, versions| {
-            if versions.before(end).is_some_and(|value| prune(key, &value, end)) {
+            let pruned = versions.before(end).is_some_and(|value| prune(key, &value, end));
+            if pruned {
                 versions.set_value(end.previous(), None);
             }
+            pruned
         })
         .await
     }
 
-    /// Changes what stands under each key, some keys at a time; harmless to do twice.
-    async fn sweep(&self, meta: &Meta, change: impl Fn(&K, &mut Versions<V>)) -> store::Result<()> {
+    /// Changes what stands under each key, some keys at a time; harmless to do twice. `change` says
+    /// whether it did.
+    async fn sweep(&self, meta: &Meta, change: impl Fn(&K, &mut Versions<V>) -> bool) -> store::Result<()> {
         let mut after = None;
         loop {
             let page = self.inner.scan(after.as_ref(), SWEEP_KEYS).await?;
@@ -298,13 +306,17 @@ impl<K: Key, V: Value> Snapshots<K, V> {
             };
             after = Some(last.clone());
             let mut writes = Vec::new();
-            for (key, versions) in page {
-                let mut changed = versions.clone();
-                change(&key, &mut changed);
-                changed.compact(&meta.kept);
-                writes.push((key, changed.kept()));
+            for (key, mut versions) in page {
+                let changed = change(&key, &mut versions);
+                let before = versions.len();
+                versions.compact(&meta.kept);
+                if changed || versions.len() != before {
+                    writes.push((key, versions.kept()));
+                }
             }
-            self.commit(Some(meta.progress()), meta, writes).await?;
+            if !writes.is_empty() {
+                self.commit(Some(meta.progress()), meta, writes).await?;
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{BatchId, Value};
 /// The changes of one key's sum, in the order of their batches.
 ///
 /// The value before a bound is what all changes in batches before the bound come to. How changes are grouped is
-/// ours: [`compact`](Self::compact) leaves one for each snapshot that is kept.
+/// ours: of those before the newest bound there is one for each snapshot that is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Versions<V>(Vec<(BatchId, Change<V>)>);
@@ -89,6 +89,11 @@ impl<V: Value> Versions<V> {
     /// Forgets what was changed from `bound` on.
     pub(super) fn cut(&mut self, bound: BatchId) {
         self.0.retain(|(batch, _)| *batch < bound);
+    }
+
+    /// How many changes there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Joins changes, so that one is left for each of the `kept` bounds, which rise. The values before these bounds

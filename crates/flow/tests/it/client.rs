@@ -146,7 +146,7 @@ async fn check(case: Case) {
         assert_eq!(coverage.bound, BatchId(bound));
         assert_eq!(coverage.live, BatchId(first)..BatchId(now + 1));
         let missing: Vec<_> = (bound < first)
-            .then(|| BatchId(bound)..BatchId(first))
+            .then_some(BatchId(bound)..BatchId(first))
             .into_iter()
             .collect();
         assert_eq!(
@@ -232,6 +232,9 @@ fn no_gap_while_live_batches_are_dropped() {
         add(&live, 0).await;
         assert_eq!(live.late().await.unwrap(), 2);
         assert_eq!(live.scan(None, 2).await.unwrap().len(), 1, "dropped");
+        let many: Vec<u8> = vec![0; 1 << 20];
+        let error = client.multi_get(&many, BatchId(BATCHES + 1)).await.unwrap_err();
+        assert!(error.to_string().contains("ask for fewer keys"), "{error}");
         assert_eq!(client.get(&8, BatchId(BATCHES)).await.unwrap().0, None);
     });
 }
