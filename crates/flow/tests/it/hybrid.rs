@@ -275,16 +275,19 @@ fn a_join_with_its_own_sum_is_refused() {
     fn job<P: Platform>(numbers: &Producer<P, (u8, i64)>, sums: P::Store<u8, i64>) -> impl Tail<P> + use<P> {
         numbers.left_join_and_sum(sums, |number, _| Some(number))
     }
-    let versions: Arc<dyn Store<u8, flow::Versions<i64>>> = Arc::new(MemoryStore::new());
-    let snapshots = Snapshots::new(versions, SnapshotOptions::default()).unwrap();
-    let live = Live::new(Arc::new(MemoryStore::new()), BatchId(0));
+    let versions: Arc<dyn store::Store<u8, flow::Versions<i64>>> = Arc::new(store::MemoryStore::new());
+    let snapshots = flow::Snapshots::new(versions, flow::SnapshotOptions::default()).unwrap();
+    let live = flow::Live::new(Arc::new(store::MemoryStore::new()), BatchId(0));
     let source: Arc<dyn flow::Source<(u8, i64)>> = Arc::new(VecSource::new([]));
     let source = HybridSource {
         history: source.clone(),
         live: source,
     };
-    let tail = job::<Hybrid>(&Producer::source(source), ClientStore::new(snapshots, live));
-    let error = HybridJob::new("sums", Batcher::unit()).run(&tail).err().unwrap();
+    let tail = job::<Hybrid>(&Producer::source(source), flow::ClientStore::new(snapshots, live));
+    let error = flow::HybridJob::new("sums", flow::Batcher::unit())
+        .run(&tail)
+        .err()
+        .unwrap();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("run it on `Local`"), "{error}");
 }
