@@ -39,7 +39,7 @@ fn bytes_last() {
     golden("bloom", &numbers::<Bloom<512, 3>>(0..20));
     golden("min_hash", &numbers::<MinHash<21>>(0..20));
     let mut series = HyperLogLogSeries::<4>::new();
-    (0..100_u64).for_each(|item| series.add_at(&item, item / 3));
+    (0..100_u64).for_each(|item| series.add_at(item / 3, &item));
     golden("hll_series", &series);
     let json = serde_json::to_string(&series).unwrap();
     assert_eq!(
