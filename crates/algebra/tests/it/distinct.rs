@@ -272,7 +272,7 @@ fn bloom_errs_as_stated() {
     );
     let load: f64 = 500.0 * 6.0 / 4_096.0;
     let error_stated = (4_096.0 * (load.exp() - load - 1.0)).sqrt() / 6.0;
-    let error = root_mean_square(filters.iter().map(|filter| filter.size_estimate() - 500.0));
+    let error = root_mean_square(filters.iter().map(|filter| filter.distinct_estimate() - 500.0));
     assert!(
         (error / error_stated - 1.0).abs() < 0.2,
         "error={error} stated={error_stated}"
