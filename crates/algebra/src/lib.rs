@@ -39,7 +39,7 @@
 //! | `BTreeMap`, `HashMap`, [`SparseMap`] | a sum for each key | 20 to 80 | the smaller one's keys | the keys | of its values |
 //! | [`Sessions`] | events cut where nothing happened | 20 | linear | 24 each | exact |
 //! | [`DecayedValue`] / [`DecayedVector`] | what fades by half | 6 / 20 | 1 / linear | 16 | rounding |
-//! | [`ExponentialAverage`] / [`ForwardDecay`] | what fades with each item / with its age since a landmark | 2 / 3 | 6 | 16 / 32 | rounding |
+//! | [`ExponentialAverage`] / [`ForwardDecay`] | what fades with each item / with its age since a landmark | 2 / 3 | 6 / – | 16 / 32 | rounding |
 //! | [`Window`] | the last `N` items | 2 | `N` | `N` items | exact |
 //! | [`HyperLogLog<12>`](sketch::HyperLogLog) | distinct items | 5 | 100 | 4 096; as bytes 2 092 | 1.6 %; exact laws |
 //! | [`Theta<12>`](sketch::Theta) | distinct items, set operations | 3 | 100 000 | 65 536; as bytes 32 792 | 1.6 % of the union; exact laws |
