@@ -58,3 +58,12 @@ pub trait Sketch<T: ?Sized>: Monoid {
         sketch
     }
 }
+
+/// Law marker of a sketch of pairs: of a key's values it takes their sum, `of((k, v ⊕ w)) = of((k, v)) ⊕ of((k, w))`.
+///
+/// So a map may go into it whole ([`Condense`](crate::Condense)). Not so a sketch that counts the pairs too.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not take sums for values: it is not `SumsByKey<{K}, {V}>`",
+    note = "a sketch that counts pairs, or keeps the larger value, sees a sum and its parts differently"
+)]
+pub trait SumsByKey<K, V>: Sketch<(K, V)> {}

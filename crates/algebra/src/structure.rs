@@ -88,6 +88,9 @@ pub trait Semiring: Times + Monoid {
 }
 
 /// Law marker: `a ⊕ b = b ⊕ a`, so that a planner may reorder.
+///
+/// Exactly, or for a sketch whose laws hold within its bound (its doc says so: `Kll`, `TDigest`, `FrequentItems`) up to
+/// that bound: either order is as good an answer.
 #[diagnostic::on_unimplemented(
     message = "the sum of `{Self}` depends on its order: it is not `Commutative`",
     label = "cannot be reordered",

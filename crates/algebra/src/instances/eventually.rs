@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, Hash};
 
 use crate::codec::{Codec, DecodeError, Input, kind, put_header, put_shape, through_bytes};
-use crate::sketch::Sketch;
+use crate::sketch::{Sketch, SumsByKey};
 use crate::{Commutative, Idempotent, Monoid, Semigroup};
 
 /// An exact value that can go into a sketch `S`.
@@ -16,7 +16,7 @@ use crate::{Commutative, Idempotent, Monoid, Semigroup};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot go into the sketch `{S}`: it does not implement `Condense<{S}>`",
     note = "sets of `T` go into a commutative and idempotent `Sketch<T>`, `Vec<T>` into any; maps into a commutative \
-            `Sketch<(K, V)>`"
+            `SumsByKey<K, V>`"
 )]
 pub trait Condense<S: Monoid>: Monoid {
     /// How much it holds: what `LIMIT` is compared with.
@@ -72,8 +72,8 @@ impl<T, S: Sketch<T>> Condense<S> for Vec<T> {
 }
 
 /// Size: how many keys. For sketches that take the sum of a key's values as they take the values one by one, such as
-/// a `SketchMap`; the order must not count.
-impl<K: Ord, V: Semigroup, S: Sketch<(K, V)> + Commutative> Condense<S> for BTreeMap<K, V> {
+/// a [`SketchMap`](crate::sketch::SketchMap); the order must not count.
+impl<K: Ord, V: Semigroup, S: SumsByKey<K, V> + Commutative> Condense<S> for BTreeMap<K, V> {
     fn size(&self) -> usize {
         self.len()
     }
@@ -84,7 +84,7 @@ impl<K: Ord, V: Semigroup, S: Sketch<(K, V)> + Commutative> Condense<S> for BTre
 }
 
 /// As the ordered map.
-impl<K: Eq + Hash, V: Semigroup, H: BuildHasher + Default, S: Sketch<(K, V)> + Commutative> Condense<S>
+impl<K: Eq + Hash, V: Semigroup, H: BuildHasher + Default, S: SumsByKey<K, V> + Commutative> Condense<S>
     for HashMap<K, V, H>
 {
     fn size(&self) -> usize {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 use std::hash::{BuildHasher, Hash};
 use std::mem::swap;
 
-use crate::sketch::Sketch;
+use crate::sketch::{Sketch, SumsByKey};
 use crate::{Commutative, Idempotent, Monoid, Semigroup};
 
 macro_rules! plus_pointwise {
@@ -73,6 +73,8 @@ impl<K: Ord + Clone, V: Semigroup + Clone> Sketch<(K, V)> for BTreeMap<K, V> {
     }
 }
 
+impl<K: Ord + Clone, V: Semigroup + Clone> SumsByKey<K, V> for BTreeMap<K, V> {}
+
 /// Pointwise, with any hasher.
 impl<K: Eq + Hash, V: Semigroup, S: BuildHasher> Semigroup for HashMap<K, V, S> {
     plus_pointwise!(hash_map);
@@ -106,6 +108,14 @@ where
             }
         }
     }
+}
+
+impl<K, V, S> SumsByKey<K, V> for HashMap<K, V, S>
+where
+    K: Eq + Hash + Clone,
+    V: Semigroup + Clone,
+    S: BuildHasher + Default,
+{
 }
 
 /// The sum of the values of each key, in the order they come; a key whose values sum to zero stays.

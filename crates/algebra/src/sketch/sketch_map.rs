@@ -7,7 +7,7 @@ mod tests;
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
-use super::Sketch;
+use super::{Sketch, SumsByKey};
 use crate::codec::{Codec, through_bytes};
 use crate::{Commutative, Item, Monoid, Semigroup, hash128};
 
@@ -221,6 +221,14 @@ where
     fn add(&mut self, (key, value): &(K, V)) {
         self.add_value(key, value.clone());
     }
+}
+
+impl<K, V, const PARTS: u32, const WIDTH: u32, const DEPTH: u8> SumsByKey<K, V>
+    for SketchMap<K, V, PARTS, WIDTH, DEPTH>
+where
+    K: Item + Ord + Clone,
+    V: Monoid + Commutative + Ord + Clone,
+{
 }
 
 /// Cell by cell; of the keys of both those that look heavy in the sum.

@@ -6,7 +6,7 @@ use algebra::codec::{Codec, DecodeErrorKind};
 use algebra::sketch::Sketch;
 use algebra::{
     AdjoinedUnit, Affine, Approximate, ApproximateBool, Average, Checked, Correlation, ExactSum, Group,
-    Interval, MinPlus, Moments, Monoid, Probability, Saturating, Semigroup, Sum, laws,
+    Interval, MinPlus, Moments, Monoid, Probability, Saturating, Semigroup, Sessions, Sum, laws,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -255,4 +255,11 @@ fn sums_take_floats_one_by_one() {
 
 fn plus<T: Semigroup>(items: impl IntoIterator<Item = T>) -> T {
     T::sum(items).unwrap()
+}
+
+#[test]
+fn sessions_have_bytes_that_last() {
+    let visits =
+        [(0, 1_u64), (100, 2), (20, 3), (-5, 4)].map(|(time, value)| Sessions::<u64, 30>::event(time, value));
+    lasts("sessions", &Sessions::sum(visits).unwrap());
 }

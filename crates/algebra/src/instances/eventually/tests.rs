@@ -47,6 +47,8 @@ impl Sketch<(u8, u64)> for Halves {
     }
 }
 
+impl crate::sketch::SumsByKey<u8, u64> for Halves {}
+
 type Distinct = Eventually<BTreeSet<u8>, Toy, 4>;
 type Hashed = Eventually<HashSet<u8>, Toy, 4>;
 type Counted = Eventually<Vec<u8>, Count, 4>;
