@@ -6,6 +6,7 @@
 //! | [`Producer`] | a node of the graph, typed by its platform and its elements |
 //! | [`Written`] | a producer with an effect; it is a [`Tail`], and a job needs at least one |
 //! | [`Sum`] | a written sum by key, which other producers may join |
+//! | [`counter`] | what functions count on the way |
 //! | [`Platform`] | what can plan and run a job: [`Memory`] (the meaning), [`Local`] (this machine's cores) |
 //! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
 //!
@@ -25,6 +26,7 @@
 //! Not here: events, HTTP, SQL. Nothing below reads a clock or a setting.
 
 mod batch;
+mod counter;
 mod element;
 mod error;
 mod graph;
@@ -39,6 +41,7 @@ mod recent;
 
 pub use ::either::Either;
 pub use batch::{BatchId, Batcher, CalendarUnit};
+pub use counter::{Counter, Counts, counter};
 pub use element::{Element, Key, Timestamp, Value};
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Graph, NodeId, NodeInfo, NodeKind};

@@ -156,6 +156,11 @@ impl Position {
         joined.any(|sum| lacks(sum) && shown(sum)).then_some(until)
     }
 
+    /// Whether some tail is there.
+    pub(super) fn is_held(&self, progress: &Progress) -> bool {
+        (0..self.held.len()).any(|tail| self.of(tail) == progress)
+    }
+
     /// Whether a tail has what an epoch up to `at` would give it.
     pub(super) fn is_muted(&self, tail: usize) -> bool {
         self.of(tail).covers(&self.at)
