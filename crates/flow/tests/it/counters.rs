@@ -1,25 +1,17 @@
 //! Counters count each element once, whatever fails and is tried again, on both platforms.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use async_trait::async_trait;
-use flow::{
-    Counts, JobOptions, Local, Memory, Platform, Producer, Result, Slice, Source, Tail, Tails, VecSource,
-    counter,
-};
+use flow::{Counts, JobOptions, Local, Memory, Producer, Tail, Tails, counter};
 use proptest::prelude::*;
-use store::Progress;
 
 use crate::crash::script;
 use crate::graphs::inputs;
 use crate::graphs_of_old::TARGETS;
-use crate::kit::{Add, Fault, Kit, LocalKit, MemoryKit, Pair, options, runtime, timed};
+use crate::kit::{Add, Fault, Kit, LocalKit, MemoryKit, options, runtime, timed};
 
 /// Counts before, beside and below sums and look-ups, and in a loop; some counters are made early, some late.
-fn job<K: Kit>(kit: &K, source: <K::P as Platform>::Source<Pair>) -> Tails<K::P> {
+fn job<K: Kit>(kit: &K) -> Tails<K::P> {
     let (seen, even) = (counter("seen"), counter("even"));
-    let pairs = Producer::source(source).map(move |pair| {
+    let pairs = Producer::<K::P, _>::source(kit.source(0)).map(move |pair| {
         seen.add(1);
         pair
     });
@@ -48,30 +40,11 @@ fn job<K: Kit>(kit: &K, source: <K::P as Platform>::Source<Pair>) -> Tails<K::P>
 }
 
 /// Runs on, as one process, until all is done: all failures can be overcome by trying again.
-async fn status(kit: &LocalKit, source: Arc<dyn Source<Pair>>, options: JobOptions) -> (Counts, u64) {
-    let mut job = Local::run("test", &job(kit, source), options).unwrap();
+async fn status(kit: &LocalKit, options: JobOptions) -> (Counts, u64) {
+    let mut job = Local::run("test", &job(kit), options).unwrap();
     job.join().await.unwrap();
     let status = job.status();
     (status.counters, status.elements)
-}
-
-/// A source whose reads are of other lengths each time.
-struct Ragged(VecSource<Pair>, AtomicUsize);
-
-#[async_trait]
-impl Source<Pair> for Ragged {
-    async fn start(&self) -> Result<Progress> {
-        self.0.start().await
-    }
-    async fn read(
-        &self,
-        from: &Progress,
-        until: Option<&Progress>,
-        _: usize,
-    ) -> Result<Option<Vec<Slice<Pair>>>> {
-        let bytes_max = [300, 24, 100, 50][self.1.fetch_add(1, Ordering::Relaxed) % 4];
-        self.0.read(from, until, bytes_max).await
-    }
 }
 
 proptest! {
@@ -85,14 +58,14 @@ proptest! {
             fault => fault,
         };
         let memory = MemoryKit::new(inputs.clone(), TARGETS);
-        let twin = Memory::run(&job(&memory, memory.source(0)));
+        let twin = Memory::run(&job(&memory));
         let len = inputs[0].len() as u64;
         prop_assert_eq!(twin.get("seen").copied().unwrap_or(0), len);
         let calm = LocalKit::new(inputs.clone(), TARGETS, Vec::new(), |_| 1);
-        let (calm, _) = runtime().block_on(status(&calm, calm.source(0), options(epoch_bytes_max, 2)));
+        let (calm, _) = runtime().block_on(status(&calm, options(epoch_bytes_max, 2)));
         let script: Vec<_> = script.into_iter().map(tried_again).collect();
         let local = LocalKit::new(inputs.clone(), TARGETS, script.clone(), |_| 1);
-        let (counts, elements) = runtime().block_on(status(&local, local.source(0), options(epoch_bytes_max, 2)));
+        let (counts, elements) = runtime().block_on(status(&local, options(epoch_bytes_max, 2)));
         prop_assert_eq!(elements, len);
         for name in ["seen", "looped"] {
             prop_assert_eq!(counts.get(name), twin.get(name));
@@ -100,9 +73,8 @@ proptest! {
         // How many elements come out of a sum depends on the epochs, which faults do not move here.
         prop_assert_eq!(counts, calm);
 
-        let ragged = Ragged(VecSource::new(inputs[0].clone()), AtomicUsize::new(0));
-        let local = LocalKit::new(inputs, TARGETS, script, |_| 1);
-        let (counts, elements) = runtime().block_on(status(&local, Arc::new(ragged), options(1, 2)));
+        let local = LocalKit::new(inputs, TARGETS, script, |_| 1).ragged(vec![1, 12, 3, 6]);
+        let (counts, elements) = runtime().block_on(status(&local, options(300, 2)));
         prop_assert_eq!(elements, len);
         for name in ["seen", "looped"] {
             prop_assert_eq!(counts.get(name), twin.get(name));
@@ -114,7 +86,7 @@ proptest! {
 fn counts_of_all_threads_come_together() {
     let input: Vec<_> = (0..20_000).map(|n| (n as u8 % 16, Add(1))).collect();
     let kit = LocalKit::new(vec![timed(input)], TARGETS, Vec::new(), |_| 1);
-    let (counts, _) = runtime().block_on(status(&kit, kit.source(0), options(1 << 20, 3)));
+    let (counts, _) = runtime().block_on(status(&kit, options(1 << 20, 3)));
     assert_eq!((counts["seen"], counts["looped"]), (20_000, 20_000));
 }
 

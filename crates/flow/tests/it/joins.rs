@@ -294,7 +294,7 @@ fn numbered_inputs() -> impl Strategy<Value = Vec<Vec<Timed<Pair>>>> {
 }
 
 fn check_history(shape: Shape, inputs: Vec<Vec<Timed<Pair>>>, script: Vec<Fault>, sizes: &[usize]) {
-    let local = LocalKit::new(inputs.clone(), TARGETS, script, |_| 1);
+    let local = LocalKit::new(inputs.clone(), TARGETS, script, |_| 1).ragged(vec![1, 5, 2]);
     let size = |crashes: usize| options(sizes[crashes % sizes.len()], 2);
     runtime().block_on(local.run_as(&numbered(&local, shape), size));
     let world = local.world();
