@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`Producer`] | a node of the graph, typed by its platform and its elements |
 //! | [`Written`] | a producer with an effect; it is a [`Tail`], and a job needs at least one |
-//! | [`Sum`] | a written sum by key, which other producers may join |
+//! | [`SumByKey`] | a written sum by key, which other producers may join |
 //! | [`counter`] | what functions count on the way |
 //! | [`Platform`] | what can plan and run a job: [`Memory`] (the meaning), [`Local`] (this machine's cores) |
 //! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
@@ -49,5 +49,5 @@ pub use local::{Job, JobOptions, JobState, JobStatus, Local};
 pub use memory::Memory;
 pub use platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Platform, Summed};
 pub use ports::{Service, Sink, Slice, Source, VecSink, VecSource};
-pub use producer::{Joined, Producer, Sum, Tail, Tails, Written};
+pub use producer::{Joined, Producer, SumByKey, Tail, Tails, Written};
 pub use recent::Recent;

@@ -2,15 +2,16 @@
 //! in any order they are what plain loops give over the epochs that there were.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
 
-use flow::{Memory, Producer, Tail, Tails, Timestamp};
+use flow::{Local, Memory, Producer, Sink, Source, Tail, Tails, Timestamp, VecSink, VecSource};
 use proptest::prelude::*;
+use store::{MemoryStore, Store};
 
 use crate::crash::script;
 use crate::graphs::{Compare, inputs};
 use crate::graphs_of_old::{Graph, TARGETS, check, run};
-use crate::kit::{Add, Fault, Kit, LocalKit, MemoryKit, Pair, Timed, World, options, runtime, timed};
+use crate::kit::{Add, Fault, Kit, LocalKit, MemoryKit, Pair, Text, Timed, World, options, runtime, timed};
 
 type Sums = BTreeMap<u8, Add>;
 
@@ -155,7 +156,7 @@ impl Graph for WithStream {
     fn job<K: Kit>(kit: &K) -> Tails<K::P> {
         let both = source(kit, 0);
         let (pairs, deltas) = (both.filter_values(is_pair), both.filter_values(|n| !is_pair(n)));
-        let joined = pairs.left_join_stream(&deltas, KEEP, kit.recent());
+        let joined = pairs.left_join_stream(&deltas, kit.recent());
         let values = joined.map_values(|(n, found)| seen(n, found));
         values.write(kit.sink(0)).also(values.sum_by_key(kit.store(0)))
     }
@@ -172,13 +173,11 @@ impl Graph for WithStream {
     }
 }
 
-const KEEP: Duration = Duration::from_millis(9);
-
 fn is_pair(n: &Add) -> bool {
     n.0 % 2 == 0
 }
 
-/// One source, with ties: deltas in order of time, pairs up to `KEEP` late.
+/// One source, with ties: deltas in order of time, pairs less late than the store keeps deltas apart.
 fn late_pairs() -> impl Strategy<Value = Vec<Vec<Timed<Pair>>>> {
     let element = (0i64..3, 0i64..9, 0u8..3, -9i64..10);
     prop::collection::vec(element, 0..60).prop_map(|elements| {
@@ -392,6 +391,42 @@ fn functions_see_true_sums_only() {
                 "commit={commit} applied={applied}"
             );
         }
+    }
+}
+
+/// Values that do not commute are summed in order of time, over epochs and chunks.
+#[test]
+fn order_is_kept() {
+    let texts = timed((0..6000u32).map(|n| (n % 50, Text(format!("{n} ")))));
+    let mut sums = BTreeMap::<u32, Text>::new();
+    let twin = texts.iter().map(|(time, (key, text))| {
+        let sum = sums.entry(*key).or_default();
+        let found = (*time, (*key, sum.0.len(), sum.0.clone()));
+        sum.0.push_str(&text.0);
+        found
+    });
+    let twin: Vec<_> = twin.collect();
+    for (epoch_bytes_max, parallelism) in [(1 << 20, 1), (1 << 20, 3), (60_000, 2), (5_000, 2)] {
+        let (store, sink) = (MemoryStore::new(), VecSink::default());
+        let source =
+            Producer::<Local, _>::source(Arc::new(VecSource::new(texts.clone())) as Arc<dyn Source<_>>);
+        let sum = source.sum_by_key(Arc::new(store.clone()) as Arc<dyn Store<u32, Text>>);
+        let found = source.left_join_sum(&sum).map(|(key, (_, found))| {
+            let found = found.unwrap_or_default().0;
+            (key, found.len(), found)
+        });
+        let tail = found.write(Arc::new(sink.clone()) as Arc<dyn Sink<_>>);
+        let run = async {
+            Local::run("text", &tail, options(epoch_bytes_max, parallelism))
+                .unwrap()
+                .join()
+                .await
+        };
+        runtime().block_on(run).unwrap();
+        assert!(
+            sink.items() == twin,
+            "epoch_bytes_max={epoch_bytes_max} parallelism={parallelism}"
+        );
     }
 }
 

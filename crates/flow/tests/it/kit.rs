@@ -49,7 +49,7 @@ pub(crate) trait Kit {
     fn store(&self, n: usize) -> <Self::P as Platform>::Store<u8, Add>;
     fn sink(&self, n: usize) -> <Self::P as Platform>::Sink<Pair>;
     /// A store of sums over time; there is one.
-    fn recent(&self) -> <Self::P as Platform>::Store<u8, Recent<Add>>;
+    fn recent(&self) -> <Self::P as Platform>::Store<u8, Recent<Add, 9>>;
     fn service(&self) -> <Self::P as Platform>::Service<u8, Add>;
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct MemoryKit {
     pub(crate) inputs: Vec<Vec<Timed<Pair>>>,
     pub(crate) stores: Vec<Shared<BTreeMap<u8, Add>>>,
     pub(crate) sinks: Vec<Shared<Vec<Timed<Pair>>>>,
-    recent: Shared<BTreeMap<u8, Recent<Add>>>,
+    recent: Shared<BTreeMap<u8, Recent<Add, 9>>>,
 }
 
 impl MemoryKit {
@@ -111,7 +111,7 @@ impl Kit for MemoryKit {
     fn sink(&self, n: usize) -> Shared<Vec<Timed<Pair>>> {
         self.sinks[n].clone()
     }
-    fn recent(&self) -> Shared<BTreeMap<u8, Recent<Add>>> {
+    fn recent(&self) -> Shared<BTreeMap<u8, Recent<Add, 9>>> {
         self.recent.clone()
     }
     fn service(&self) -> BTreeMap<u8, Add> {
@@ -275,7 +275,7 @@ pub(crate) struct LocalKit {
     sinks: Vec<TestSink>,
     /// Stores and sinks as the job sees them: the same handles at each run.
     seen: RefCell<BTreeMap<usize, Arc<dyn Store<u8, Add>>>>,
-    recent: Arc<dyn Store<u8, Recent<Add>>>,
+    recent: Arc<dyn Store<u8, Recent<Add, 9>>>,
     script: Script,
     /// What each read's size is divided by, in turn.
     divisors: Vec<usize>,
@@ -375,7 +375,7 @@ impl Kit for LocalKit {
             script: self.script.clone(),
         })
     }
-    fn recent(&self) -> Arc<dyn Store<u8, Recent<Add>>> {
+    fn recent(&self) -> Arc<dyn Store<u8, Recent<Add, 9>>> {
         self.recent.clone()
     }
     fn service(&self) -> Arc<dyn flow::Service<u8, Add>> {
