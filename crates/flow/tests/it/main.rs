@@ -11,4 +11,5 @@ mod jobs;
 mod joins;
 mod keyed;
 mod kit;
+mod late;
 mod operators;
