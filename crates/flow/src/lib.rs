@@ -7,7 +7,8 @@
 //! | [`Written`] | a producer with an effect; it is a [`Tail`], and a job needs at least one |
 //! | [`SumByKey`] | a written sum by key, which other producers may join |
 //! | [`counter`] | what functions count on the way |
-//! | [`Platform`] | what can plan and run a job: [`Memory`] (the meaning), [`Local`] (this machine's cores) |
+//! | [`Platform`] | what can plan and run a job: [`Memory`] (the meaning), [`Local`] (this machine's cores), [`Hybrid`] (history in batch, live after it) |
+//! | [`Snapshots`], [`Live`], [`ClientStore`] | sums of history, sums since then, and the read of both |
 //! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
 //!
 //! ```
@@ -26,11 +27,16 @@
 //! Not here: events, HTTP, SQL. Nothing below reads a clock or a setting.
 
 mod batch;
+mod client;
 mod counter;
 mod element;
 mod error;
+mod framed;
 mod graph;
+mod history;
+mod hybrid;
 mod limits;
+mod live;
 mod local;
 mod memory;
 mod node;
@@ -38,16 +44,23 @@ mod platform;
 mod ports;
 mod producer;
 mod recent;
+mod snapshots;
 
 pub use ::either::Either;
 pub use batch::{BatchId, Batcher, CalendarUnit};
+pub use client::{Answer, ClientStore, Coverage};
 pub use counter::{Counter, Counts, counter};
 pub use element::{Element, Key, Timestamp, Value};
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Graph, NodeId, NodeInfo, NodeKind};
+pub use history::{History, Within};
+pub use hybrid::{Hybrid, HybridJob, HybridPlan, HybridSource};
+pub use limits::{BUILD_BATCHES_MAX, LIVE_BATCHES_MAX, LIVE_VALUES_MAX, SNAPSHOTS_MAX};
+pub use live::Live;
 pub use local::{Job, JobOptions, JobState, JobStatus, Local};
 pub use memory::Memory;
 pub use platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Platform, Summed};
 pub use ports::{Service, Sink, Slice, Source, VecSink, VecSource};
 pub use producer::{Joined, Producer, SumByKey, Tail, Tails, Written};
 pub use recent::Recent;
+pub use snapshots::{Build, PruneFn, Read, SnapshotOptions, Snapshots, Totals, Versions};

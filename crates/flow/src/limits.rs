@@ -15,6 +15,27 @@ pub(crate) const INLINE_BYTES_MAX: usize = 32 << 10;
 /// Default of [`crate::JobOptions::conflicts_max`].
 pub(crate) const CONFLICTS_MAX: u32 = 5;
 
+/// The batches of one build of a snapshot: each may stand by itself under a key until the snapshot is published.
+pub const BUILD_BATCHES_MAX: usize = 1_024;
+
+/// The snapshots that a batch store keeps.
+pub const SNAPSHOTS_MAX: usize = 64;
+
+/// Default of the live batches that a [`crate::ClientStore`] adds to a snapshot.
+pub const LIVE_BATCHES_MAX: usize = 256;
+
+/// The live values of one read of a [`crate::ClientStore`]: its keys times its live batches.
+pub const LIVE_VALUES_MAX: usize = 1 << 20;
+
+/// Keys that are changed in one commit while all keys are gone through.
+pub(crate) const SWEEP_KEYS: usize = 1_024;
+
+/// How often a reader tries again when what it reads is given up meanwhile.
+pub(crate) const READ_ATTEMPTS_MAX: usize = 16;
+
+/// How often a commit is tried again when facts beside the job's progress have changed meanwhile.
+pub(crate) const FRAMED_ATTEMPTS_MAX: usize = 16;
+
 const _: () = assert!(
     INLINE_BYTES_MAX < EPOCH_BYTES_MAX,
     "an epoch of the default size runs on all cores"

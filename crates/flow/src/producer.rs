@@ -1,5 +1,6 @@
 //! What users write jobs with: producers, and the tails they end in.
 
+mod aggregated;
 mod join;
 mod keyed;
 

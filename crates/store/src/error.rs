@@ -1,6 +1,7 @@
 //! The one error of this crate.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// What a caller can do about an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,17 +15,19 @@ pub enum ErrorKind {
     Invalid,
     /// No such store.
     NotFound,
-    /// Stored bytes are not what was written.
+    /// Stored bytes are not what was written, or a backend breaks its port's law.
     Corrupt,
+    /// It may have been done or not: read before doing it again. Only for what counts twice when done twice.
+    Doubt,
 }
 
-/// A store could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+/// A store could not do what it was asked. Cheap to clone: one failed call is the answer to each of its keys.
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
     kind: ErrorKind,
     message: String,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 /// This crate's result.
@@ -42,7 +45,7 @@ impl Error {
 
     /// Names what caused it.
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(Arc::from(source.into()));
         self
     }
 

@@ -7,17 +7,33 @@
 //! # });
 //! ```
 //!
+//! The small ports have theirs: [`readable`], [`writable`], [`mergeable`], [`iterable`], [`expiring`]; and
+//! [`crash_points`] loses each call to a store in turn under a [`Mergeable`](crate::Mergeable) that stands on it.
+//!
 //! What it cannot check in one process, survival of a crash, each durable backend tests by itself.
 
 mod atomic;
+mod crash;
+mod faulty;
+mod iterable;
+mod mergeable;
+mod readable;
 mod values;
+mod writable;
+
+pub use crash::crash_points;
+pub use faulty::{Fault, Faulty};
+pub use iterable::iterable;
+pub use mergeable::mergeable;
+pub use readable::readable;
+pub use writable::{expiring, writable};
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Commit, ErrorKind, Progress, Result, Store};
+use crate::{Commit, ErrorKind, Progress, Readable, Result, Store};
 
 /// A type of keys or values that the suite can make.
 pub trait Sample: Clone + Debug + PartialEq + Send + Sync + 'static {
@@ -86,6 +102,33 @@ fn step<K: Sample, V: Sample>(writes: &[(u64, Option<u64>)], from: u64, to: u64)
     }
 }
 
+/// Chance without a dependency, the same at each run: xorshift (Marsaglia, 2003).
+struct Chance(u64);
+
+impl Chance {
+    fn new() -> Self {
+        Self(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 32) % end
+    }
+}
+
+/// The values of keys by number, from a port that answers key by key.
+async fn read<K: Sample, V: Sample>(store: &(impl Readable<K, V> + ?Sized), keys: &[u64]) -> Vec<Option<V>> {
+    let keys: Vec<K> = keys.iter().map(|key| K::sample(*key)).collect();
+    let answers = store.get_each(&keys).await;
+    assert_eq!(answers.len(), keys.len(), "an answer for each key asked");
+    answers
+        .into_iter()
+        .map(|answer| answer.expect("get_each answers"))
+        .collect()
+}
+
 async fn get<K: Sample, V: Sample>(store: &(impl Store<K, V> + ?Sized), keys: &[u64]) -> Vec<Option<V>> {
     let keys: Vec<K> = keys.iter().map(|key| K::sample(*key)).collect();
     store.multi_get(&keys).await.expect("multi_get answers")
@@ -102,3 +145,6 @@ async fn progress<K, V>(store: &(impl Store<K, V> + ?Sized)) -> Option<Progress>
 fn is_conflict(result: Result<()>) -> bool {
     result.is_err_and(|error| error.kind() == ErrorKind::Conflict)
 }
+
+#[cfg(test)]
+mod tests;

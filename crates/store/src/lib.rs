@@ -1,27 +1,81 @@
-//! Keyed stores whose values and progress change together.
+//! Keyed stores: ports, what they are in memory and on disk, stores made of stores, and the laws of each.
 //!
-//! The port is [`Store`]; [`MemoryStore`] is its meaning, [`Embedded`] keeps stores on disk (fjall), and
-//! [`laws`] is the suite that each backend runs. [`Typed`] puts types over a store of bytes with the JSON codec
-//! of [`codec`].
+//! | port | what |
+//! |---|---|
+//! | [`Store`] | reads and atomic commits of values **with the progress** of the job that writes them |
+//! | [`Readable`] | key → present, absent or failed, each key by itself |
+//! | [`Writable`] | key ← value, or removed |
+//! | [`Mergeable`] | key ← value ⊕ delta, atomically, answered with the true value before |
+//! | [`Iterable`] | pairs, page by page |
+//! | [`Expiring`] | key ← value for a time |
+//! | [`Queryable`] | question → value |
 //!
-//! A store has one writer at a time, the run of one job: [`Commit::expected`] fences a second one.
+//! | store | is |
+//! |---|---|
+//! | [`MemoryStore`], [`ExpiringMemory`] | the meaning of the ports, in memory |
+//! | [`Embedded`] | stores on disk (fjall), of bytes |
+//! | [`Typed`] | types over a store of bytes, by the JSON codec of [`codec`] |
+//! | [`SingleWriter`] | a [`Store`] as writable and mergeable, by one object |
 //!
-//! Not here: jobs, merging (the engine merges, the store keeps), the wire.
+//! | combinator | gives a store … | is |
+//! |---|---|---|
+//! | [`MapValues`], [`ConvertValues`] | of other values, by functions that may fail | R I, R W M I |
+//! | [`MapKeys`] | of other keys, by a function that may fail | R W M |
+//! | [`Filtered`] | of the pairs that a predicate takes | R I |
+//! | [`Cached`] | behind a cache ([`Lru`], [`Ttl`], [`HeavyHitters`]), read-through and write-through | R W M |
+//! | [`Through`] | behind a cache that is itself a store, read-through and write-through | R W M |
+//! | [`Buffered`] | whose merges are summed before they are sent | R W M I |
+//! | [`Batched`] | asked in calls of bounded size, so many at once | R W M I |
+//! | [`Retrying`] | tried again by [`Backoff`] | R W M I |
+//! | [`TimeLimited`] | whose calls end in time | R W M I |
+//! | [`Sharded`] | of several stores, divided by key | R W M I |
+//! | [`Replicated`] | of several stores that hold the same; one, quorum or all; read repair | R W |
+//! | [`FirstPresent`], [`OrElse`] | of two, the second for what is absent or fails in the first | R |
+//! | [`Unpivoted`], [`Pivoted`] | of pairs of keys from maps; of maps from pairs of keys | R W M, R |
+//! | [`Ranges`] | merged at numbers, asked for sums over ranges of them | M, [`Queryable`] |
+//! | [`Observed`] | whose calls are told to a hook, with counts and times | R W M I |
+//!
+//! (R [`Readable`], W [`Writable`], M [`Mergeable`], I [`Iterable`].) [`StoreExt`] has them as methods. Each passes
+//! the laws of its ports, which [`laws`] has as functions to run on a new backend.
+//!
+//! A [`Store`] has one writer at a time, the run of one job: [`Commit::expected`] fences a second one. Nothing here
+//! reads a clock or waits by itself: times come from the [`Clock`] that is given.
+//!
+//! Not here: jobs, the wire, backends over a network; merges and pages of replicas, and the forgetting of what was removed
+//! there; pages of mapped keys, of caches and of pivots; transactions over several keys of the small ports.
 
+mod clock;
 pub mod codec;
+mod combine;
 mod embedded;
 mod error;
+mod expiring;
+mod ext;
 mod fence;
+mod grouped;
 pub mod laws;
 pub mod limits;
 mod memory;
+mod ports;
 mod progress;
+mod single_writer;
 mod typed;
 
+pub use clock::{Clock, ManualClock, TokioClock};
+pub use combine::{
+    Backoff, BatchLimits, Batched, Bucket, Buffered, Cache, Cached, Call, Consistency, ConvertValues,
+    Filtered, FirstPresent, HeavyHitters, Lru, MapKeys, MapValues, Observed, Operation, OrElse, Pending,
+    Pivoted, RangeLimits, Ranges, ReplicaOptions, Replicated, Retrying, Sharded, Stamp, Stamped, StoreExt,
+    Through, TimeLimited, Ttl, Unpivoted,
+};
 pub use embedded::{Embedded, EmbeddedStore};
 pub use error::{Error, ErrorKind, Result};
+pub use expiring::ExpiringMemory;
+pub use ext::{IterableExt, MergeableExt, ReadableExt, WritableExt};
 pub use memory::MemoryStore;
+pub use ports::{Answers, Expiring, Iterable, Key, Mergeable, Queryable, Readable, Value, Writable};
 pub use progress::Progress;
+pub use single_writer::SingleWriter;
 pub use typed::Typed;
 
 use async_trait::async_trait;

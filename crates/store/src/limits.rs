@@ -12,6 +12,8 @@ pub const KEY_BYTES_MAX: usize = 32 << 10;
 pub const VALUE_BYTES_MAX: usize = 64 << 20;
 /// The keys and values of one commit, together.
 pub const COMMIT_BYTES_MAX: usize = 256 << 20;
+/// The pairs of one page, where a whole store is walked through.
+pub const PAGE_KEYS: usize = 1_000;
 
 // The backend counts a key's length in 16 bits, a tag of ours included.
 const _: () = assert!(KEY_BYTES_MAX < u16::MAX as usize);

@@ -1,16 +1,18 @@
-//! A store in memory: the meaning of [`Store`].
+//! A store in memory: the meaning of [`Store`] and of the small ports.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use algebra::Semigroup;
 use async_trait::async_trait;
 
-use crate::{Commit, Progress, Result, Store, fence};
+use crate::{Answers, Commit, Mergeable, Progress, Result, Store, Writable, fence};
 
 /// A map from key to value with its progress, behind one lock. Clones are handles of the same store.
 ///
-/// Ends with its last handle; has no limits; keys are in their own order.
+/// Ends with its last handle; has no limits; keys are in their own order. Also [`Writable`] and [`Mergeable`], by
+/// any number of callers at once; these leave the progress as it is.
 pub struct MemoryStore<K, V>(Arc<Mutex<Kept<K, V>>>);
 
 struct Kept<K, V> {
@@ -42,6 +44,16 @@ impl<K: Clone, V: Clone> MemoryStore<K, V> {
             .iter()
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
+    }
+}
+
+/// A store of these pairs, without progress.
+impl<K: Ord, V> FromIterator<(K, V)> for MemoryStore<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self(Arc::new(Mutex::new(Kept {
+            values: pairs.into_iter().collect(),
+            progress: None,
+        })))
     }
 }
 
@@ -96,6 +108,37 @@ impl<K: Ord + Clone + Send + Sync, V: Clone + Send + Sync> Store<K, V> for Memor
     }
 }
 
+#[async_trait]
+impl<K: Ord + Send + Sync, V: Send + Sync> Writable<K, V> for MemoryStore<K, V> {
+    async fn put_each(&self, writes: Vec<(K, Option<V>)>) -> Answers<()> {
+        let mut kept = self.kept();
+        let mut put = |(key, value)| {
+            match value {
+                Some(value) => kept.values.insert(key, value),
+                None => kept.values.remove(&key),
+            };
+            Ok(())
+        };
+        writes.into_iter().map(&mut put).collect()
+    }
+}
+
+#[async_trait]
+impl<K: Ord + Send + Sync, V: Semigroup + Clone + Send + Sync> Mergeable<K, V> for MemoryStore<K, V> {
+    async fn merge_each(&self, deltas: Vec<(K, V)>) -> Answers<Option<V>> {
+        let mut kept = self.kept();
+        let mut merge = |(key, delta)| {
+            let before = kept.values.get(&key).cloned();
+            match kept.values.get_mut(&key) {
+                Some(value) => value.plus(delta),
+                None => drop(kept.values.insert(key, delta)),
+            }
+            Ok(before)
+        };
+        deltas.into_iter().map(&mut merge).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +147,14 @@ mod tests {
     async fn laws() {
         crate::laws::check::<u64, i64, _>(async || Arc::new(MemoryStore::new())).await;
         crate::laws::check::<String, String, _>(async || Arc::new(MemoryStore::new())).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn laws_of_the_small_ports() {
+        crate::laws::readable::<u64, i64, _>(async |pairs| Arc::new(MemoryStore::from_iter(pairs))).await;
+        crate::laws::writable::<String, u64, _>(async || Arc::new(MemoryStore::new())).await;
+        crate::laws::mergeable::<String, String, _>(async || Arc::new(MemoryStore::new())).await;
+        crate::laws::iterable::<u64, i64, _>(async |pairs| Arc::new(MemoryStore::from_iter(pairs))).await;
     }
 
     #[tokio::test]

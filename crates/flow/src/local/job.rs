@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::engine::Engine;
-use super::plan::Lowered;
+use super::plan::{LocalPlan, Lowered};
 use super::position::Parts;
 use super::work::panic_error;
 use crate::limits::{CONFLICTS_MAX, EPOCH_BYTES_MAX};
-use crate::{Counts, Error, ErrorKind, Local, Result, Tail};
+use crate::{Counts, Error, ErrorKind, Result};
 
 /// How a job runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,8 +96,8 @@ pub struct Job {
 }
 
 impl Job {
-    pub(super) fn spawn(name: &str, tail: &impl Tail<Local>, options: JobOptions) -> Result<Self> {
-        let job = Arc::new(Lowered::of(tail).map_err(|error| named(name, error))?);
+    pub(crate) fn spawn(name: &str, plan: LocalPlan, options: JobOptions) -> Result<Self> {
+        let job = Arc::new(Lowered::of(plan).map_err(|error| named(name, error))?);
         let parts = Parts::of(&job).map_err(|error| named(name, error))?;
         let status = Arc::new(Mutex::new(JobStatus {
             state: JobState::Running,

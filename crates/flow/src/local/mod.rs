@@ -52,7 +52,8 @@ use std::sync::Arc;
 pub use job::{Job, JobOptions, JobState, JobStatus};
 
 use self::join::{JoinStage, JoinSumStage, Sides};
-use self::plan::{BarrierEntry, LocalPlan, Outlet, SourceEntry, gather};
+pub(crate) use self::plan::LocalPlan;
+use self::plan::{BarrierEntry, Outlet, SourceEntry, gather};
 use self::slots::{Gathers, Sums};
 use self::stage::{LookupStage, SourceStage, SumStage, WriteStage};
 use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Summed, Timed};
@@ -68,7 +69,9 @@ impl Local {
     /// Errors: `Invalid` if two tails write to one store or sink, or two sources have one name. Panics outside
     /// a tokio runtime.
     pub fn run(name: &str, tail: &impl Tail<Self>, options: JobOptions) -> Result<Job> {
-        Job::spawn(name, tail, options)
+        let mut plan = LocalPlan::default();
+        tail.lower(&mut plan);
+        Job::spawn(name, plan, options)
     }
 }
 

@@ -7,7 +7,7 @@ use super::slots::{Gathers, SlotKind, Slots};
 use super::stage::{AnySource, AnyTail, Barrier};
 use crate::limits::FUSED_NODES_MAX;
 use crate::platform::Timed;
-use crate::{Element, Error, ErrorKind, Local, NodeId, NodeInfo, Result, Tail, Timestamp};
+use crate::{Element, Error, ErrorKind, NodeId, NodeInfo, Result, Timestamp};
 
 /// Takes one element to wherever it has to go.
 pub(super) type Push<T> = Arc<dyn Fn(&mut Slots, Timestamp, T) + Send + Sync>;
@@ -113,10 +113,8 @@ pub(super) struct Lowered {
 }
 
 impl Lowered {
-    /// Lowers a job. `Invalid` if two tails write to one store or sink.
-    pub(super) fn of(tail: &impl Tail<Local>) -> Result<Self> {
-        let mut plan = LocalPlan::default();
-        tail.lower(&mut plan);
+    /// Of a job that has been lowered. `Invalid` if two tails write to one store or sink.
+    pub(super) fn of(mut plan: LocalPlan) -> Result<Self> {
         plan.seals.drain(..).rev().for_each(|seal| seal());
         match plan.problems.first() {
             Some(problem) => Err(Error::new(ErrorKind::Invalid, problem)),

@@ -15,7 +15,9 @@ use flow::{
 };
 use store::{Commit, MemoryStore, Progress, Store};
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub(crate) struct Add(pub(crate) i64);
 
 impl Semigroup for Add {
@@ -25,7 +27,7 @@ impl Semigroup for Add {
 }
 
 /// Concatenation: does not commute.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Text(pub(crate) String);
 
 impl Semigroup for Text {

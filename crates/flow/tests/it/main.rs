@@ -2,14 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod aggregated;
+mod client;
 mod counters;
 mod crash;
 mod engine;
+mod faulty;
 mod graphs;
 mod graphs_of_old;
+mod history;
+mod hybrid;
 mod jobs;
 mod joins;
 mod keyed;
 mod kit;
 mod late;
 mod operators;
+mod snapshots;

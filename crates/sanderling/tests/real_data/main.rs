@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod embeds;
 mod words;
 
 #[path = "../it/support.rs"]

@@ -1,6 +1,6 @@
 //! Laws about what is read after commits, one after another.
 
-use super::{Sample, at, get, is_conflict, progress, step, values};
+use super::{Chance, Sample, at, get, is_conflict, progress, step, values};
 use crate::{Commit, Store};
 
 pub(super) async fn empty<K: Sample, V: Sample>(store: &(impl Store<K, V> + ?Sized)) {
@@ -179,14 +179,8 @@ pub(super) async fn scan<K: Sample, V: Sample>(store: &(impl Store<K, V> + ?Size
 pub(super) async fn like_its_twin<K: Sample, V: Sample>(store: &(impl Store<K, V> + ?Sized)) {
     const KEYS: u64 = 24;
     let mut twin: [Option<u64>; KEYS as usize] = [None; KEYS as usize];
-    let (mut held, mut state) = (0, 0x2545_F491_4F6C_DD1D_u64);
-    // Xorshift (Marsaglia, 2003): chance without a dependency, the same at each run.
-    let mut below = |end: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) % end
-    };
+    let (mut held, mut chance) = (0, Chance::new());
+    let mut below = |end| chance.below(end);
     for _ in 0..200 {
         let write = |below: &mut dyn FnMut(u64) -> u64| (below(KEYS), (below(3) > 0).then(|| below(1_000)));
         let writes: Vec<_> = (0..below(12)).map(|_| write(&mut below)).collect();
