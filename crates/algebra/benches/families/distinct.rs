@@ -124,8 +124,8 @@ mod update_ {
     #[divan::bench]
     fn hll_series_12(bencher: Bencher<'_, '_>) {
         let mut series = HyperLogLogSeries::<12>::new();
-        (0..BEFORE).for_each(|item| series.add_at(&item, item));
-        update(bencher, series, |series, item| series.add_at(&item, item));
+        (0..BEFORE).for_each(|item| series.add_at(item, &item));
+        update(bencher, series, |series, item| series.add_at(item, &item));
     }
 
     #[divan::bench]
@@ -259,7 +259,7 @@ mod merge_ {
     fn hll_series_12(bencher: Bencher<'_, '_>) {
         let [left, right] = [0, BEFORE].map(|first| {
             let mut series = HyperLogLogSeries::<12>::new();
-            (first..first + BEFORE).for_each(|item| series.add_at(&item, item));
+            (first..first + BEFORE).for_each(|item| series.add_at(item, &item));
             series
         });
         merge(bencher, left, right);
@@ -346,7 +346,7 @@ mod answer {
     #[divan::bench]
     fn hll_series_12_since(bencher: Bencher<'_, '_>) {
         let mut series = HyperLogLogSeries::<12>::new();
-        (0..BEFORE).for_each(|item| series.add_at(&item, item));
+        (0..BEFORE).for_each(|item| series.add_at(item, &item));
         bencher.bench_local(|| black_box(&series).since(BEFORE / 2));
     }
 

@@ -24,6 +24,7 @@ use crate::{Commutative, Group, Monoid, Semigroup, Semiring, Times};
 ///
 /// Bytes: kind 0x10, version 1, the rounded sum and what it has lost (two `f64`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sum {
     /// The sum, rounded at each addition.
     #[serde(with = "float")]
@@ -57,6 +58,14 @@ impl From<f64> for Sum {
             sum: value,
             lost: 0.0,
         }
+    }
+}
+
+impl FromIterator<f64> for Sum {
+    fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Self {
+        let mut sum = Self::default();
+        values.into_iter().for_each(|value| sum.add(&value));
+        sum
     }
 }
 
@@ -200,7 +209,9 @@ mod tests {
         /// Of any doubles: a bulk sum that compensates where `plus` does not would differ.
         #[test]
         fn bulk_equals_repeated(items in prop::collection::vec(any::<f64>(), 0..40)) {
+            let collected: Sum = items.iter().copied().collect();
             let items: Vec<Sum> = items.into_iter().map(Sum::from).collect();
+            prop_assert_eq!(collected.parts(), Sum::sum(items.clone()).unwrap_or_default().parts());
             laws::bulk_equals_repeated(&items)?;
         }
 

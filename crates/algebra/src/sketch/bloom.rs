@@ -87,7 +87,7 @@ impl<const BITS: u64, const HASHES: u16> Bloom<BITS, HASHES> {
     /// once all bits are set.
     ///
     /// Standard error of n items, with t = n·`HASHES`/`BITS`: √(`BITS`·(eᵗ − t − 1)) / `HASHES` items.
-    pub fn size_estimate(&self) -> f64 {
+    pub fn distinct_estimate(&self) -> f64 {
         let free = 1.0 - self.bits_set() as f64 / BITS as f64;
         -(BITS as f64) / f64::from(HASHES) * free.ln() + 0.0
     }

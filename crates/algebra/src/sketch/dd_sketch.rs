@@ -99,7 +99,7 @@ impl<const PERMYRIAD: u32, const BUCKETS_MAX: usize> DdSketch<PERMYRIAD, BUCKETS
 
     /// Takes a number `count` times.
     #[inline]
-    pub fn add_many(&mut self, number: f64, count: u64) {
+    pub fn add_count(&mut self, number: f64, count: u64) {
         if count == 0 {
             return;
         }
@@ -303,7 +303,7 @@ impl<const PERMYRIAD: u32, const BUCKETS_MAX: usize> Commutative for DdSketch<PE
 impl<const PERMYRIAD: u32, const BUCKETS_MAX: usize> Sketch<f64> for DdSketch<PERMYRIAD, BUCKETS_MAX> {
     #[inline]
     fn add(&mut self, number: &f64) {
-        self.add_many(*number, 1);
+        self.add_count(*number, 1);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Fading counts of very many items.
 
+use std::ops::RangeInclusive;
+
 use crate::codec::{Codec, DecodeError, Input, kind, put_header, put_length, put_shape, through_bytes};
 use crate::item::{Item, hash128};
 use crate::sketch::Sketch;
@@ -38,7 +40,7 @@ use crate::{Commutative, Monoid, Semigroup};
 /// cells, 0 or all; the cells, row by row, each f64. The cell of an item in a row is part of the form:
 /// `mix(low + row·high)·WIDTH >> 64`, with the two halves of `hash128(item, 0)` and the finaliser of SplitMix64.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct DecayingCountMin<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> {
+pub struct DecayingCountMin<const HALF_LIFE: u64, const WIDTH: u32, const DEPTH: u8> {
     /// The half-life of the latest part, counted from time 0; 0 when there is none. All below is as of it.
     half_lives: u64,
     total: f64,
@@ -46,7 +48,7 @@ pub struct DecayingCountMin<const HALF_LIFE: u64, const WIDTH: usize, const DEPT
     cells: Vec<f64>,
 }
 
-impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> DecayingCountMin<HALF_LIFE, WIDTH, DEPTH> {
+impl<const HALF_LIFE: u64, const WIDTH: u32, const DEPTH: u8> DecayingCountMin<HALF_LIFE, WIDTH, DEPTH> {
     const CELLS: usize = {
         assert!(WIDTH >= 1, "a row has at least 1 cell: the error is e/WIDTH");
         assert!(
@@ -54,7 +56,7 @@ impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> DecayingCount
             "1 to 32 rows: it fails with probability e^-DEPTH"
         );
         assert!(WIDTH <= 1 << 24, "at most 2^24 cells in a row");
-        WIDTH * DEPTH
+        WIDTH as usize * DEPTH as usize
     };
 
     /// No parts.
@@ -77,7 +79,7 @@ impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> DecayingCount
         }
         self.cells.resize(Self::CELLS, 0.0);
         self.total += count;
-        for place in Self::places(item) {
+        for place in Self::places(hash128(item, 0)) {
             self.cells[place] += count;
         }
     }
@@ -88,21 +90,21 @@ impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> DecayingCount
         if self.cells.is_empty() {
             return 0.0;
         }
-        let cells = Self::places(item).map(|place| self.cells[place]);
-        let least = cells.into_iter().fold(f64::INFINITY, f64::min);
+        let cells = Self::places(hash128(item, 0)).map(|place| self.cells[place]);
+        let least = cells.fold(f64::INFINITY, f64::min);
         self.value_at(time, least)
     }
 
     /// The least and the most that the count of an item at `time` is, the least with a probability of `1 − e^(−DEPTH)`.
-    pub fn bounds_at(&self, time: u64, item: &(impl Item + ?Sized)) -> (f64, f64) {
+    pub fn bounds_at(&self, time: u64, item: &(impl Item + ?Sized)) -> RangeInclusive<f64> {
         let most = self.at(time, item);
         // An infinite total leaves no lower bound: of NaN and 0, `max` gives 0.
-        ((most - self.error_at(time)).max(0.0), most)
+        (most - self.error_at(time)).max(0.0)..=most
     }
 
     /// By how much a count at `time` may be too large: `e/WIDTH` of the total.
     pub fn error_at(&self, time: u64) -> f64 {
-        std::f64::consts::E / WIDTH as f64 * self.total_at(time)
+        std::f64::consts::E / f64::from(WIDTH) * self.total_at(time)
     }
 
     /// The sum of all counts at `time`.
@@ -118,14 +120,13 @@ impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> DecayingCount
         )
     }
 
-    /// The cell of an item in each row.
-    fn places(item: &(impl Item + ?Sized)) -> [usize; DEPTH] {
-        let hash = hash128(item, 0);
+    /// The cell in each row of an item with this hash.
+    fn places(hash: u128) -> impl Iterator<Item = usize> {
         let (low, high) = (hash as u64, (hash >> 64) as u64);
-        std::array::from_fn(|row| {
+        (0..DEPTH).map(move |row| {
             // Mixed after the rows differ: cells that are shared in one row are then no likelier shared in another.
-            let mixed = mix(low.wrapping_add((row as u64).wrapping_mul(high)));
-            row * WIDTH + ((u128::from(mixed) * WIDTH as u128) >> 64) as usize
+            let mixed = mix(low.wrapping_add(u64::from(row).wrapping_mul(high)));
+            usize::from(row) * WIDTH as usize + ((u128::from(mixed) * u128::from(WIDTH)) >> 64) as usize
         })
     }
 
@@ -154,7 +155,7 @@ fn mix(mut z: u64) -> u64 {
 }
 
 /// Cell by cell, as of the later of the two.
-impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Semigroup
+impl<const HALF_LIFE: u64, const WIDTH: u32, const DEPTH: u8> Semigroup
     for DecayingCountMin<HALF_LIFE, WIDTH, DEPTH>
 {
     fn plus(&mut self, mut right: Self) {
@@ -172,7 +173,7 @@ impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Semigroup
     }
 }
 
-impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Monoid
+impl<const HALF_LIFE: u64, const WIDTH: u32, const DEPTH: u8> Monoid
     for DecayingCountMin<HALF_LIFE, WIDTH, DEPTH>
 {
     fn zero() -> Self {
@@ -184,13 +185,13 @@ impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Monoid
     }
 }
 
-impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Commutative
+impl<const HALF_LIFE: u64, const WIDTH: u32, const DEPTH: u8> Commutative
     for DecayingCountMin<HALF_LIFE, WIDTH, DEPTH>
 {
 }
 
 /// Takes a time and an item, which counts 1.
-impl<T: Item, const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Sketch<(u64, T)>
+impl<T: Item, const HALF_LIFE: u64, const WIDTH: u32, const DEPTH: u8> Sketch<(u64, T)>
     for DecayingCountMin<HALF_LIFE, WIDTH, DEPTH>
 {
     fn add(&mut self, (time, item): &(u64, T)) {
@@ -199,7 +200,7 @@ impl<T: Item, const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Sket
 }
 
 /// Takes a time, an item and its count.
-impl<T: Item, const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Sketch<(u64, T, f64)>
+impl<T: Item, const HALF_LIFE: u64, const WIDTH: u32, const DEPTH: u8> Sketch<(u64, T, f64)>
     for DecayingCountMin<HALF_LIFE, WIDTH, DEPTH>
 {
     fn add(&mut self, (time, item, count): &(u64, T, f64)) {
@@ -207,14 +208,14 @@ impl<T: Item, const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Sket
     }
 }
 
-impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Codec
+impl<const HALF_LIFE: u64, const WIDTH: u32, const DEPTH: u8> Codec
     for DecayingCountMin<HALF_LIFE, WIDTH, DEPTH>
 {
     fn encode(&self, out: &mut Vec<u8>) {
         put_header(out, kind::DECAYING_COUNT_MIN, 1);
         put_shape(out, HALF_LIFE);
-        put_shape(out, WIDTH as u64);
-        put_shape(out, DEPTH as u64);
+        put_shape(out, u64::from(WIDTH));
+        put_shape(out, u64::from(DEPTH));
         self.half_lives.encode(out);
         self.total.encode(out);
         put_length(out, self.cells.len());
@@ -224,8 +225,8 @@ impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Codec
     fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
         input.header(kind::DECAYING_COUNT_MIN, 1)?;
         input.shape("HALF_LIFE", HALF_LIFE)?;
-        input.shape("WIDTH", WIDTH as u64)?;
-        input.shape("DEPTH", DEPTH as u64)?;
+        input.shape("WIDTH", u64::from(WIDTH))?;
+        input.shape("DEPTH", u64::from(DEPTH))?;
         let (half_lives, total) = <(u64, f64)>::decode(input)?;
         let length = input.length(8)?;
         let mut cells = Vec::with_capacity(length);
@@ -254,7 +255,7 @@ impl<const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize> Codec
 }
 
 through_bytes!(
-    [const HALF_LIFE: u64, const WIDTH: usize, const DEPTH: usize] DecayingCountMin<HALF_LIFE, WIDTH, DEPTH>
+    [const HALF_LIFE: u64, const WIDTH: u32, const DEPTH: u8] DecayingCountMin<HALF_LIFE, WIDTH, DEPTH>
 );
 
 #[cfg(test)]

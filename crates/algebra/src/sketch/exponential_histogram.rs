@@ -4,6 +4,7 @@ mod bytes;
 mod compress;
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use crate::sketch::Sketch;
 use crate::{Commutative, Monoid, Semigroup};
@@ -112,7 +113,7 @@ impl<const K: u32, const WINDOW: u64> ExponentialHistogram<K, WINDOW> {
     /// The least and the most that the count in the window `(time − WINDOW, time]` can be.
     ///
     /// Before the latest event the answer is for the window that ends there: what has left it is no longer known.
-    pub fn bounds_at(&self, time: u64) -> (u64, u64) {
+    pub fn bounds_at(&self, time: u64) -> RangeInclusive<u64> {
         let time = time.max(self.latest().unwrap_or(0));
         match time.checked_sub(WINDOW) {
             Some(left) => self.bounds_since(left.saturating_add(1)),
@@ -127,7 +128,7 @@ impl<const K: u32, const WINDOW: u64> ExponentialHistogram<K, WINDOW> {
     }
 
     /// The least and the most that the count at `start` or later can be, in the window that ends with the latest event.
-    pub fn bounds_since(&self, start: u64) -> (u64, u64) {
+    pub fn bounds_since(&self, start: u64) -> RangeInclusive<u64> {
         let (mut least, mut most) = (0_u64, 0_u64);
         for bucket in self
             .buckets
@@ -140,7 +141,7 @@ impl<const K: u32, const WINDOW: u64> ExponentialHistogram<K, WINDOW> {
             least = least.saturating_add(if inside { bucket.count } else { 1 });
             most = most.saturating_add(bucket.count - u64::from(!inside));
         }
-        (least, most)
+        least..=most
     }
 
     /// The time of the latest event.
@@ -204,8 +205,8 @@ fn gathered(mut buckets: Vec<Bucket>) -> Vec<Bucket> {
     buckets
 }
 
-fn middle((least, most): (u64, u64)) -> u64 {
-    least + (most - least) / 2
+fn middle(bounds: RangeInclusive<u64>) -> u64 {
+    bounds.start() + (bounds.end() - bounds.start()) / 2
 }
 
 /// All buckets of both.

@@ -93,7 +93,7 @@ impl<B: Edges> Histogram<B> {
 
     /// Takes a number `count` times; fewer than 0 takes it out.
     #[inline]
-    pub fn add_many(&mut self, number: f64, count: i64) {
+    pub fn add_count(&mut self, number: f64, count: i64) {
         let held = if number.is_nan() {
             &mut self.not_numbers
         } else {
@@ -206,7 +206,7 @@ impl<B: Edges> Commutative for Histogram<B> {}
 impl<B: Edges> Sketch<f64> for Histogram<B> {
     #[inline]
     fn add(&mut self, number: &f64) {
-        self.add_many(*number, 1);
+        self.add_count(*number, 1);
     }
 }
 

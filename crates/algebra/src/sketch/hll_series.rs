@@ -30,9 +30,9 @@ use crate::{Commutative, Idempotent, Item, Monoid, Semigroup};
 /// use algebra::sketch::HyperLogLogSeries;
 ///
 /// let mut visits = HyperLogLogSeries::<12>::new();
-/// visits.add_at("ant", 100);
-/// visits.add_at("bee", 200);
-/// visits.add_at("ant", 300);
+/// visits.add_at(100, "ant");
+/// visits.add_at(200, "bee");
+/// visits.add_at(300, "ant");
 /// assert_eq!(visits.since(200).estimate().round(), 2.0);
 /// assert_eq!(visits.since(201).estimate().round(), 1.0);
 /// ```
@@ -75,7 +75,7 @@ impl<const LG_K: u8> HyperLogLogSeries<LG_K> {
     }
 
     /// Takes an item that was seen at `time`. Times may come in any order.
-    pub fn add_at(&mut self, item: &(impl Item + ?Sized), time: u64) {
+    pub fn add_at(&mut self, time: u64, item: &(impl Item + ?Sized)) {
         self.add_coupon(item.with_bytes(Coupon::of), time);
         if self.recent.len() > 2 * coupons_max(LG_K) {
             self.trim();
@@ -157,10 +157,10 @@ impl<const LG_K: u8> HyperLogLogSeries<LG_K> {
     }
 }
 
-/// An item with its time.
-impl<T: Item, const LG_K: u8> Sketch<(T, u64)> for HyperLogLogSeries<LG_K> {
-    fn add(&mut self, (item, time): &(T, u64)) {
-        self.add_at(item, *time);
+/// Takes a time and an item.
+impl<T: Item, const LG_K: u8> Sketch<(u64, T)> for HyperLogLogSeries<LG_K> {
+    fn add(&mut self, (time, item): &(u64, T)) {
+        self.add_at(*time, item);
     }
 }
 

@@ -49,6 +49,10 @@ const EMPTY: u64 = u64::MAX;
 /// Frozen: what is stored depends on it.
 const SEED: u64 = 0x6d69_6e68_6173_6831;
 
+/// How many bins an empty one asks: without a limit, `HASHES` bins of which one is held would cost `HASHES²` hashes.
+/// Frozen: keys depend on it.
+const BORROW_STEPS_MAX: u64 = 128;
+
 impl<const HASHES: usize> MinHash<HASHES> {
     const CHECKED: () = assert!(HASHES >= 1 && HASHES <= 65_536, "HASHES must be within 1..=65536");
 
@@ -81,7 +85,8 @@ impl<const HASHES: usize> MinHash<HASHES> {
     /// or no hash for each band.
     ///
     /// An empty bin takes the hash of another one, the same one in every sketch in which that is not empty
-    /// (Shrivastava 2017, optimal densification). The keys are as lasting as the bytes.
+    /// (Shrivastava 2017, optimal densification). The keys are as lasting as the bytes. At most 128 hashes for each
+    /// empty bin.
     pub fn band_keys(&self, bands: usize) -> Vec<u64> {
         if self.is_zero() || bands == 0 || bands > HASHES {
             return Vec::new();
@@ -100,13 +105,13 @@ impl<const HASHES: usize> MinHash<HASHES> {
     /// The bin's hash, or that of the first bin not empty of a sequence that only the bin chooses.
     fn borrowed(&self, bin: usize) -> u64 {
         let mut at = bin;
-        for step in 0..HASHES as u64 * 8 {
+        for step in 0..BORROW_STEPS_MAX {
             if self.least[at] != EMPTY {
                 return self.least[at];
             }
             at = bin_of::<HASHES>((hash128(&step, bin as u64) >> 64) as u64);
         }
-        // The sequence missed the few that are held: take the next in turn.
+        // The sequence missed the few that are held: take the next in turn (Shrivastava and Li 2014).
         (0..HASHES)
             .map(|step| self.least[(bin + step) % HASHES])
             .find(|hash| *hash != EMPTY)

@@ -21,6 +21,7 @@ use crate::{Commutative, Monoid, Semigroup};
 ///
 /// Bytes: kind 0x14, version 1, the count (`u64`), the mean (`f64`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Average {
     /// How many numbers.
     pub count: u64,
@@ -36,6 +37,14 @@ impl From<f64> for Average {
             count: 1,
             mean: value,
         }
+    }
+}
+
+impl FromIterator<f64> for Average {
+    fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Self {
+        let mut average = Self::default();
+        values.into_iter().for_each(|value| average.add(&value));
+        average
     }
 }
 
@@ -149,7 +158,8 @@ mod tests {
         #[test]
         fn like_the_naive_twin(items in prop::collection::vec(-1_000_000..1_000_000_i64, 1..200)) {
             let truth = items.iter().sum::<i64>() as f64 / items.len() as f64;
-            let average = laws::sum(items.iter().map(|item| Average::from(*item as f64)));
+            let average: Average = items.iter().map(|item| *item as f64).collect();
+            prop_assert_eq!(average, laws::sum(items.iter().map(|item| Average::from(*item as f64))));
             prop_assert_eq!(average.count, items.len() as u64);
             prop_assert!((average.mean - truth).abs() <= 1e-9, "mean={} truth={truth}", average.mean);
         }

@@ -13,8 +13,8 @@ use crate::{Commutative, Monoid, Semigroup};
 ///
 /// Merged by differences (Pébay 2008, equations 3.6 and 3.7) from the heavier side, so that a large offset takes no
 /// digits from the covariance. Commutativity and identity are exact, associativity holds up to rounding: about
-/// `n·ε·(1 + |mean|/σ)` of the spread (ε = 2⁻⁵³). Infinities and NaN among the numbers make infinities and NaN. Not a
-/// group, for the reason that [`Moments`](super::Moments) are not.
+/// `n·ε·(1 + |mean|/σ)` of the spread (ε = 2⁻⁵³). Infinities and NaN among the numbers make infinities and NaN; the
+/// weight stops at its maximum. Not a group, for the reason that [`Moments`](super::Moments) are not.
 ///
 /// | answers | means, variances, covariance, Pearson's r, the line of least squares |
 /// |---|---|
@@ -32,7 +32,7 @@ use crate::{Commutative, Monoid, Semigroup};
 /// assert_eq!((line.slope, line.intercept), (2.0, 1.0));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct Correlation {
     #[serde(with = "float")]
     weight: f64,
@@ -163,11 +163,16 @@ impl Semigroup for Correlation {
             return;
         }
         let weight = most.weight + rest.weight;
-        let share = rest.weight / weight;
+        // Where the whole is beyond the largest float, the share is that of the halves.
+        let share = if weight.is_finite() {
+            rest.weight / weight
+        } else {
+            rest.weight * 0.5 / (most.weight * 0.5 + rest.weight * 0.5)
+        };
         let (x, y) = (rest.mean_x - most.mean_x, rest.mean_y - most.mean_y);
         let factor = most.weight * share;
         *self = Self {
-            weight,
+            weight: weight.min(f64::MAX),
             mean_x: between(most.mean_x, rest.mean_x, share),
             mean_y: between(most.mean_y, rest.mean_y, share),
             squares_x: (most.squares_x + rest.squares_x) + x * x * factor,
@@ -205,16 +210,27 @@ impl Codec for Correlation {
             squares_y: float::take(input)?,
             products: float::take(input)?,
         };
-        let (weight, squares) = (correlation.weight, [correlation.squares_x, correlation.squares_y]);
-        if weight.is_nan() || weight < 0.0 || squares.iter().any(|squares| *squares < 0.0) {
-            return Err(input.corrupt("a weight or a sum of squares is negative, or the weight NaN"));
+        match correlation.flaw() {
+            None => Ok(correlation),
+            Some(flaw) => Err(input.corrupt(flaw)),
         }
-        if correlation.weight == 0.0 && correlation != Self::default() {
-            return Err(input.corrupt("the moments of no pairs are not 0"));
-        }
-        Ok(correlation)
     }
 }
+
+impl Correlation {
+    /// Why no pairs can have made this.
+    fn flaw(&self) -> Option<&'static str> {
+        if !(self.weight >= 0.0 && self.weight.is_finite()) || self.squares_x < 0.0 || self.squares_y < 0.0 {
+            Some("a weight or a sum of squares is negative, or the weight not finite")
+        } else if self.weight == 0.0 && *self != Self::default() {
+            Some("the moments of no pairs are not 0")
+        } else {
+            None
+        }
+    }
+}
+
+refuse_flaws!(Correlation);
 
 #[cfg(test)]
 mod tests {
@@ -361,10 +377,28 @@ mod tests {
 
     #[test]
     fn impossible_ones_are_refused() {
-        for (field, value) in [(0, -1.0), (0, 0.0), (3, -1.0), (4, -1.0)] {
+        for (field, value) in [(0, -1.0), (0, 0.0), (0, f64::INFINITY), (3, -1.0), (4, -1.0)] {
             let mut bytes = Correlation::from((1.0, 2.0)).to_bytes();
             bytes[2 + 8 * field..][..8].copy_from_slice(&f64::to_le_bytes(value));
             laws::refuses::<Correlation>(&bytes, DecodeErrorKind::Corrupt).unwrap();
         }
+        let text = serde_json::to_string(&Correlation::from((1.0, 2.0))).unwrap();
+        let impossible = text.replace("\"squares_y\":0.0", "\"squares_y\":-1.0");
+        assert_ne!(text, impossible);
+        let refused = serde_json::from_str::<Correlation>(&impossible).unwrap_err();
+        assert!(refused.to_string().contains("is negative"), "{refused}");
+    }
+
+    /// Half of a weight that is beyond the largest float is still half.
+    #[test]
+    fn the_heaviest_commute() {
+        let [a, b] = [(1.0, -7.0), (3.0, 5.0)].map(|(x, y)| Correlation::weighted(x, y, 1e308));
+        laws::commutative(&a, &b).unwrap();
+        let both = laws::sum([a, b]);
+        assert_eq!((both.weight(), both.means()), (f64::MAX, Some((2.0, -1.0))));
+        laws::commutative(&both, &a).unwrap();
+        laws::round_trip(&both).unwrap();
+        let least = Correlation::weighted(1.0, 1.0, 5e-324);
+        assert_eq!(laws::sum([least, least]).means(), Some((1.0, 1.0)));
     }
 }

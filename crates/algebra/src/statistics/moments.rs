@@ -34,7 +34,7 @@ use crate::{Commutative, Monoid, Semigroup};
 /// assert_eq!(moments.variance(), Some(5.0));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct Moments {
     count: u64,
     #[serde(with = "float")]
@@ -193,15 +193,27 @@ impl Codec for Moments {
             cubes: float::take(input)?,
             fourths: float::take(input)?,
         };
-        if moments.squares < 0.0 {
-            return Err(input.corrupt("a sum of squares is negative"));
+        match moments.flaw() {
+            None => Ok(moments),
+            Some(flaw) => Err(input.corrupt(flaw)),
         }
-        if moments.count == 0 && moments != Self::default() {
-            return Err(input.corrupt("the moments of no numbers are not 0"));
-        }
-        Ok(moments)
     }
 }
+
+impl Moments {
+    /// Why no numbers can have made this.
+    fn flaw(&self) -> Option<&'static str> {
+        if self.squares < 0.0 {
+            Some("a sum of squares is negative")
+        } else if self.count == 0 && *self != Self::default() {
+            Some("the moments of no numbers are not 0")
+        } else {
+            None
+        }
+    }
+}
+
+refuse_flaws!(Moments);
 
 #[cfg(test)]
 mod tests {
@@ -344,6 +356,10 @@ mod tests {
             ..Moments::zero()
         };
         laws::refuses::<Moments>(&of_none.to_bytes(), DecodeErrorKind::Corrupt).unwrap();
+        for impossible in [negative, of_none] {
+            let text = serde_json::to_string(&impossible).unwrap();
+            assert!(serde_json::from_str::<Moments>(&text).is_err(), "{text}");
+        }
         let mut later = Moments::zero().to_bytes();
         later[1] = 2;
         laws::refuses::<Moments>(&later, DecodeErrorKind::Version).unwrap();

@@ -1,8 +1,10 @@
 //! Sessions: events in time, cut where nothing happened for long.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::codec::{Codec, DecodeError, Input, kind, put_header, put_length, put_shape};
+use crate::sketch::Sketch;
 use crate::{Commutative, Idempotent, Monoid, Semigroup};
 
 /// The sessions of one key, by time: `[(start, end, value)]`, where no two are within `GAP` of each other.
@@ -25,10 +27,16 @@ use crate::{Commutative, Idempotent, Monoid, Semigroup};
 /// assert_eq!(found, [(0, 50, 3), (100, 100, 1)]);
 /// ```
 ///
-/// Bytes: header, `GAP`, then a length and for each session start, end (`i64`) and value.
+/// Bytes: header, `GAP`, then a length and for each session start, end (`i64`) and value. JSON has the sessions alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Sessions<V, const GAP: u64>(Vec<Session<V>>);
+pub struct Sessions<V, const GAP: u64>(
+    #[serde(
+        bound(deserialize = "V: Deserialize<'de>"),
+        deserialize_with = "sessions_apart::<_, _, GAP>"
+    )]
+    Vec<Session<V>>,
+);
 
 /// Events that are close in time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,6 +50,11 @@ pub struct Session<V> {
 }
 
 impl<V, const GAP: u64> Sessions<V, GAP> {
+    /// No sessions.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// One event.
     pub fn event(time: i64, value: V) -> Self {
         Self(vec![Session {
@@ -75,6 +88,13 @@ impl<V, const GAP: u64> Sessions<V, GAP> {
     }
 }
 
+impl<V: Commutative, const GAP: u64> Sessions<V, GAP> {
+    /// Adds an event.
+    pub fn add_at(&mut self, time: i64, value: V) {
+        self.plus(Self::event(time, value));
+    }
+}
+
 /// Whether `later` begins another session than one that ends at `end`.
 fn apart<const GAP: u64>(end: i64, later: i64) -> bool {
     later > end && later.abs_diff(end) > GAP
@@ -83,6 +103,20 @@ fn apart<const GAP: u64>(end: i64, later: i64) -> bool {
 impl<V, const GAP: u64> Default for Sessions<V, GAP> {
     fn default() -> Self {
         Self(Vec::new())
+    }
+}
+
+/// One event: its time and its value.
+impl<V, const GAP: u64> From<(i64, V)> for Sessions<V, GAP> {
+    fn from((time, value): (i64, V)) -> Self {
+        Self::event(time, value)
+    }
+}
+
+/// Takes a time and a value.
+impl<V: Commutative + Clone, const GAP: u64> Sketch<(i64, V)> for Sessions<V, GAP> {
+    fn add(&mut self, (time, value): &(i64, V)) {
+        self.add_at(*time, value.clone());
     }
 }
 
@@ -144,16 +178,39 @@ impl<V: Codec, const GAP: u64> Codec for Sessions<V, GAP> {
         let mut sessions: Vec<Session<V>> = Vec::new();
         for _ in 0..input.length(16)? {
             let (start, end, value) = Codec::decode(input)?;
-            let follows = sessions.last().is_none_or(|last| apart::<GAP>(last.end, start));
-            if end < start || !follows {
-                return Err(input.corrupt(format!(
-                    "a session ends before it starts, or is within the gap of the one before: start={start} end={end}"
-                )));
+            let session = Session { start, end, value };
+            if let Some(flaw) = flaw::<V, GAP>(sessions.last(), &session) {
+                return Err(input.corrupt(flaw));
             }
-            sessions.push(Session { start, end, value });
+            sessions.push(session);
         }
         Ok(Self(sessions))
     }
+}
+
+/// Why this cannot be the session that follows.
+fn flaw<V, const GAP: u64>(last: Option<&Session<V>>, next: &Session<V>) -> Option<String> {
+    let follows = last.is_none_or(|last| apart::<GAP>(last.end, next.start));
+    (next.end < next.start || !follows).then(|| {
+        format!(
+            "a session ends before it starts, or is within the gap of the one before: start={} end={}",
+            next.start, next.end
+        )
+    })
+}
+
+fn sessions_apart<'de, V: Deserialize<'de>, D: Deserializer<'de>, const GAP: u64>(
+    deserializer: D,
+) -> Result<Vec<Session<V>>, D::Error> {
+    let sessions = Vec::deserialize(deserializer)?;
+    let mut last = None;
+    for next in &sessions {
+        if let Some(flaw) = flaw::<V, GAP>(last, next) {
+            return Err(D::Error::custom(flaw));
+        }
+        last = Some(next);
+    }
+    Ok(sessions)
 }
 
 #[cfg(test)]
@@ -200,6 +257,9 @@ mod tests {
             laws::identity(&a)?;
             laws::commutative(&a, &b)?;
             laws::round_trip(&a)?;
+            laws::adds(&a, &(7, 2), Visits::eq)?;
+            let text = serde_json::to_string(&a).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<Visits>(&text).unwrap(), &a);
             laws::bulk_equals_repeated(&[a.clone(), b.clone(), c.clone()])?;
             prop_assert_eq!(laws::sum([a, b, c]), whole);
         }
@@ -224,6 +284,29 @@ mod tests {
         fn bytes_survive(items in times(), changes in vec(any::<(usize, u8)>(), 0..4), noise: Vec<u8>) {
             laws::survives::<Visits>(&of(&items).to_bytes(), &changes)?;
             laws::survives::<Visits>(&noise, &[])?;
+        }
+    }
+
+    #[test]
+    fn impossible_json_is_refused() {
+        let read = |times: [(i64, i64); 2]| {
+            let sessions = times.map(|(start, end)| Session { start, end, value: 1 });
+            serde_json::from_str::<Visits>(&serde_json::to_string(&sessions).unwrap())
+        };
+        assert_eq!(read([(0, 3), (100, 100)]).unwrap(), {
+            let mut visits = Visits::event(100, 1);
+            visits.0.insert(
+                0,
+                Session {
+                    start: 0,
+                    end: 3,
+                    value: 1,
+                },
+            );
+            visits
+        });
+        for impossible in [[(100, 100), (0, 3)], [(0, 3), (4, 4)], [(3, 0), (100, 100)]] {
+            assert!(read(impossible).is_err(), "{impossible:?}");
         }
     }
 

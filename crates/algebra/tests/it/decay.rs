@@ -50,10 +50,10 @@ fn error(histogram: &Percent, times: &[u64]) -> f64 {
     times.sort();
     let error = |start: u64| {
         let truth = (times.len() - times.partition_point(|time| *time < start)) as u64;
-        let (least, most) = histogram.bounds_since(start);
+        let bounds = histogram.bounds_since(start);
         assert!(
-            least <= truth && truth <= most,
-            "start={start} truth={truth} least={least} most={most}"
+            bounds.contains(&truth),
+            "start={start} truth={truth} bounds={bounds:?}"
         );
         histogram.count_since(start).abs_diff(truth) as f64 / truth.max(1) as f64
     };

@@ -39,7 +39,7 @@ fn bytes_last() {
     golden("bloom", &numbers::<Bloom<512, 3>>(0..20));
     golden("min_hash", &numbers::<MinHash<21>>(0..20));
     let mut series = HyperLogLogSeries::<4>::new();
-    (0..100_u64).for_each(|item| series.add_at(&item, item / 3));
+    (0..100_u64).for_each(|item| series.add_at(item / 3, &item));
     golden("hll_series", &series);
     let json = serde_json::to_string(&series).unwrap();
     assert_eq!(
@@ -272,7 +272,7 @@ fn bloom_errs_as_stated() {
     );
     let load: f64 = 500.0 * 6.0 / 4_096.0;
     let error_stated = (4_096.0 * (load.exp() - load - 1.0)).sqrt() / 6.0;
-    let error = root_mean_square(filters.iter().map(|filter| filter.size_estimate() - 500.0));
+    let error = root_mean_square(filters.iter().map(|filter| filter.distinct_estimate() - 500.0));
     assert!(
         (error / error_stated - 1.0).abs() < 0.2,
         "error={error} stated={error_stated}"

@@ -79,7 +79,7 @@ fn empty_ones_are_equal_and_small() {
     assert_eq!(none, Small::new());
     assert_eq!(Small::new().to_bytes().len(), 24);
     assert!(!Small::new().contains("ant"));
-    assert_eq!(Small::new().size_estimate(), 0.0);
+    assert_eq!(Small::new().distinct_estimate(), 0.0);
     assert_eq!(Small::new().false_positive_probability(), 0.0);
 }
 

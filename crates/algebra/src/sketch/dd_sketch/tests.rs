@@ -172,9 +172,9 @@ fn one_outlier_folds_nothing() {
 #[test]
 fn counts_stop() {
     let mut sketch = DdSketch::<100, 2>::new();
-    sketch.add_many(3.0, u64::MAX);
-    sketch.add_many(-3.0, u64::MAX);
-    sketch.add_many(5.0, 0);
+    sketch.add_count(3.0, u64::MAX);
+    sketch.add_count(-3.0, u64::MAX);
+    sketch.add_count(5.0, 0);
     sketch.plus(sketch.clone());
     assert_eq!(sketch.count(), u64::MAX);
     assert_eq!(sketch.rank(0.0), Some(0.5));

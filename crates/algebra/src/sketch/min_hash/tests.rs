@@ -88,6 +88,15 @@ fn bands_are_shared_by_similar_sets() {
     assert_eq!(some.band_keys(4).len(), 4);
 }
 
+/// Nearly every bin is empty, and its keys still tell two items apart.
+#[test]
+fn one_item_in_many_bins_has_its_keys() {
+    let keys = |item: u64| MinHash::<2_048>::of(&item).band_keys(256);
+    let (seven, eight) = (keys(7), keys(8));
+    assert_eq!(seven.len(), 256);
+    assert!(seven.iter().zip(eight).all(|(left, right)| *left != right));
+}
+
 #[test]
 fn shape_version_and_kind_are_refused() {
     let bytes = of_items(0..10).to_bytes();

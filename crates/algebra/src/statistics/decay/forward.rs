@@ -18,7 +18,7 @@ use crate::{Commutative, Group, Monoid, Semigroup, Sum};
 /// load.plus(ForwardDecay::from((1_020, 8.0)));
 /// assert_eq!(load.count_at(1_020), 1.25); // (10/20)² + (20/20)²
 /// assert_eq!(load.sum_at(1_020), 9.0);
-/// assert_eq!(load.average(), Some(7.2));
+/// assert_eq!(load.mean(), Some(7.2));
 /// ```
 ///
 /// What lies half-way to the landmark always weighs `2^(−EXPONENT)`: a fade over the whole of a day or a month, where
@@ -69,7 +69,7 @@ impl<const LANDMARK: u64, const EXPONENT: u32> ForwardDecay<LANDMARK, EXPONENT> 
     }
 
     /// The weighted mean of the values, which is the same at every time; `None` when nothing has a weight.
-    pub fn average(&self) -> Option<f64> {
+    pub fn mean(&self) -> Option<f64> {
         let weights = self.weights.value();
         (weights != 0.0).then(|| self.weighted.value() / weights)
     }
@@ -259,7 +259,7 @@ mod tests {
             let decay = build(&items);
             prop_assert!((decay.count_at(now) - count).abs() <= 1e-13 * count);
             prop_assert!((decay.sum_at(now) - sum).abs() <= 1e-13 * size);
-            match decay.average() {
+            match decay.mean() {
                 Some(average) => prop_assert!((average - sum / count).abs() <= 1e-12 * size / count),
                 None => prop_assert_eq!(count, 0.0),
             }
@@ -277,11 +277,11 @@ mod tests {
         let mut decay = ForwardDecay::<0, 8>::from((u64::MAX, 1e100));
         decay.add_at(u64::MAX, 1e100);
         assert_eq!((decay.sum_at(u64::MAX), decay.count_at(u64::MAX)), (2e100, 2.0));
-        assert_eq!((decay.sum_at(0), decay.average()), (0.0, Some(1e100)));
+        assert_eq!((decay.sum_at(0), decay.mean()), (0.0, Some(1e100)));
 
         // Not after the landmark: no weight, not even that of an infinite value.
         let before = Square::from((1_000, f64::INFINITY));
-        assert_eq!((before, before.average()), (Square::new(), None));
+        assert_eq!((before, before.mean()), (Square::new(), None));
     }
 
     #[test]
