@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use crate::Platform;
 use crate::node::{NodeRef, Shape};
+use crate::{Counts, Platform};
 
 /// The number of a node in its graph: parents have smaller ones; the same job always gets the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,20 +90,35 @@ impl NodeInfo {
     }
 }
 
-/// The nodes of a job, parents before children.
+/// The nodes of a job, parents before children; and what its functions have counted, if that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Graph(Vec<NodeInfo>);
+pub struct Graph {
+    nodes: Vec<NodeInfo>,
+    counts: Counts,
+}
 
 impl Graph {
     /// The nodes, by number.
     pub fn nodes(&self) -> &[NodeInfo] {
-        &self.0
+        &self.nodes
+    }
+
+    /// The same, drawn with these counts beside it: those of [`JobStatus::counters`](crate::JobStatus::counters).
+    pub fn with_counts(self, counts: Counts) -> Self {
+        Self { counts, ..self }
+    }
+
+    /// The counts, a line each.
+    fn legend(&self, line_end: &str) -> Option<String> {
+        let lines = self.counts.iter().map(|(name, n)| format!("{name}: {n}"));
+        let lines: Vec<String> = lines.collect();
+        (!lines.is_empty()).then(|| lines.join(line_end))
     }
 
     /// A Mermaid flow chart.
     pub fn to_mermaid(&self) -> String {
         let mut text = String::from("flowchart LR\n");
-        for NodeInfo { id, kind, .. } in &self.0 {
+        for NodeInfo { id, kind, .. } in &self.nodes {
             let label = self.title(*id).replace('"', "#quot;");
             let (open, close) = match kind {
                 NodeKind::Source => ("([", "])"),
@@ -115,13 +130,16 @@ impl Graph {
         self.edges(|from, to| {
             let _ = writeln!(text, "  n{from} --> n{to}");
         });
+        if let Some(legend) = self.legend("<br/>") {
+            let _ = writeln!(text, "  counters>\"{}\"]", legend.replace('"', "#quot;"));
+        }
         text
     }
 
     /// A Graphviz digraph.
     pub fn to_dot(&self) -> String {
         let mut text = String::from("digraph job {\n  rankdir=LR;\n");
-        for NodeInfo { id, kind, .. } in &self.0 {
+        for NodeInfo { id, kind, .. } in &self.nodes {
             let label = self.title(*id).replace('\\', "\\\\").replace('"', "\\\"");
             let shape = match kind {
                 NodeKind::Source => "ellipse",
@@ -133,12 +151,19 @@ impl Graph {
         self.edges(|from, to| {
             let _ = writeln!(text, "  n{from} -> n{to};");
         });
+        if let Some(legend) = self.legend("\n") {
+            let label = legend
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\l");
+            let _ = writeln!(text, "  counters [label=\"{label}\\l\", shape=note];");
+        }
         text.push_str("}\n");
         text
     }
 
     fn title(&self, id: NodeId) -> String {
-        let NodeInfo { kind, name, .. } = &self.0[id.0];
+        let NodeInfo { kind, name, .. } = &self.nodes[id.0];
         name.as_ref().map_or_else(
             || kind.word().to_owned(),
             |name| format!("{} {name}", kind.word()),
@@ -146,7 +171,7 @@ impl Graph {
     }
 
     fn edges(&self, mut edge: impl FnMut(usize, usize)) {
-        for node in &self.0 {
+        for node in &self.nodes {
             for parent in &node.parents {
                 edge(parent.0, node.id.0);
             }
@@ -203,7 +228,10 @@ impl<P: Platform> Order<P> {
         }
         Self {
             nodes,
-            graph: Graph(infos),
+            graph: Graph {
+                nodes: infos,
+                counts: Counts::new(),
+            },
         }
     }
 }

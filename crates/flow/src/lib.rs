@@ -5,7 +5,8 @@
 //! |---|---|
 //! | [`Producer`] | a node of the graph, typed by its platform and its elements |
 //! | [`Written`] | a producer with an effect; it is a [`Tail`], and a job needs at least one |
-//! | [`Sum`] | a written sum by key, which other producers may join |
+//! | [`SumByKey`] | a written sum by key, which other producers may join |
+//! | [`counter`] | what functions count on the way |
 //! | [`Platform`] | what can plan and run a job: [`Memory`] (the meaning), [`Local`] (this machine's cores), [`Hybrid`] (history in batch, live after it) |
 //! | [`Snapshots`], [`Live`], [`ClientStore`] | sums of history, sums since then, and the read of both |
 //! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
@@ -27,6 +28,7 @@
 
 mod batch;
 mod client;
+mod counter;
 mod element;
 mod error;
 mod framed;
@@ -47,6 +49,7 @@ mod snapshots;
 pub use ::either::Either;
 pub use batch::{BatchId, Batcher, CalendarUnit};
 pub use client::{Answer, ClientStore, Coverage};
+pub use counter::{Counter, Counts, counter};
 pub use element::{Element, Key, Timestamp, Value};
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Graph, NodeId, NodeInfo, NodeKind};
@@ -58,6 +61,6 @@ pub use local::{Job, JobOptions, JobState, JobStatus, Local};
 pub use memory::Memory;
 pub use platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Platform, Summed};
 pub use ports::{Service, Sink, Slice, Source, VecSink, VecSource};
-pub use producer::{Joined, Producer, Sum, Tail, Tails, Written};
+pub use producer::{Joined, Producer, SumByKey, Tail, Tails, Written};
 pub use recent::Recent;
 pub use snapshots::{Build, PruneFn, Read, SnapshotOptions, Snapshots, Totals, Versions};

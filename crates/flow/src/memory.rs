@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::counter::counting;
 use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Summed, Timed};
-use crate::{Element, Joined, Key, NodeInfo, Platform, Tail, Value};
+use crate::{Counts, Element, Joined, Key, NodeInfo, Platform, Tail, Value};
 
 /// The platform that other platforms are compared with: one thread, plain vectors and maps, nothing clever.
 ///
@@ -12,9 +13,11 @@ use crate::{Element, Joined, Key, NodeInfo, Platform, Tail, Value};
 pub enum Memory {}
 
 impl Memory {
-    /// Runs a job over all of its sources. Panics if a function of the job does.
-    pub fn run(tail: &impl Tail<Self>) {
-        tail.lower(&mut ());
+    /// Runs a job over all of its sources; gives what its functions have counted. Panics if one of them does.
+    pub fn run(tail: &impl Tail<Self>) -> Counts {
+        let mut counts = Counts::new();
+        counting(&mut counts, || tail.lower(&mut ()));
+        counts
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::graph::NodeKind;
 use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn};
-use crate::{Element, Key, NodeInfo, Platform, Producer, Sum, Value};
+use crate::{Element, Key, NodeInfo, Platform, Producer, SumByKey, Value};
 
 /// A node whose element type only its own code knows.
 pub(crate) trait Node<P: Platform>: Any + Send + Sync {
@@ -222,7 +222,7 @@ impl<P: Platform, T: Element> Node<P> for WriteNode<P, T> {
 
 pub(crate) struct JoinNode<P: Platform, K: Key, V: Element, J: Value> {
     pub(crate) left: Producer<P, (K, V)>,
-    pub(crate) sum: Sum<P, K, J>,
+    pub(crate) sum: SumByKey<P, K, J>,
 }
 
 impl<P: Platform, K: Key, V: Element, J: Value> Node<P> for JoinNode<P, K, V, J> {

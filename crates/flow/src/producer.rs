@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
-pub use self::join::{Joined, Sum};
+pub use self::join::{Joined, SumByKey};
 
 use either::Either;
 

@@ -1,39 +1,35 @@
 //! Sums that can still be looked at as they were a while ago.
 
-use std::time::Duration;
-
 use algebra::Semigroup;
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
-/// A sum of deltas with times: one value of all that are `keep` or more older than the newest, and those after
-/// them one by one, joined if of one time. So there are at most as many as `keep` has milliseconds.
+/// A sum of deltas with times: one value of all that are `KEEP` milliseconds or more older than the newest, and those
+/// after them one by one, joined if of one time. So there are at most `KEEP` of these.
 ///
-/// Laws, for values with one `keep`: associative, and commutative, if the values are; if they only are associative,
-/// so is this as long as deltas come in order of time. What it holds is a function of the deltas alone, not of how they
-/// were grouped.
+/// Laws: associative and commutative if the values are; if they are only associative, so is this as long as deltas come
+/// in order of time. What it holds is a function of the deltas alone, not of how they were grouped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recent<V> {
-    keep_millis: i64,
+pub struct Recent<V, const KEEP: u32> {
     /// The sum of what is older.
     settled: Option<V>,
     /// In order of time, each time once; the newest is always here.
     deltas: Vec<(Timestamp, V)>,
 }
 
-impl<V> Recent<V> {
-    /// One delta. A `keep` of less than a millisecond counts as one.
-    pub fn new(time: Timestamp, delta: V, keep: Duration) -> Self {
+impl<V, const KEEP: u32> Recent<V, KEEP> {
+    /// One delta. `KEEP` must be one at least, or it does not compile.
+    pub fn new(time: Timestamp, delta: V) -> Self {
+        const { assert!(KEEP > 0, "KEEP must be one millisecond at least") };
         Self {
-            keep_millis: i64::try_from(keep.as_millis()).unwrap_or(i64::MAX).max(1),
             settled: None,
             deltas: vec![(time, delta)],
         }
     }
 }
 
-impl<V: Semigroup + Clone> Recent<V> {
+impl<V: Semigroup + Clone, const KEEP: u32> Recent<V, KEEP> {
     /// The sum of the deltas with times before `time`, and of all that have settled.
     pub fn before(&self, time: Timestamp) -> Option<V> {
         let earlier = self.deltas.iter().take_while(|(at, _)| *at < time);
@@ -51,11 +47,11 @@ impl<V: Semigroup + Clone> Recent<V> {
     }
 }
 
-impl<V: Semigroup> Recent<V> {
+impl<V: Semigroup, const KEEP: u32> Recent<V, KEEP> {
     /// The latest time that has settled.
     fn edge(&self) -> Timestamp {
         let newest = self.deltas.last().map_or(i64::MIN, |(time, _)| time.0);
-        Timestamp(newest.saturating_sub(self.keep_millis))
+        Timestamp(newest.saturating_sub(i64::from(KEEP)))
     }
 
     fn settle(&mut self, edge: Timestamp) {
@@ -66,9 +62,8 @@ impl<V: Semigroup> Recent<V> {
     }
 }
 
-impl<V: Semigroup> Semigroup for Recent<V> {
+impl<V: Semigroup, const KEEP: u32> Semigroup for Recent<V, KEEP> {
     fn plus(&mut self, right: Self) {
-        self.keep_millis = self.keep_millis.max(right.keep_millis);
         let right_edge = right.edge();
         if let Some(settled) = right.settled {
             // In order of time all of this one is older than what has settled in the right one.
@@ -103,10 +98,8 @@ mod tests {
 
     use super::*;
 
-    const KEEP: Duration = Duration::from_millis(5);
-
-    fn recent<V>((time, delta): (i64, V)) -> Recent<V> {
-        Recent::new(Timestamp(time), delta, KEEP)
+    fn recent<V>((time, delta): (i64, V)) -> Recent<V, 5> {
+        Recent::new(Timestamp(time), delta)
     }
 
     proptest! {

@@ -16,7 +16,8 @@ use super::plan::Lowered;
 use super::position::{Parts, Position};
 use super::slots::{Held, Slots};
 use super::work::{self, Work};
-use crate::{Error, ErrorKind, Result};
+use crate::counter::{add_all, counting_while};
+use crate::{Counts, Error, ErrorKind, Result};
 
 pub(super) struct Engine {
     pub(super) job: Arc<Lowered>,
@@ -48,6 +49,13 @@ enum Front {
     Stopped,
 }
 
+/// An epoch of which all functions have run, until all of its tails have it.
+struct Unfinished {
+    at: Progress,
+    elements: u64,
+    counts: Counts,
+}
+
 /// An epoch between the halves.
 struct Epoch {
     /// What has gathered before the first barriers.
@@ -69,10 +77,10 @@ struct Reading {
 impl Engine {
     /// Runs until the sources have ended, the job is stopped or an error cannot be mended by trying again.
     pub(super) async fn run(mut self) -> Result<()> {
-        let (mut failures, mut conflicts) = (0, 0);
+        let (mut failures, mut conflicts, mut unfinished) = (0, 0, None);
         loop {
             let epochs = self.status(|status| status.epochs);
-            let error = match self.attempt().await {
+            let error = match self.attempt(&mut unfinished).await {
                 Ok(state) => {
                     self.status(|status| status.state = state);
                     return Ok(());
@@ -107,8 +115,9 @@ impl Engine {
     }
 
     /// Runs from where the tails are until something ends it.
-    async fn attempt(&self) -> Result<JobState> {
+    async fn attempt(&self, unfinished: &mut Option<Unfinished>) -> Result<JobState> {
         let position = self.position().await?;
+        self.reconcile(unfinished, &position);
         let mut held = position.held.clone();
         self.status(|status| {
             status.state = JobState::Running;
@@ -121,7 +130,7 @@ impl Engine {
         };
         let mut epoch = None;
         loop {
-            let back = self.back(epoch.take(), &mut held);
+            let back = self.back(epoch.take(), &mut held, unfinished);
             // A failure of the second half ends the first at once; one of the first lets the second come to its end.
             let front = self.front(&mut reading).map(Ok);
             let (front, ()) = futures::try_join!(front, back)?;
@@ -130,6 +139,25 @@ impl Engine {
                 Front::Ended => return Ok(JobState::Ended),
                 Front::Stopped => return Ok(JobState::Stopped),
             }
+        }
+    }
+
+    /// After an error: what has become of the epoch that was being committed. If some tails have it, it is replayed up
+    /// to there, but not all of its functions; so what was counted before holds, and what the replay counts does not.
+    fn reconcile(&self, unfinished: &mut Option<Unfinished>, position: &Position) {
+        match unfinished {
+            Some(epoch) if position.at == epoch.at => self.count(unfinished.take()),
+            Some(epoch) if position.is_held(&epoch.at) => {}
+            _ => *unfinished = None,
+        }
+    }
+
+    fn count(&self, finished: Option<Unfinished>) {
+        if let Some(epoch) = finished {
+            self.status(|status| {
+                status.elements += epoch.elements;
+                add_all(&mut status.counters, &epoch.counts);
+            });
         }
     }
 
@@ -273,7 +301,12 @@ impl Engine {
     }
 
     /// The second half: puts an epoch through the barriers and what follows them, and commits.
-    async fn back(&self, epoch: Option<Epoch>, held: &mut [Option<Progress>]) -> Result<()> {
+    async fn back(
+        &self,
+        epoch: Option<Epoch>,
+        held: &mut [Option<Progress>],
+        unfinished: &mut Option<Unfinished>,
+    ) -> Result<()> {
         let Some(epoch) = epoch else { return Ok(()) };
         let Epoch {
             mut slots,
@@ -289,7 +322,7 @@ impl Engine {
                 // Nothing below needs what this sum would emit: see the proof.
                 continue;
             }
-            let stepped = entry.barrier.step(input).await?;
+            let stepped = counting_while(&mut slots.counts, entry.barrier.step(input)).await?;
             if let Some(tail) = entry.tail {
                 outputs[tail] = stepped.output;
             }
@@ -297,6 +330,11 @@ impl Engine {
                 slots = work::run(job, vec![work], slots, self.cores()).await?;
             }
         }
+        unfinished.get_or_insert_with(|| Unfinished {
+            at: at.clone(),
+            elements: elements as u64,
+            counts: std::mem::take(&mut slots.counts),
+        });
         for (i, entry) in job.tails.iter().enumerate().rev().filter(|(i, _)| !muted[*i]) {
             debug_assert!(
                 entry.above.iter().all(|sum| !muted[*sum]),
@@ -306,9 +344,9 @@ impl Engine {
             entry.tail.commit(output, held[i].clone(), &at).await?;
             held[i] = Some(at.clone());
         }
+        self.count(unfinished.take_if(|epoch| epoch.at == at));
         self.status(|status| {
             status.epochs += 1;
-            status.elements += elements as u64;
             status.progress = at;
         });
         Ok(())

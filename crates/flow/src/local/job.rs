@@ -14,7 +14,7 @@ use super::plan::{LocalPlan, Lowered};
 use super::position::Parts;
 use super::work::panic_error;
 use crate::limits::{CONFLICTS_MAX, EPOCH_BYTES_MAX};
-use crate::{Error, ErrorKind, Result};
+use crate::{Counts, Error, ErrorKind, Result};
 
 /// How a job runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,8 +77,11 @@ pub struct JobStatus {
     pub state: JobState,
     /// Epochs committed by this run.
     pub epochs: u64,
-    /// Elements taken from sources in these epochs; after an error some may count twice.
+    /// Elements taken from sources in these epochs; also those whose epoch was tried again count once.
     pub elements: u64,
+    /// What [counters](crate::counter) in functions have counted, exactly as elements are. Of an epoch that an earlier
+    /// run has left half committed, what lies below sums that had been committed counts there.
+    pub counters: Counts,
     /// Up to where everything is committed, in all tails.
     pub progress: Progress,
     /// The last error, also when it has been overcome.
@@ -100,6 +103,7 @@ impl Job {
             state: JobState::Running,
             epochs: 0,
             elements: 0,
+            counters: Counts::new(),
             progress: Progress::default(),
             last_error: None,
         }));

@@ -2,7 +2,7 @@
 
 use store::Progress;
 
-use super::plan::Lowered;
+use super::plan::{BarrierEntry, Lowered};
 use crate::{Error, ErrorKind, Result};
 
 /// The names of a job's sources, which are the first half of the parts in its progress: `source/part`. A job
@@ -140,20 +140,26 @@ impl Position {
     }
 
     /// Where the next epoch must end and not before: it has been through a join with a sum, some tail below that has
-    /// taken what came out, and another has not yet. What a join finds depends on where epochs end.
+    /// taken what came out, and another needs it yet. What a join finds depends on where epochs end.
     pub(super) fn whole(&self, job: &Lowered) -> Option<Progress> {
         let until = self.until()?;
         let lacks = |tail: usize| !self.of(tail).covers(&until);
-        let shown = |sum: usize| {
-            let mut below = job
-                .tails
-                .iter()
-                .enumerate()
-                .filter(|(_, entry)| entry.above.contains(&sum));
-            below.any(|(tail, _)| !lacks(tail))
+        let split = |barrier: &BarrierEntry, sum: usize| {
+            let tails = job.tails.iter().enumerate();
+            let below = tails.filter(|(_, tail)| tail.above.contains(&sum));
+            let (lacking, having): (Vec<_>, Vec<_>) = below.partition(|(tail, _)| lacks(*tail));
+            let needed = !lacking.is_empty() || barrier.tail == Some(sum);
+            lacks(sum) && needed && !having.is_empty()
         };
-        let mut joined = job.barriers.iter().filter_map(|barrier| barrier.joins);
-        joined.any(|sum| lacks(sum) && shown(sum)).then_some(until)
+        let mut barriers = job.barriers.iter();
+        barriers
+            .any(|barrier| barrier.joins.is_some_and(|sum| split(barrier, sum)))
+            .then_some(until)
+    }
+
+    /// Whether some tail is there.
+    pub(super) fn is_held(&self, progress: &Progress) -> bool {
+        (0..self.held.len()).any(|tail| self.of(tail) == progress)
     }
 
     /// Whether a tail has what an epoch up to `at` would give it.

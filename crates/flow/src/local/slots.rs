@@ -6,35 +6,43 @@ use std::sync::Arc;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use crate::counter::add_all;
 use crate::platform::Timed;
-use crate::{Element, Key, Timestamp, Value};
+use crate::{Counts, Element, Key, Timestamp, Value};
 
 /// What is in one slot; only the nodes that own the slot know its type.
 pub(super) type Held = Box<dyn Any + Send>;
 
-/// The contents of all slots, for one chunk of work or for the epoch.
-pub(super) struct Slots(Vec<Held>);
+/// The contents of all slots, for one chunk of work or for the epoch; and what its functions have counted.
+pub(super) struct Slots {
+    held: Vec<Held>,
+    pub(super) counts: Counts,
+}
 
 impl Slots {
     pub(super) fn fresh(kinds: &[Arc<dyn SlotKind>]) -> Self {
-        Self(kinds.iter().map(|kind| kind.fresh()).collect())
+        Self {
+            held: kinds.iter().map(|kind| kind.fresh()).collect(),
+            counts: Counts::new(),
+        }
     }
 
     /// The content of a slot of a known type.
     pub(super) fn get<H: 'static>(&mut self, slot: usize) -> &mut H {
-        self.0[slot]
+        self.held[slot]
             .downcast_mut()
             .expect("a slot is used with the type it was planned with")
     }
 
     /// Takes the content out for good.
     pub(super) fn take(&mut self, slot: usize) -> Held {
-        std::mem::replace(&mut self.0[slot], Box::new(()))
+        std::mem::replace(&mut self.held[slot], Box::new(()))
     }
 
     /// Adds what later elements have put into `later`. A slot that was taken stays taken.
     pub(super) fn absorb(&mut self, kinds: &[Arc<dyn SlotKind>], later: Slots) {
-        for ((kind, mine), theirs) in kinds.iter().zip(&mut self.0).zip(later.0) {
+        add_all(&mut self.counts, &later.counts);
+        for ((kind, mine), theirs) in kinds.iter().zip(&mut self.held).zip(later.held) {
             kind.absorb(mine.as_mut(), theirs);
         }
     }

@@ -6,6 +6,7 @@ use futures::future::try_join_all;
 
 use super::plan::{Lowered, Outlet, Push};
 use super::slots::Slots;
+use crate::counter::counting;
 use crate::limits::INLINE_BYTES_MAX;
 use crate::platform::Timed;
 use crate::{Element, Error, ErrorKind, Result};
@@ -104,8 +105,12 @@ pub(super) async fn run(
 }
 
 fn run_chunk(plan: &Lowered, work: Vec<Box<dyn Work>>, slots: &mut Slots) {
-    work.into_iter().for_each(|work| work.run(slots));
-    plan.drain(slots);
+    let mut counts = std::mem::take(&mut slots.counts);
+    counting(&mut counts, || {
+        work.into_iter().for_each(|work| work.run(slots));
+        plan.drain(slots);
+    });
+    slots.counts = counts;
 }
 
 fn spawn(

@@ -2,7 +2,7 @@
 
 use algebra::aggregate::Aggregator;
 
-use super::{Producer, Sum};
+use super::{Producer, SumByKey};
 use crate::platform::Platform;
 use crate::{Element, Key, Value};
 
@@ -29,7 +29,7 @@ impl<P: Platform, T: Element> Producer<P, T> {
         key: impl Fn(&T) -> K + Send + Sync + 'static,
         aggregator: A,
         store: P::Store<K, A::State>,
-    ) -> Sum<P, K, A::State>
+    ) -> SumByKey<P, K, A::State>
     where
         A: Aggregator<T> + Send + Sync + 'static,
         A::State: Value,

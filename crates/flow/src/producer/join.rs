@@ -14,7 +14,6 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Producer, Tail, Tails, Written};
 use crate::graph::NodeKind;
@@ -24,13 +23,13 @@ use crate::{Element, Key, Recent, Timestamp, Value};
 
 /// A sum by key: the [`Written`] producer of its changes, `(key, (before, delta))`, and what
 /// [`left_join_sum`](Producer::left_join_sum) looks up.
-pub struct Sum<P: Platform, K: Key, V: Value> {
+pub struct SumByKey<P: Platform, K: Key, V: Value> {
     pub(crate) deltas: Producer<P, (K, V)>,
     pub(crate) store: P::Store<K, V>,
     pub(crate) changes: Written<P, Summed<K, V>>,
 }
 
-impl<P: Platform, K: Key, V: Value> Sum<P, K, V> {
+impl<P: Platform, K: Key, V: Value> SumByKey<P, K, V> {
     pub(super) fn new(deltas: &Producer<P, (K, V)>, store: P::Store<K, V>) -> Self {
         let node = SumNode {
             parent: deltas.clone(),
@@ -52,7 +51,7 @@ impl<P: Platform, K: Key, V: Value> Sum<P, K, V> {
     }
 }
 
-impl<P: Platform, K: Key, V: Value> Clone for Sum<P, K, V> {
+impl<P: Platform, K: Key, V: Value> Clone for SumByKey<P, K, V> {
     fn clone(&self) -> Self {
         Self {
             deltas: self.deltas.clone(),
@@ -62,14 +61,14 @@ impl<P: Platform, K: Key, V: Value> Clone for Sum<P, K, V> {
     }
 }
 
-impl<P: Platform, K: Key, V: Value> Deref for Sum<P, K, V> {
+impl<P: Platform, K: Key, V: Value> Deref for SumByKey<P, K, V> {
     type Target = Written<P, Summed<K, V>>;
     fn deref(&self) -> &Self::Target {
         &self.changes
     }
 }
 
-impl<P: Platform, K: Key, V: Value> Tail<P> for Sum<P, K, V> {
+impl<P: Platform, K: Key, V: Value> Tail<P> for SumByKey<P, K, V> {
     fn ends(&self) -> Tails<P> {
         self.changes.ends()
     }
@@ -96,7 +95,7 @@ impl<P: Platform, K: Key, V: Element> Producer<P, (K, V)> {
     /// let found: Vec<_> = found.lock().unwrap().iter().map(|(_, pair)| *pair).collect();
     /// assert_eq!(found, [('a', Some(3)), ('b', Some(4))]);
     /// ```
-    pub fn left_join_sum<J: Value>(&self, sum: &Sum<P, K, J>) -> Producer<P, Joined<K, V, J>> {
+    pub fn left_join_sum<J: Value>(&self, sum: &SumByKey<P, K, J>) -> Producer<P, Joined<K, V, J>> {
         Producer::new(JoinNode {
             left: self.clone(),
             sum: sum.clone(),
@@ -104,31 +103,32 @@ impl<P: Platform, K: Key, V: Element> Producer<P, (K, V)> {
     }
 
     /// Each pair with its key's sum of another stream as it was before the pair's time: the stream is summed in `store`,
-    /// which keeps the deltas of the last `keep` apart, so that what an epoch cuts in two is still told apart.
+    /// which keeps the deltas of the last `KEEP` milliseconds apart, so that what an epoch cuts in two is still told apart.
     ///
     /// Precisely: a pair with time t sees all deltas with times before t that come in its epoch or in earlier ones, and
-    /// none of t or later, unless it is `keep` or more behind the newest delta of its key. So
+    /// none of t or later, unless it is `KEEP` or more behind the newest delta of its key. So
     /// [`Local`](crate::Local) agrees with [`Memory`](crate::Memory) for pairs that are less late than that, as long as
     /// deltas come no later than the pairs that see them: always in a source in order of time, ties or not.
     ///
-    /// Costs up to one delta for each key and millisecond of `keep`, copied at each look-up; with sums from a store
+    /// Costs up to one delta for each key and millisecond of `KEEP`, copied at each look-up; with sums from a store
     /// where that is too much, use [`left_join_sum`](Self::left_join_sum).
-    pub fn left_join_stream<J: Value>(
+    pub fn left_join_stream<J: Value, const KEEP: u32>(
         &self,
         stream: &Producer<P, (K, J)>,
-        keep: Duration,
-        store: P::Store<K, Recent<J>>,
+        store: P::Store<K, Recent<J, KEEP>>,
     ) -> Producer<P, Joined<K, V, J>> {
         let deltas = stream.then(NodeKind::FlatMapValues, move |time, (key, delta), emit| {
-            emit((key, Recent::new(time, delta, keep)));
+            emit((key, Recent::new(time, delta)));
         });
         let pairs = self.then(NodeKind::FlatMapValues, |time, (key, value), emit| {
             emit((key, (time, value)))
         });
         let joined = pairs.left_join_sum(&deltas.sum_by_key(store));
-        joined.map_values(|((time, value), sum): ((Timestamp, V), Option<Recent<J>>)| {
-            (value, sum.and_then(|sum| sum.before(time)))
-        })
+        joined.map_values(
+            |((time, value), sum): ((Timestamp, V), Option<Recent<J, KEEP>>)| {
+                (value, sum.and_then(|sum| sum.before(time)))
+            },
+        )
     }
 
     /// Each pair with its key's sum as it was before the pair's time, as [`left_join_sum`](Self::left_join_sum);

@@ -1,6 +1,6 @@
 //! Producers of pairs: what changes keys or values only, projections, joins, and the stream of sums.
 
-use super::{Producer, Sum, Written};
+use super::{Producer, SumByKey, Written};
 use crate::graph::NodeKind;
 use crate::memory::plus;
 use crate::platform::Platform;
@@ -99,8 +99,8 @@ impl<P: Platform, K: Key, V: Element> Producer<P, (K, V)> {
 impl<P: Platform, K: Key, V: Value> Producer<P, (K, V)> {
     /// Adds each value to its key's value in `store`, in order; emits `(key, (true value before, delta))`.
     /// A platform may join successive values of a key to one delta.
-    pub fn sum_by_key(&self, store: P::Store<K, V>) -> Sum<P, K, V> {
-        Sum::new(self, store)
+    pub fn sum_by_key(&self, store: P::Store<K, V>) -> SumByKey<P, K, V> {
+        SumByKey::new(self, store)
     }
 
     /// As [`sum_by_key`](Self::sum_by_key), and emits each key's updated sum: `(key, before ⊕ delta)`.

@@ -49,7 +49,7 @@ pub(crate) fn check<G: Graph>(inputs: Vec<Vec<Timed<Pair>>>, (epoch_bytes_max, s
     let memory = MemoryKit::new(inputs.clone(), TARGETS);
     Memory::run(&G::job(&memory));
     assert_eq!(normal(memory.world(), G::SINKS), twin, "memory is not its twin");
-    let local = LocalKit::new(inputs, TARGETS, script, |_| 1);
+    let local = LocalKit::new(inputs, TARGETS, script, |_| 1).ragged(vec![1, 3]);
     runtime().block_on(local.run(&G::job(&local), &options(epoch_bytes_max, 2)));
     assert_eq!(normal(local.world(), G::SINKS), twin, "local is not its twin");
 }

@@ -1,24 +1,23 @@
-//! Joins with sums of the same job. In order of time they are what plain loops give, on both platforms, whatever fails;
-//! in any order they are what plain loops give over the epochs that there were.
+//! Joins with sums of the same job: in order of time they are what plain loops give, on both platforms, whatever fails.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
 
-use flow::{Memory, Producer, Tail, Tails, Timestamp};
+use flow::{Local, Producer, Sink, Source, Tail, Tails, Timestamp, VecSink, VecSource};
 use proptest::prelude::*;
+use store::{MemoryStore, Store};
 
-use crate::crash::script;
 use crate::graphs::{Compare, inputs};
 use crate::graphs_of_old::{Graph, TARGETS, check, run};
-use crate::kit::{Add, Fault, Kit, LocalKit, MemoryKit, Pair, Timed, World, options, runtime, timed};
+use crate::kit::{Add, Fault, Kit, LocalKit, MemoryKit, Pair, Text, Timed, World, options, runtime, timed};
 
-type Sums = BTreeMap<u8, Add>;
+pub(crate) type Sums = BTreeMap<u8, Add>;
 
-fn source<K: Kit>(kit: &K, n: usize) -> Producer<K::P, Pair> {
+pub(crate) fn source<K: Kit>(kit: &K, n: usize) -> Producer<K::P, Pair> {
     Producer::source(kit.source(n))
 }
 
-fn add(sums: &mut Sums, (key, Add(delta)): Pair) {
+pub(crate) fn add(sums: &mut Sums, (key, Add(delta)): Pair) {
     sums.entry(key).or_default().0 += delta;
 }
 
@@ -155,7 +154,7 @@ impl Graph for WithStream {
     fn job<K: Kit>(kit: &K) -> Tails<K::P> {
         let both = source(kit, 0);
         let (pairs, deltas) = (both.filter_values(is_pair), both.filter_values(|n| !is_pair(n)));
-        let joined = pairs.left_join_stream(&deltas, KEEP, kit.recent());
+        let joined = pairs.left_join_stream(&deltas, kit.recent());
         let values = joined.map_values(|(n, found)| seen(n, found));
         values.write(kit.sink(0)).also(values.sum_by_key(kit.store(0)))
     }
@@ -172,13 +171,11 @@ impl Graph for WithStream {
     }
 }
 
-const KEEP: Duration = Duration::from_millis(9);
-
 fn is_pair(n: &Add) -> bool {
     n.0 % 2 == 0
 }
 
-/// One source, with ties: deltas in order of time, pairs up to `KEEP` late.
+/// One source, with ties: deltas in order of time, pairs less late than the store keeps deltas apart.
 fn late_pairs() -> impl Strategy<Value = Vec<Vec<Timed<Pair>>>> {
     let element = (0i64..3, 0i64..9, 0u8..3, -9i64..10);
     prop::collection::vec(element, 0..60).prop_map(|elements| {
@@ -230,128 +227,6 @@ proptest! {
     }
 }
 
-/// Which of the two joins a job in any order of time uses.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Shape {
-    Sum,
-    AndSum,
-}
-
-/// The value is the number of the pair. Two sinks hold number and what was found, each on its own.
-fn numbered<K: Kit>(kit: &K, shape: Shape) -> Tails<K::P> {
-    let both = source(kit, 0).merge(&source(kit, 1));
-    let joined = match shape {
-        Shape::Sum => both.left_join_sum(&both.map_values(|n| made(n, None)).sum_by_key(kit.store(0))),
-        Shape::AndSum => Producer::clone(&both.left_join_and_sum(kit.store(0), |n, found| [made(n, found)])),
-    };
-    let told = joined.map_values(|(n, found)| Add(n.0 + 1000 * found.map_or(99_999, |found| found.0)));
-    let other = told.map_values(|told| Add(-told.0));
-    // Sums between the sinks commit before and after them.
-    let sum = told.sum_by_key(kit.store(1));
-    told.write(kit.sink(0)).also(sum).also(other.write(kit.sink(1)))
-}
-
-fn made(n: Add, found: Option<Add>) -> Add {
-    Add(n.0 % 7 + found.map_or(0, |found| found.0 % 5))
-}
-
-/// What the first sink holds after epochs of these pairs, and the first store.
-fn over_epochs(epochs: &[&[Timed<Pair>]], shape: Shape) -> (Vec<Timed<Pair>>, Sums) {
-    let (mut told, mut sums) = (Vec::new(), Sums::new());
-    for epoch in epochs {
-        let mut in_time: Vec<usize> = (0..epoch.len()).collect();
-        in_time.sort_by_key(|place| epoch[*place].0);
-        let mut found = vec![None; epoch.len()];
-        for instant in in_time.chunk_by(|a, b| epoch[*a].0 == epoch[*b].0) {
-            let before = sums.clone();
-            for place in instant {
-                let (key, n) = epoch[*place].1;
-                found[*place] = before.get(&key).copied();
-                let seen = found[*place].filter(|_| shape == Shape::AndSum);
-                add(&mut sums, (key, made(n, seen)));
-            }
-        }
-        let tell = |((time, (key, n)), found): (&Timed<Pair>, Option<Add>)| {
-            (
-                *time,
-                (*key, Add(n.0 + 1000 * found.map_or(99_999, |found| found.0))),
-            )
-        };
-        told.extend(epoch.iter().zip(found).map(tell));
-    }
-    (told, sums)
-}
-
-/// Two sources in no order of time, with many pairs at one time; the value is the pair's number.
-fn numbered_inputs() -> impl Strategy<Value = Vec<Vec<Timed<Pair>>>> {
-    let source = prop::collection::vec((0i64..12, 0u8..3), 0..40);
-    (source.clone(), source).prop_map(|(one, two)| {
-        let mut numbers = 0..;
-        let mut number = |(time, key)| (Timestamp(time), (key, Add(numbers.next().unwrap())));
-        let one: Vec<_> = one.into_iter().map(&mut number).collect();
-        vec![one, two.into_iter().map(&mut number).collect()]
-    })
-}
-
-fn check_history(shape: Shape, inputs: Vec<Vec<Timed<Pair>>>, script: Vec<Fault>, sizes: &[usize]) {
-    let local = LocalKit::new(inputs.clone(), TARGETS, script, |_| 1);
-    let size = |crashes: usize| options(sizes[crashes % sizes.len()], 2);
-    runtime().block_on(local.run_as(&numbered(&local, shape), size));
-    let world = local.world();
-    let cuts = local.cuts(0);
-    assert_eq!(cuts, local.cuts(1), "the sinks have other epochs");
-    let negated = world.sinks[1]
-        .iter()
-        .map(|(time, (key, n))| (*time, (*key, Add(-n.0))));
-    assert_eq!(
-        negated.collect::<Vec<_>>(),
-        world.sinks[0],
-        "the sinks have other answers"
-    );
-    let number = |(time, (key, n)): &Timed<Pair>| (*time, (*key, Add(n.0.rem_euclid(1000))));
-    let taken: Vec<_> = world.sinks[0].iter().map(number).collect();
-    let (mut got, mut all) = (taken.clone(), inputs.concat());
-    got.sort();
-    all.sort();
-    assert_eq!(got, all, "each pair once");
-    let ends = std::iter::once(0).chain(cuts.iter().copied());
-    let epochs: Vec<_> = ends.zip(&cuts).map(|(start, end)| &taken[start..*end]).collect();
-    let (told, sums) = over_epochs(&epochs, shape);
-    assert_eq!(world.sinks[0], told, "not what these epochs give");
-    assert_eq!(world.stores[0], sums);
-    let mut below = Sums::new();
-    told.iter().for_each(|(_, pair)| add(&mut below, *pair));
-    assert_eq!(world.stores[1], below);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
-    /// One answer for each pair in all tails, whatever crashes and however large the epochs are after that.
-    #[test]
-    fn late_pairs_see_the_epochs_before(
-        shape in prop_oneof![Just(Shape::Sum), Just(Shape::AndSum)],
-        inputs in numbered_inputs(),
-        script in script(),
-        sizes in prop::collection::vec(24usize..900, 1..4),
-    ) {
-        check_history(shape, inputs, script, &sizes);
-    }
-
-    /// On `Memory` all is one epoch.
-    #[test]
-    fn memory_goes_by_time_alone(
-        shape in prop_oneof![Just(Shape::Sum), Just(Shape::AndSum)],
-        inputs in numbered_inputs(),
-    ) {
-        let memory = MemoryKit::new(inputs.clone(), TARGETS);
-        Memory::run(&numbered(&memory, shape));
-        let (told, sums) = over_epochs(&[&inputs.concat()], shape);
-        prop_assert_eq!(&memory.world().sinks[0], &told);
-        prop_assert_eq!(&memory.world().stores[0], &sums);
-    }
-}
-
 /// In a replay nothing below a join runs on sums that are ahead of their pairs: a function may rely on what it sees.
 #[test]
 fn functions_see_true_sums_only() {
@@ -395,22 +270,39 @@ fn functions_see_true_sums_only() {
     }
 }
 
-/// Sums from before the run count as before all time.
+/// Values that do not commute are summed in order of time, over epochs and chunks.
 #[test]
-fn a_store_that_is_not_empty() {
-    for shape in [Shape::Sum, Shape::AndSum] {
-        let inputs = vec![timed([(1, Add(1)), (2, Add(2)), (1, Add(3))]), Vec::new()];
-        let kit = MemoryKit::new(inputs, TARGETS);
-        kit.stores[0]
-            .lock()
-            .unwrap()
-            .extend([(1, Add(10)), (2, Add(0)), (3, Add(5))]);
-        Memory::run(&numbered(&kit, shape));
-        let found: Vec<i64> = kit.world().sinks[0]
-            .iter()
-            .map(|(_, (_, n))| n.0 / 1000)
-            .collect();
-        assert_eq!(found, [10, 0, 11], "{shape:?}");
+fn order_is_kept() {
+    let texts = timed((0..6000u32).map(|n| (n % 50, Text(format!("{n} ")))));
+    let mut sums = BTreeMap::<u32, Text>::new();
+    let twin = texts.iter().map(|(time, (key, text))| {
+        let sum = sums.entry(*key).or_default();
+        let found = (*time, (*key, sum.0.len(), sum.0.clone()));
+        sum.0.push_str(&text.0);
+        found
+    });
+    let twin: Vec<_> = twin.collect();
+    for (epoch_bytes_max, parallelism) in [(1 << 20, 1), (1 << 20, 3), (60_000, 2), (5_000, 2)] {
+        let (store, sink) = (MemoryStore::new(), VecSink::default());
+        let source =
+            Producer::<Local, _>::source(Arc::new(VecSource::new(texts.clone())) as Arc<dyn Source<_>>);
+        let sum = source.sum_by_key(Arc::new(store.clone()) as Arc<dyn Store<u32, Text>>);
+        let found = source.left_join_sum(&sum).map(|(key, (_, found))| {
+            let found = found.unwrap_or_default().0;
+            (key, found.len(), found)
+        });
+        let tail = found.write(Arc::new(sink.clone()) as Arc<dyn Sink<_>>);
+        let run = async {
+            Local::run("text", &tail, options(epoch_bytes_max, parallelism))
+                .unwrap()
+                .join()
+                .await
+        };
+        runtime().block_on(run).unwrap();
+        assert!(
+            sink.items() == twin,
+            "epoch_bytes_max={epoch_bytes_max} parallelism={parallelism}"
+        );
     }
 }
 

@@ -3,14 +3,15 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use algebra::Semigroup;
 use async_trait::async_trait;
 use flow::{
-    Error, ErrorKind, JobOptions, Local, Memory, Platform, Recent, Result, Sink, Source, Tails, Timestamp,
-    Value, VecSource,
+    Error, ErrorKind, JobOptions, Local, Memory, Platform, Recent, Result, Sink, Slice, Source, Tails,
+    Timestamp, Value, VecSource,
 };
 use store::{Commit, MemoryStore, Progress, Store};
 
@@ -50,7 +51,7 @@ pub(crate) trait Kit {
     fn store(&self, n: usize) -> <Self::P as Platform>::Store<u8, Add>;
     fn sink(&self, n: usize) -> <Self::P as Platform>::Sink<Pair>;
     /// A store of sums over time; there is one.
-    fn recent(&self) -> <Self::P as Platform>::Store<u8, Recent<Add>>;
+    fn recent(&self) -> <Self::P as Platform>::Store<u8, Recent<Add, 9>>;
     fn service(&self) -> <Self::P as Platform>::Service<u8, Add>;
 }
 
@@ -71,7 +72,7 @@ pub(crate) struct MemoryKit {
     pub(crate) inputs: Vec<Vec<Timed<Pair>>>,
     pub(crate) stores: Vec<Shared<BTreeMap<u8, Add>>>,
     pub(crate) sinks: Vec<Shared<Vec<Timed<Pair>>>>,
-    recent: Shared<BTreeMap<u8, Recent<Add>>>,
+    recent: Shared<BTreeMap<u8, Recent<Add, 9>>>,
 }
 
 impl MemoryKit {
@@ -112,7 +113,7 @@ impl Kit for MemoryKit {
     fn sink(&self, n: usize) -> Shared<Vec<Timed<Pair>>> {
         self.sinks[n].clone()
     }
-    fn recent(&self) -> Shared<BTreeMap<u8, Recent<Add>>> {
+    fn recent(&self) -> Shared<BTreeMap<u8, Recent<Add, 9>>> {
         self.recent.clone()
     }
     fn service(&self) -> BTreeMap<u8, Add> {
@@ -247,14 +248,39 @@ impl Sink<Pair> for TestSink {
     }
 }
 
+struct Ragged {
+    inner: VecSource<Pair>,
+    divisors: Vec<usize>,
+    reads: AtomicUsize,
+}
+
+#[async_trait]
+impl Source<Pair> for Ragged {
+    async fn start(&self) -> Result<Progress> {
+        self.inner.start().await
+    }
+    async fn read(
+        &self,
+        from: &Progress,
+        until: Option<&Progress>,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Slice<Pair>>>> {
+        let read = self.reads.fetch_add(1, Ordering::Relaxed);
+        let bytes_max = bytes_max / self.divisors[read % self.divisors.len()];
+        self.inner.read(from, until, bytes_max).await
+    }
+}
+
 pub(crate) struct LocalKit {
     inputs: Vec<Vec<Timed<Pair>>>,
     stores: Vec<MemoryStore<u8, Add>>,
     sinks: Vec<TestSink>,
     /// Stores and sinks as the job sees them: the same handles at each run.
     seen: RefCell<BTreeMap<usize, Arc<dyn Store<u8, Add>>>>,
-    recent: Arc<dyn Store<u8, Recent<Add>>>,
+    recent: Arc<dyn Store<u8, Recent<Add, 9>>>,
     script: Script,
+    /// What each read's size is divided by, in turn.
+    divisors: Vec<usize>,
 }
 
 impl LocalKit {
@@ -277,7 +303,13 @@ impl LocalKit {
             sinks: (0..targets).map(|n| TestSink::new(volatile(n))).collect(),
             seen: RefCell::default(),
             script,
+            divisors: vec![1],
         }
+    }
+
+    /// The same, with sources whose reads are of other lengths each time.
+    pub(crate) fn ragged(self, divisors: Vec<usize>) -> Self {
+        Self { divisors, ..self }
     }
 
     pub(crate) fn world(&self) -> World {
@@ -324,7 +356,11 @@ impl LocalKit {
 impl Kit for LocalKit {
     type P = Local;
     fn source(&self, n: usize) -> Arc<dyn Source<Pair>> {
-        Arc::new(VecSource::new(self.inputs[n].clone()))
+        Arc::new(Ragged {
+            inner: VecSource::new(self.inputs[n].clone()),
+            divisors: self.divisors.clone(),
+            reads: AtomicUsize::new(n),
+        })
     }
     fn store(&self, n: usize) -> Arc<dyn Store<u8, Add>> {
         let faulty = || {
@@ -341,7 +377,7 @@ impl Kit for LocalKit {
             script: self.script.clone(),
         })
     }
-    fn recent(&self) -> Arc<dyn Store<u8, Recent<Add>>> {
+    fn recent(&self) -> Arc<dyn Store<u8, Recent<Add, 9>>> {
         self.recent.clone()
     }
     fn service(&self) -> Arc<dyn flow::Service<u8, Add>> {

@@ -4,6 +4,7 @@
 
 mod aggregated;
 mod client;
+mod counters;
 mod crash;
 mod engine;
 mod faulty;
@@ -15,5 +16,6 @@ mod jobs;
 mod joins;
 mod keyed;
 mod kit;
+mod late;
 mod operators;
 mod snapshots;
