@@ -45,6 +45,7 @@ mod ports;
 mod producer;
 mod recent;
 mod snapshots;
+mod windows;
 
 pub use ::either::Either;
 pub use batch::{BatchId, Batcher, CalendarUnit};
@@ -64,3 +65,4 @@ pub use ports::{Service, Sink, Slice, Source, VecSink, VecSource};
 pub use producer::{Joined, Producer, SumByKey, Tail, Tails, Written};
 pub use recent::Recent;
 pub use snapshots::{Build, PruneFn, Read, SnapshotOptions, Snapshots, Totals, Versions};
+pub use windows::Hopping;

@@ -40,3 +40,5 @@ const _: () = assert!(
     INLINE_BYTES_MAX < EPOCH_BYTES_MAX,
     "an epoch of the default size runs on all cores"
 );
+/// Hopping windows that one time is in.
+pub(crate) const WINDOWS_OF_A_TIME_MAX: i64 = 1_000;

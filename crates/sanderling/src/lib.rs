@@ -48,7 +48,7 @@ pub use settings::{QueueSettings, Settings, SettingsError, WarehouseSettings};
 pub mod prelude {
     pub use algebra::{Group, Monoid, Semigroup};
     pub use flow::{
-        BatchId, Batcher, CalendarUnit, ClientStore, History, Hybrid, HybridJob, HybridSource, Job,
+        BatchId, Batcher, CalendarUnit, ClientStore, History, Hopping, Hybrid, HybridJob, HybridSource, Job,
         JobOptions, Live, Local, Memory, Platform, Producer, Sink, SnapshotOptions, Snapshots, Source, Tail,
         Timestamp, VecSource,
     };

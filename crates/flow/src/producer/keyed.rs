@@ -4,7 +4,7 @@ use super::{Producer, SumByKey, Written};
 use crate::graph::NodeKind;
 use crate::memory::plus;
 use crate::platform::Platform;
-use crate::{BatchId, Batcher, Element, Key, Value};
+use crate::{BatchId, Batcher, Element, Hopping, Key, Timestamp, Value};
 
 impl<P: Platform, T: Element> Producer<P, T> {
     /// Each element under its key.
@@ -72,6 +72,15 @@ impl<P: Platform, K: Element, V: Element> Producer<P, (K, V)> {
     pub fn batched(&self, batcher: Batcher) -> Producer<P, ((K, BatchId), V)> {
         self.then(NodeKind::FlatMapKeys, move |time, (key, value), emit| {
             emit(((key, batcher.batch_of(time)), value));
+        })
+    }
+
+    /// Each key with the start of each window that its element's event time is in: sums by it are sums by key and window.
+    pub fn windowed(&self, windows: Hopping) -> Producer<P, ((K, Timestamp), V)> {
+        self.then(NodeKind::FlatMapKeys, move |time, (key, value): (K, V), emit| {
+            for start in windows.starts_of(time) {
+                emit(((key.clone(), start), value.clone()));
+            }
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use flow::{BatchId, Batcher, Either, Memory, Platform, Producer, Tail, Timestamp};
+use flow::{BatchId, Batcher, Either, Hopping, Memory, Platform, Producer, Tail, Timestamp};
 use proptest::prelude::*;
 
 type Pair = (u8, i64);
@@ -94,6 +94,19 @@ fn sums_by_key_and_batch() {
         ]
     );
     assert_eq!(run(&source(&[(7, 7)]).with_time()), [(Timestamp(0), (7, 7))]);
+}
+
+#[test]
+fn sums_by_key_and_window() {
+    let windows = Hopping::new(Duration::from_millis(4), Duration::from_millis(2)).unwrap();
+    // One each millisecond from 0 to 4.
+    let found = run(&source(&[(7, 1); 5]).windowed(windows));
+    let mut sums = BTreeMap::<i64, i64>::new();
+    for ((key, start), value) in found {
+        assert_eq!(key, 7);
+        *sums.entry(start.0).or_default() += value;
+    }
+    assert_eq!(sums, BTreeMap::from([(-2, 2), (0, 4), (2, 3), (4, 1)]));
 }
 
 #[test]
