@@ -61,7 +61,7 @@ pub use live::Live;
 pub use local::{Job, JobOptions, JobState, JobStatus, Local};
 pub use memory::Memory;
 pub use platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Platform, Summed};
-pub use ports::{Service, Sink, Slice, Source, VecSink, VecSource};
+pub use ports::{FromStore, Service, Sink, Slice, Source, VecSink, VecSource};
 pub use producer::{Joined, Producer, SumByKey, Tail, Tails, Written};
 pub use recent::Recent;
 pub use snapshots::{Build, PruneFn, Read, SnapshotOptions, Snapshots, Totals, Versions};

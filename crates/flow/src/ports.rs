@@ -151,3 +151,23 @@ impl<K: Ord + Send + Sync, V: Clone + Send + Sync> Service<K, V> for BTreeMap<K,
         Ok(keys.iter().map(|key| self.get(key).cloned()).collect())
     }
 }
+
+/// A store, or what combinators make of stores, as what is looked up: fails as a whole when one key fails.
+///
+/// ```
+/// use flow::{FromStore, Service};
+/// use store::{MemoryStore, Readable, StoreExt};
+///
+/// let cities = MemoryStore::<String, u64>::new();
+/// let service: std::sync::Arc<dyn Service<String, u64>> = std::sync::Arc::new(FromStore(cities));
+/// ```
+#[derive(Clone, Debug)]
+pub struct FromStore<R>(pub R);
+
+#[async_trait]
+impl<K: Send + Sync, V: Send, R: store::Readable<K, V>> Service<K, V> for FromStore<R> {
+    async fn multi_get(&self, keys: &[K]) -> Result<Vec<Option<V>>> {
+        let answers: store::Result<Vec<_>> = self.0.get_each(keys).await.into_iter().collect();
+        Ok(answers?)
+    }
+}

@@ -32,13 +32,17 @@ pub use sharded::Sharded;
 pub use through::Through;
 pub use time_limited::TimeLimited;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use algebra::Semigroup;
 
-use crate::{Clock, Key, Mergeable, Result, Value};
+use crate::{
+    Clock, EmbeddedStore, ExpiringMemory, Key, MemoryStore, Mergeable, Result, SingleWriter, Store, Typed,
+    Value,
+};
 
-/// The combinators as methods, on whatever is a store of some port.
+/// The combinators as methods, on what is a store of some port: see [`Combinable`].
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -143,7 +147,48 @@ pub trait StoreExt: Sized {
     }
 }
 
-impl<S: Sized> StoreExt for S {}
+impl<S: Combinable> StoreExt for S {}
+
+/// Marks a store of some port as one that has the combinators of [`StoreExt`] as methods.
+///
+/// All stores here are; for one of yours write `impl Combinable for MyStore {}`. It is a mark and not just any type,
+/// because `map_values` and `filtered` are methods of much that is no store.
+pub trait Combinable: Sized {}
+
+macro_rules! combinable {
+    ($([$($generic:ident),*] $type:ty;)*) => {$(impl<$($generic),*> Combinable for $type {})*};
+}
+
+combinable! {
+    [K, V] MemoryStore<K, V>;
+    [K, V] Typed<K, V>;
+    [] EmbeddedStore;
+    [K, V, C] ExpiringMemory<K, V, C>;
+    [K, V] SingleWriter<K, V>;
+    [S] Batched<S>;
+    [K, V, S] Buffered<K, V, S>;
+    [K, V, S, C] Cached<K, V, S, C>;
+    [A, B] FirstPresent<A, B>;
+    [A, B] OrElse<A, B>;
+    [S, P] Filtered<S, P>;
+    [S, J, F] MapKeys<S, J, F>;
+    [S, U, F] MapValues<S, U, F>;
+    [S, U, D, E] ConvertValues<S, U, D, E>;
+    [S, H, C] Observed<S, H, C>;
+    [S, I] Pivoted<S, I>;
+    [S] Unpivoted<S>;
+    [S] Ranges<S>;
+    [S, C] Replicated<S, C>;
+    [S, C] Retrying<S, C>;
+    [S, F] Sharded<S, F>;
+    [K, C, S] Through<K, C, S>;
+    [S, C] TimeLimited<S, C>;
+    [S] crate::laws::Faulty<S>;
+}
+
+impl<K, V> Combinable for Arc<dyn Store<K, V>> {}
+impl<S: Combinable> Combinable for Arc<S> {}
+impl<S: Combinable> Combinable for &S {}
 
 #[cfg(test)]
 mod tests;

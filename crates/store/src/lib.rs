@@ -63,10 +63,10 @@ mod typed;
 
 pub use clock::{Clock, ManualClock, TokioClock};
 pub use combine::{
-    Backoff, BatchLimits, Batched, Bucket, Buffered, Cache, Cached, Call, Consistency, ConvertValues,
-    Filtered, FirstPresent, HeavyHitters, Lru, MapKeys, MapValues, Observed, Operation, OrElse, Pending,
-    Pivoted, RangeLimits, Ranges, ReplicaOptions, Replicated, Retrying, Sharded, Stamp, Stamped, StoreExt,
-    Through, TimeLimited, Ttl, Unpivoted,
+    Backoff, BatchLimits, Batched, Bucket, Buffered, Cache, Cached, Call, Combinable, Consistency,
+    ConvertValues, Filtered, FirstPresent, HeavyHitters, Lru, MapKeys, MapValues, Observed, Operation,
+    OrElse, Pending, Pivoted, RangeLimits, Ranges, ReplicaOptions, Replicated, Retrying, Sharded, Stamp,
+    Stamped, StoreExt, Through, TimeLimited, Ttl, Unpivoted,
 };
 pub use embedded::{Embedded, EmbeddedStore};
 pub use error::{Error, ErrorKind, Result};

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use flow::{BatchId, Batcher, Either, Hopping, Memory, Platform, Producer, Tail, Timestamp};
+use flow::{
+    BatchId, Batcher, Either, FromStore, Hopping, Memory, Platform, Producer, Service, Tail, Timestamp,
+};
 use proptest::prelude::*;
+use store::{MemoryStore, StoreExt, Writable};
 
 type Pair = (u8, i64);
 
@@ -107,6 +110,25 @@ fn sums_by_key_and_window() {
         *sums.entry(start.0).or_default() += value;
     }
     assert_eq!(sums, BTreeMap::from([(-2, 2), (0, 4), (2, 3), (4, 1)]));
+}
+
+#[test]
+fn a_store_is_looked_up() {
+    let runtime = crate::kit::runtime();
+    let store = MemoryStore::<u8, char>::new();
+    let written = runtime.block_on(store.put_each(vec![(1, Some('a')), (3, Some('b'))]));
+    assert!(written.iter().all(Result::is_ok));
+    let service = FromStore(
+        store
+            .clone()
+            .map_values(|value: char| Ok(value.to_ascii_uppercase())),
+    );
+    let found = runtime.block_on(service.multi_get(&[1, 2, 3])).unwrap();
+    assert_eq!(found, [Some('A'), None, Some('B')]);
+    let refuse = |_: char| Err(store::Error::new(store::ErrorKind::Corrupt, "no letter"));
+    let failing = FromStore(store.map_values(refuse as fn(char) -> store::Result<char>));
+    let error = runtime.block_on(failing.multi_get(&[2, 3])).unwrap_err();
+    assert_eq!(error.kind(), flow::ErrorKind::Corrupt);
 }
 
 #[test]

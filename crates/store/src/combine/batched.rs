@@ -155,6 +155,8 @@ mod tests {
         calls: AtomicUsize,
     }
 
+    impl crate::Combinable for Watched {}
+
     #[async_trait]
     impl Readable<u64, u64> for Watched {
         async fn get_each(&self, keys: &[u64]) -> Answers<Option<u64>> {

@@ -308,6 +308,8 @@ mod tests {
     #[derive(Default)]
     struct Slow(MemoryStore<u64, u64>, AtomicUsize);
 
+    impl crate::Combinable for Slow {}
+
     #[async_trait]
     impl Mergeable<u64, u64> for Slow {
         async fn merge_each(&self, deltas: Vec<(u64, u64)>) -> Answers<Option<u64>> {

@@ -264,6 +264,8 @@ mod tests {
     /// Takes a second for each read, and never ends for key 9.
     struct Slow(Faulty<MemoryStore<u64, u64>>, ManualClock);
 
+    impl crate::Combinable for Slow {}
+
     #[async_trait]
     impl Readable<u64, u64> for Slow {
         async fn get_each(&self, keys: &[u64]) -> Answers<Option<u64>> {

@@ -307,6 +307,8 @@ mod tests {
     #[derive(Default)]
     struct Picky(Mutex<Vec<Vec<u64>>>);
 
+    impl crate::Combinable for Picky {}
+
     #[async_trait]
     impl Writable<u64, u64> for Picky {
         async fn put_each(&self, writes: Vec<(u64, Option<u64>)>) -> Answers<()> {

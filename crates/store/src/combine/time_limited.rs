@@ -135,6 +135,8 @@ mod tests {
     /// Never answers.
     struct Stuck;
 
+    impl crate::Combinable for Stuck {}
+
     #[async_trait]
     impl Readable<u64, u64> for Stuck {
         async fn get_each(&self, _: &[u64]) -> Answers<Option<u64>> {

@@ -150,6 +150,8 @@ async fn failures_are_not_cached() {
 /// Reads at once, and answers when it is released.
 struct SlowReads(MemoryStore<u64, u64>, Arc<Semaphore>);
 
+impl crate::Combinable for SlowReads {}
+
 #[async_trait]
 impl Readable<u64, u64> for SlowReads {
     async fn get_each(&self, keys: &[u64]) -> Answers<Option<u64>> {

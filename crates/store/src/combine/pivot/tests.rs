@@ -57,6 +57,8 @@ async fn a_put_is_awaited_and_its_failure_is_told() {
 /// Lets others run before each call.
 struct Yielding(Maps<u64>);
 
+impl crate::Combinable for Yielding {}
+
 #[async_trait]
 impl Readable<u64, BTreeMap<u64, u64>> for Yielding {
     async fn get_each(&self, keys: &[u64]) -> Answers<Option<BTreeMap<u64, u64>>> {

@@ -81,6 +81,8 @@ async fn readers_of_a_missing_key_share_a_call() {
 /// Lets others run before it answers.
 struct Slow<S>(S);
 
+impl<S> crate::Combinable for Slow<S> {}
+
 #[async_trait]
 impl<S: Readable<u64, u64>> Readable<u64, u64> for Slow<S> {
     async fn get_each(&self, keys: &[u64]) -> Answers<Option<u64>> {
