@@ -126,7 +126,7 @@ impl HybridJob {
             stores: HashSet::new(),
             problem: None,
         };
-        tail.lower(&mut plan);
+        plan.local.graph = tail.lower(&mut plan, &self.options.plan)?;
         match plan.problem {
             Some(problem) => Err(Error::new(
                 ErrorKind::Invalid,
@@ -209,10 +209,9 @@ impl Platform for Hybrid {
     fn merge<T: Element>(
         plan: &mut HybridPlan,
         node: &NodeInfo,
-        left: Stream<T>,
-        right: Stream<T>,
+        sides: Vec<Stream<T>>,
     ) -> Stream<T> {
-        Local::merge(&mut plan.local, node, left, right)
+        Local::merge(&mut plan.local, node, sides)
     }
 
     fn lookup<T: Element, K: Key, V: Element>(
