@@ -198,7 +198,10 @@ impl Graph {
         }
         let mut stages = BTreeMap::<usize, Vec<NodeId>>::new();
         for node in self.nodes.iter().filter(|node| inside(node)) {
-            stages.entry(root(&mut first, node.id.0)).or_default().push(node.id);
+            stages
+                .entry(root(&mut first, node.id.0))
+                .or_default()
+                .push(node.id);
         }
         self.stages = stages.into_values().collect();
         self
@@ -277,7 +280,11 @@ impl<P: Platform> Order<P> {
             let written = |member: &NodeId| &self.graph.nodes[member.0];
             let title = matches!(&form.members[..], [member] if written(member).kind == form.kind);
             nodes.push(NodeInfo {
-                names: form.members.iter().flat_map(|member| written(member).names.clone()).collect(),
+                names: form
+                    .members
+                    .iter()
+                    .flat_map(|member| written(member).names.clone())
+                    .collect(),
                 members: form.members.clone(),
                 options: match form.work {
                     Work::Written => resolved[form.carrier.0].clone(),

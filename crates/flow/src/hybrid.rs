@@ -206,11 +206,7 @@ impl Platform for Hybrid {
         Local::flat_map(&mut plan.local, node, input, function)
     }
 
-    fn merge<T: Element>(
-        plan: &mut HybridPlan,
-        node: &NodeInfo,
-        sides: Vec<Stream<T>>,
-    ) -> Stream<T> {
+    fn merge<T: Element>(plan: &mut HybridPlan, node: &NodeInfo, sides: Vec<Stream<T>>) -> Stream<T> {
         Local::merge(&mut plan.local, node, sides)
     }
 

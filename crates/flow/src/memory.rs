@@ -58,11 +58,7 @@ impl Platform for Memory {
         Arc::new(output)
     }
 
-    fn merge<T: Element>(
-        _: &mut (),
-        _: &NodeInfo,
-        sides: Vec<Self::Stream<T>>,
-    ) -> Self::Stream<T> {
+    fn merge<T: Element>(_: &mut (), _: &NodeInfo, sides: Vec<Self::Stream<T>>) -> Self::Stream<T> {
         Arc::new(sides.iter().flat_map(|side| side.iter().cloned()).collect())
     }
 

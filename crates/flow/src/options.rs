@@ -150,7 +150,9 @@ impl PlanOptions {
 
 fn number(text: &str) -> Option<usize> {
     let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-    let unit = units.iter().find_map(|(unit, size)| Some((text.strip_suffix(unit)?, *size)));
+    let unit = units
+        .iter()
+        .find_map(|(unit, size)| Some((text.strip_suffix(unit)?, *size)));
     let (digits, size) = unit.unwrap_or((text, 1));
     digits.trim().parse::<usize>().ok()?.checked_mul(size)
 }
@@ -162,6 +164,9 @@ fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
         .min_by_key(|known| strsim::osa_distance(known, name))
         .filter(|known| strsim::osa_distance(known, name) <= 1 + name.chars().count() / 3);
     let hint = nearest.map_or_else(String::new, |nearest| format!(", did you mean `{nearest}`?"));
-    let text = format!("there is no such {what}{hint} {what}={name:?} known=[{}]", known.join(", "));
+    let text = format!(
+        "there is no such {what}{hint} {what}={name:?} known=[{}]",
+        known.join(", ")
+    );
     Error::new(ErrorKind::Invalid, text)
 }

@@ -68,7 +68,9 @@ impl Planner {
                     calls += 1;
                     if calls > calls_max {
                         let name = rule.name();
-                        let text = format!("the rules of the planner do not come to rest: leave one out rule={name}");
+                        let text = format!(
+                            "the rules of the planner do not come to rest: leave one out rule={name}"
+                        );
                         return Err(Error::new(ErrorKind::Invalid, text));
                     }
                     if draft.is_alive(node) {

@@ -51,7 +51,11 @@ impl Graph {
                         Outline::Other => "box",
                     };
                     let label = label(node, "\\n", quoted);
-                    writeln!(text, "  {indent}n{} [label=\"{label}\", shape={shape}];", node.id.0)
+                    writeln!(
+                        text,
+                        "  {indent}n{} [label=\"{label}\", shape={shape}];",
+                        node.id.0
+                    )
                 }
                 Part::Open(n) => writeln!(
                     text,

@@ -123,11 +123,7 @@ impl Platform for Local {
         Stream(outlet)
     }
 
-    fn merge<T: Element>(
-        plan: &mut LocalPlan,
-        node: &NodeInfo,
-        sides: Vec<Stream<T>>,
-    ) -> Stream<T> {
+    fn merge<T: Element>(plan: &mut LocalPlan, node: &NodeInfo, sides: Vec<Stream<T>>) -> Stream<T> {
         plan.depends(node, None);
         let (inputs, outlet) = plan.fuse(node, sides.into_iter().map(|side| side.0));
         plan.on_seal(&outlet, move |push| {

@@ -177,10 +177,8 @@ impl<T: Element, K: Key, V: Element> LookupStage<T, K, V> {
             keys.iter().map(|key| cache.get(key).cloned()).collect()
         };
         let new = |n: &usize| values[*n].is_none();
-        let (places, new): (Vec<_>, Vec<_>) = (0..keys.len())
-            .filter(new)
-            .map(|n| (n, keys[n].clone()))
-            .unzip();
+        let (places, new): (Vec<_>, Vec<_>) =
+            (0..keys.len()).filter(new).map(|n| (n, keys[n].clone())).unzip();
         let mut answers = Vec::new();
         if !new.is_empty() {
             answers = self.calls.ask(&new, |keys| self.service.multi_get(keys)).await?;
@@ -188,7 +186,11 @@ impl<T: Element, K: Key, V: Element> LookupStage<T, K, V> {
         for (place, answer) in places.iter().zip(&answers) {
             values[*place] = Some(answer.clone());
         }
-        let asked = places.into_iter().map(|place| firsts[place]).zip(new).zip(answers);
+        let asked = places
+            .into_iter()
+            .map(|place| firsts[place])
+            .zip(new)
+            .zip(answers);
         cache().keep(elements, asked.map(|((first, key), answer)| (first, key, answer)));
         Ok(values.into_iter().map(Option::flatten).collect())
     }

@@ -17,7 +17,9 @@ pub(crate) fn resolve(graph: &Graph, options: &PlanOptions) -> Result<Vec<NodeOp
             check_value(field, name, set)?;
             let heads = named(graph, name).collect();
             let mut above = vec![false; graph.nodes().len()];
-            walk(graph, heads, |node, _| !std::mem::replace(&mut above[node.0], true));
+            walk(graph, heads, |node, _| {
+                !std::mem::replace(&mut above[node.0], true)
+            });
             let mut nodes = graph.nodes().iter();
             if !nodes.any(|node| above[node.id.0] && field.readers.contains(&node.kind)) {
                 return Err(unread(graph, field, name));
@@ -61,15 +63,25 @@ fn walk(graph: &Graph, heads: Vec<NodeId>, mut visit: impl FnMut(NodeId, Option<
 
 fn named<'a>(graph: &'a Graph, name: &'a str) -> impl Iterator<Item = NodeId> + 'a {
     let nodes = graph.nodes().iter();
-    nodes.filter(move |node| node.names.iter().any(|own| own == name)).map(|node| node.id)
+    nodes
+        .filter(move |node| node.names.iter().any(|own| own == name))
+        .map(|node| node.id)
 }
 
 fn check_names(graph: &Graph, options: &PlanOptions) -> Result<()> {
-    let known = graph.nodes().iter().flat_map(|node| &node.names).map(String::as_str);
+    let known = graph
+        .nodes()
+        .iter()
+        .flat_map(|node| &node.names)
+        .map(String::as_str);
     let mut known: Vec<&str> = known.collect();
     known.sort_unstable();
     known.dedup();
-    match options.nodes.keys().find(|name| known.binary_search(&name.as_str()).is_err()) {
+    match options
+        .nodes
+        .keys()
+        .find(|name| known.binary_search(&name.as_str()).is_err())
+    {
         None => Ok(()),
         Some(name) => Err(unknown("name", name, &known)),
     }
@@ -78,7 +90,10 @@ fn check_names(graph: &Graph, options: &PlanOptions) -> Result<()> {
 fn check_value(field: &Field, name: &str, set: &NodeOptions) -> Result<()> {
     match (field.get)(set) {
         Some(value) if value < field.min => {
-            let text = format!("an option is too small name={name:?} option={} value={value} min={}", field.name, field.min);
+            let text = format!(
+                "an option is too small name={name:?} option={} value={value} min={}",
+                field.name, field.min
+            );
             Err(Error::new(ErrorKind::Invalid, text))
         }
         _ => Ok(()),

@@ -191,9 +191,7 @@ impl Draft {
     /// The elements of all `sides`, if they have one type.
     pub fn merged(&self, sides: Vec<NodeId>) -> Option<Form> {
         let first = self.form(*sides.first()?);
-        let fits = sides
-            .iter()
-            .all(|side| self.form(*side).element == first.element);
+        let fits = sides.iter().all(|side| self.form(*side).element == first.element);
         fits.then(|| Form {
             work: Work::Merge,
             kind: NodeKind::Merge,
@@ -351,7 +349,9 @@ fn in_a_row(first: NodeKind, second: NodeKind) -> NodeKind {
     use NodeKind::{Filter, FilterMap, FlatMap, FlatMapKeys, FlatMapValues, Map};
     match (first, second) {
         (a, b) if a == b => a,
-        (Filter, kind @ (FlatMapKeys | FlatMapValues)) | (kind @ (FlatMapKeys | FlatMapValues), Filter) => kind,
+        (Filter, kind @ (FlatMapKeys | FlatMapValues)) | (kind @ (FlatMapKeys | FlatMapValues), Filter) => {
+            kind
+        }
         (Map | Filter | FilterMap, Map | Filter | FilterMap) => FilterMap,
         _ => FlatMap,
     }

@@ -50,8 +50,9 @@ impl<T: Element, U: Element> AnyFunction for Function<T, U> {
 
     fn together(&self, others: &[Arc<dyn AnyFunction>]) -> Option<Arc<dyn AnyFunction>> {
         let others = others.iter().map(|other| Self::of(&**other));
-        let mut functions: Vec<FlatMapFn<T, U>> =
-            std::iter::once(Some(self.0.clone())).chain(others).collect::<Option<_>>()?;
+        let mut functions: Vec<FlatMapFn<T, U>> = std::iter::once(Some(self.0.clone()))
+            .chain(others)
+            .collect::<Option<_>>()?;
         let last = functions.pop()?;
         Some(Arc::new(Self(Arc::new(
             move |time, item: T, emit: &mut dyn FnMut(U)| {

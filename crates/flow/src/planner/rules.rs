@@ -29,7 +29,10 @@ pub struct FlattenMerges;
 impl FlattenMerges {
     /// A merge that is but a part of another one.
     fn is_inner(node: NodeId, draft: &Draft) -> bool {
-        draft.is_merge(node) && draft.only_reader(node).is_some_and(|reader| draft.is_merge(reader))
+        draft.is_merge(node)
+            && draft
+                .only_reader(node)
+                .is_some_and(|reader| draft.is_merge(reader))
     }
 }
 
@@ -40,7 +43,12 @@ impl Rule for FlattenMerges {
 
     fn apply(&self, node: NodeId, draft: &mut Draft) -> Result<()> {
         let outermost = draft.is_merge(node) && !Self::is_inner(node, draft);
-        if !outermost || !draft.parents(node).iter().any(|side| Self::is_inner(*side, draft)) {
+        if !outermost
+            || !draft
+                .parents(node)
+                .iter()
+                .any(|side| Self::is_inner(*side, draft))
+        {
             return Ok(());
         }
         let (mut sides, mut merges, mut stack) = (Vec::new(), Vec::new(), vec![node]);
@@ -71,7 +79,8 @@ impl Rule for PullUpMerges {
             return Ok(());
         }
         let sides = draft.parents(node).to_vec();
-        let own = |side: NodeId, draft: &Draft| draft.is_function(side) && draft.only_reader(side) == Some(node);
+        let own =
+            |side: NodeId, draft: &Draft| draft.is_function(side) && draft.only_reader(side) == Some(node);
         let mut met: BTreeSet<NodeId> = sides
             .iter()
             .filter(|side| own(**side, draft))
@@ -83,7 +92,9 @@ impl Rule for PullUpMerges {
             let merge = merge.filter(|merge| {
                 own(side, draft) && draft.is_merge(*merge) && draft.only_reader(*merge) == Some(side)
             });
-            let above = merge.map(|merge| draft.parents(merge).to_vec()).unwrap_or_default();
+            let above = merge
+                .map(|merge| draft.parents(merge).to_vec())
+                .unwrap_or_default();
             let partners = above.iter().filter(|above| met.contains(above)).count();
             let forms: Option<Vec<_>> = above.iter().map(|above| draft.over(side, *above)).collect();
             // As many functions come as there are sides; the function, the merge and the partners go.
@@ -125,7 +136,9 @@ impl Rule for JoinDiamonds {
         groups.retain(|_, group| group.len() > 1);
         let mut joined = BTreeMap::new();
         for group in groups.into_values() {
-            let Some(form) = draft.together(&group) else { continue };
+            let Some(form) = draft.together(&group) else {
+                continue;
+            };
             if group.len() == draft.parents(node).len() {
                 // A merge of one.
                 let form = draft.standing_for(form, &[node]);
@@ -160,7 +173,9 @@ impl Rule for ComposeFunctions {
             if !alone || draft.depth(first) + draft.depth(node) > COMPOSED_FUNCTIONS_MAX {
                 break;
             }
-            let Some(form) = draft.composed(first, node) else { break };
+            let Some(form) = draft.composed(first, node) else {
+                break;
+            };
             draft.replace(node, form)?;
         }
         Ok(())
