@@ -53,7 +53,8 @@ struct Spot {
 /// A job's graph while it is planned. At first a node has the number that it has in [`Tail::graph`](crate::Tail::graph).
 ///
 /// A node is replaced in its place, by what hands on the same type of elements; so whoever reads it need not know. What
-/// nothing reads any more, and has no effect, is dropped at once, with all that led only to it.
+/// nothing reads any more, and has no effect, is dropped at once, with all that led only to it. Methods panic if the draft
+/// has never had a node of the number.
 pub struct Draft {
     spots: Vec<Spot>,
     /// Nodes whose surroundings have changed.
@@ -337,7 +338,7 @@ impl Draft {
             }
         }
         if order.len() < alive.len() {
-            let text = "a rule of the planner has made a cycle: mend it, or leave it out of the planner";
+            let text = "a rule of the planner has made a cycle, or reads what it has dropped: mend it, or leave it out";
             return Err(Error::new(ErrorKind::Invalid, text));
         }
         Ok(order)

@@ -6,6 +6,7 @@ mod aggregated;
 mod client;
 mod counters;
 mod crash;
+mod effects;
 mod engine;
 mod faulty;
 mod graphs;
