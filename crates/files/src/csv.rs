@@ -133,25 +133,27 @@ impl<T> CsvRecords<T> {
         }
         self.parser.reset();
         let (mut read, mut written, mut count) = (0, 0, 0);
+        let mut ended = false;
         loop {
-            let input = &text.held()[read..];
-            let (result, bytes_in, bytes_out, ends) =
-                self.parser
-                    .read_record(input, &mut self.output[written..], &mut self.ends[count..]);
-            (read, written, count) = (read + bytes_in, written + bytes_out, count + ends);
+            // A last line without its end is given one: what ends no record then is in quotes.
+            let input = if ended { b"\n" } else { &text.held()[read..] };
+            let (output, ends) = (&mut self.output[written..], &mut self.ends[count..]);
+            let (result, bytes_in, bytes_out, fields) = self.parser.read_record(input, output, ends);
+            (written, count) = (written + bytes_out, count + fields);
+            if !ended {
+                read += bytes_in;
+            }
             match result {
-                ReadRecordResult::Record => break,
-                ReadRecordResult::End => return Ok(None),
+                ReadRecordResult::Record | ReadRecordResult::End => break,
                 ReadRecordResult::OutputFull => self.output.resize(self.output.len() * 2, 0),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                 ReadRecordResult::InputEmpty if read > bytes_max => break,
-                ReadRecordResult::InputEmpty => {
-                    if !text.fill()? && self.is_in_quotes() {
-                        return Ok(Some(Frame::Broken(Reason::new(
-                            "a quote opens in it that is never closed",
-                        ))));
-                    }
+                ReadRecordResult::InputEmpty if ended => {
+                    return Ok(Some(Frame::Broken(Reason::new(
+                        "a quote opens in it that is never closed",
+                    ))));
                 }
+                ReadRecordResult::InputEmpty => ended = !text.fill()?,
             }
         }
         if read > bytes_max {
@@ -169,13 +171,6 @@ impl<T> CsvRecords<T> {
             begin = *end;
         }
         Ok(Some(Frame::Whole(read)))
-    }
-
-    /// Whether a line end here would belong to a field.
-    fn is_in_quotes(&self) -> bool {
-        let (mut output, mut ends) = ([0; 4], [0; 4]);
-        let (result, ..) = self.parser.clone().read_record(b"\n", &mut output, &mut ends);
-        result == ReadRecordResult::InputEmpty
     }
 }
 

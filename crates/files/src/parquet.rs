@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::json::LineDelimitedWriter;
 use flow::{Error, ErrorKind, Result, Timestamp};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -139,12 +138,11 @@ impl<T: DeserializeOwned> RowCursor<T> {
     }
 
     fn malformed(&self, reason: Reason, rows: &RecordBatch, i: usize) -> crate::Malformed {
-        let mut json = LineDelimitedWriter::new(Vec::new());
         // What cannot be JSON (there are such columns) is left empty: the row's number says where it is.
-        let written = json.write(&rows.slice(i, 1)).and_then(|()| json.finish());
-        let raw = written.map(|()| json.into_inner()).unwrap_or_default();
-        let raw = raw.strip_suffix(b"\n").unwrap_or(&raw);
-        reason.at(&self.file.part, self.row + i as u64 + 1, raw)
+        let row = rows.slice(i, 1);
+        let json = serde_arrow::from_record_batch::<Vec<serde_json::Value>>(&row).unwrap_or_default();
+        let raw = json.first().map(ToString::to_string).unwrap_or_default();
+        reason.at(&self.file.part, self.row + i as u64 + 1, raw.as_bytes())
     }
 }
 
