@@ -12,6 +12,7 @@
 //! | [`Graph`] | a job's graph as written, as planned, or with live counts; draws itself |
 //! | [`Snapshots`], [`Live`], [`ClientStore`] | sums of history, sums since then, and the read of both |
 //! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
+//! | [`laws`] | what a `Source` must do, as a suite |
 //!
 //! ```
 //! use flow::{Memory, Platform, Producer, Tail};
@@ -37,6 +38,7 @@ mod framed;
 mod graph;
 mod history;
 mod hybrid;
+pub mod laws;
 mod limits;
 mod live;
 mod local;
