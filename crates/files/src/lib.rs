@@ -7,6 +7,8 @@
 //! | [`EventTime`] | what a source's `time` function may return |
 //! | [`limits`] | the longest record, the most files |
 //!
+//! Parquet is behind the feature `parquet`, which is on unless it is turned off.
+//!
 //! Not here: files that are followed while they grow, sinks, files that are elsewhere than on this machine.
 
 mod csv;
@@ -14,6 +16,7 @@ mod cursor;
 pub mod limits;
 mod lines;
 mod malformed;
+#[cfg(feature = "parquet")]
 mod parquet;
 mod paths;
 mod source;

@@ -16,7 +16,6 @@ use crate::cursor::{Bounds, Chunk, Cursor, Format, Record, panicked};
 use crate::limits::{FILES_AT_ONCE, RECORD_BYTES_MAX};
 use crate::lines::Lines;
 use crate::malformed::Malformed;
-use crate::parquet::Parquet;
 use crate::paths::{DataFile, expand};
 use crate::{EventTime, lines};
 
@@ -160,11 +159,12 @@ impl<T: Element + DeserializeOwned> FileSource<T> {
     ///
     /// # Errors
     /// As [`text`](FileSource::text).
+    #[cfg(feature = "parquet")]
     pub fn parquet<R: EventTime>(
         paths: impl IntoIterator<Item = impl AsRef<Path>>,
         time: impl Fn(&T) -> R + Send + Sync + 'static,
     ) -> Result<Self> {
-        Self::new(paths, Parquet::new(time))
+        Self::new(paths, crate::parquet::Parquet::new(time))
     }
 }
 

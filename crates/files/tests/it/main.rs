@@ -8,4 +8,5 @@ mod job;
 mod kit;
 mod lines;
 mod malformed;
+#[cfg(feature = "parquet")]
 mod parquet;
