@@ -9,6 +9,7 @@
 //! | [`counter`] | what functions count on the way |
 //! | [`Platform`] | what can plan and run a job: [`Memory`] (the meaning), [`Local`] (this machine's cores), [`Hybrid`] (history in batch, live after it) |
 //! | [`Snapshots`], [`Live`], [`ClientStore`] | sums of history, sums since then, and the read of both |
+//! | [`Generations`], [`GenerationStore`] | another definition of a job: filled beside the current one, and swapped in |
 //! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
 //!
 //! ```
@@ -32,6 +33,7 @@ mod counter;
 mod element;
 mod error;
 mod framed;
+mod generations;
 mod graph;
 mod history;
 mod hybrid;
@@ -53,6 +55,7 @@ pub use client::{Answer, ClientStore, Coverage};
 pub use counter::{Counter, Counts, counter};
 pub use element::{Element, Key, Timestamp, Value};
 pub use error::{Error, ErrorKind, Result};
+pub use generations::{Filling, Generation, GenerationState, GenerationStore, Generations};
 pub use graph::{Graph, NodeId, NodeInfo, NodeKind};
 pub use history::{History, Within};
 pub use hybrid::{Hybrid, HybridJob, HybridPlan, HybridSource};

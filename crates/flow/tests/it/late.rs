@@ -172,8 +172,10 @@ fn check_new_join(
         .map(|pairs| pairs[..taken.min(pairs.len())].to_vec());
     let local = LocalKit::new(some.collect(), TARGETS, script, |_| 1);
     runtime().block_on(local.run(&plain(&local), &options(bytes, 2)));
-    let local = local.with_inputs(inputs.clone());
-    runtime().block_on(local.run(&grown(&local, shape), &options(bytes, 2)));
+    let local = local.with_inputs(inputs.clone()).ragged(vec![1, 5, 2]);
+    // After each crash epochs are of another size, so that it shows if one is not replayed as it was.
+    let size = |crashes: usize| options(bytes / (1 + crashes % 3), 2);
+    runtime().block_on(local.run_as(&grown(&local, shape), size));
     let mut all = inputs.concat();
     all.sort();
     let mut old = local.world().sinks[2].clone();

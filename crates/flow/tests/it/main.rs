@@ -8,6 +8,7 @@ mod counters;
 mod crash;
 mod engine;
 mod faulty;
+mod generations;
 mod graphs;
 mod graphs_of_old;
 mod history;
