@@ -17,6 +17,9 @@
 //! * *Fenced*: each change of what is known of the store counts a step in its progress, so the commit of another or
 //!   an earlier run is a `Conflict`.
 //!
+//! * *Never filled anew in place*: a snapshot that is published stays as it is. With another function or batcher, or for
+//!   what came late, another generation of the store is filled: see [`crate::Generations`].
+//!
 //! # Costs
 //!
 //! A read: one `multi_get` and two reads of progress. A build writes the keys that it changes and no other; a key's

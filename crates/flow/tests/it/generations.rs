@@ -169,7 +169,7 @@ fn what_readers_get_only_grows() {
         let events: Vec<_> = (0..3_000)
             .map(|n| (Timestamp(n / 30), (n as u8 % KEYS, Add(1))))
             .collect();
-        let (feed, source) = Fed::new(VecSource::new(events.clone()));
+        let (feed, source) = Fed::over(VecSource::new(events.clone()));
         let world = World::new(Vec::new());
         feed.send_replace(500);
         let mut old = world.live(OLD, Generation(0), source.clone()).await;

@@ -16,6 +16,7 @@ mod hybrid;
 mod jobs;
 mod joins;
 mod keyed;
+mod kill;
 mod kit;
 mod late;
 mod operators;

@@ -83,7 +83,7 @@ pub(super) struct Fed {
 }
 
 impl Fed {
-    pub(super) fn new(inner: VecSource<Pair>) -> (watch::Sender<u64>, Arc<dyn Source<Pair>>) {
+    pub(super) fn over(inner: VecSource<Pair>) -> (watch::Sender<u64>, Arc<dyn Source<Pair>>) {
         let (sender, end) = watch::channel(0);
         (sender, Arc::new(Self { inner, end }))
     }
