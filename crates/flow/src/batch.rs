@@ -164,6 +164,22 @@ impl Batcher {
     }
 }
 
+/// What is cut, and how: equal for batchers that cut alike, but for time zones, which go by their names. Stores remember
+/// it, so it does not change between versions.
+impl fmt::Display for Batcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Cut::Unit => f.write_str("all time"),
+            Cut::Fixed(millis) => write!(f, "{millis} ms"),
+            Cut::Calendar(calendar) => calendar.fmt(f),
+            Cut::Switched(switched) => {
+                let Switched { before, at, after } = &**switched;
+                write!(f, "({before} until {} then {after})", at.0)
+            }
+        }
+    }
+}
+
 impl Switched {
     /// The last batch before the switch.
     fn last_before(&self) -> i64 {

@@ -14,13 +14,14 @@
 //! the answer says so.
 //!
 //! A batch is to be built when its elements are there: what comes later is in the live batch, which the snapshot
-//! hides, and counts when history is built anew. See [`Live::late`].
+//! hides, and counts when history is built anew: [`Live::late`] says how much that is, and
+//! [`HybridJob::backfill`](crate::HybridJob::backfill) builds while readers read on.
 
 use std::ops::Range;
 
 use crate::limits::{LIVE_BATCHES_MAX, LIVE_VALUES_MAX, READ_ATTEMPTS_MAX};
 use crate::memory::plus;
-use crate::{BatchId, Error, ErrorKind, Key, Live, Read, Result, Snapshots, Value};
+use crate::{BatchId, Batcher, Error, ErrorKind, Key, Live, Read, Result, Snapshots, Timestamp, Value};
 
 /// Which batches an answer is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,7 @@ pub struct ClientStore<K, V> {
     snapshots: Snapshots<K, V>,
     live: Live<K, V>,
     live_batches_max: usize,
+    batcher: Option<Batcher>,
 }
 
 impl<K, V> Clone for ClientStore<K, V> {
@@ -65,6 +67,7 @@ impl<K, V> Clone for ClientStore<K, V> {
             snapshots: self.snapshots.clone(),
             live: self.live.clone(),
             live_batches_max: self.live_batches_max,
+            batcher: self.batcher.clone(),
         }
     }
 }
@@ -76,7 +79,41 @@ impl<K: Key, V: Value> ClientStore<K, V> {
             snapshots,
             live,
             live_batches_max: LIVE_BATCHES_MAX,
+            batcher: None,
         }
+    }
+
+    /// The same, with what cuts the batches: both sides check that they are filled with these, and
+    /// [`batch_of`](Self::batch_of) knows them.
+    pub fn with_batcher(mut self, batcher: &Batcher) -> Self {
+        self.snapshots = self.snapshots.with_batcher(batcher);
+        self.live = self.live.with_batcher(batcher);
+        self.batcher = Some(batcher.clone());
+        self
+    }
+
+    /// The batch of a time.
+    ///
+    /// # Errors
+    /// `Invalid` when no batcher was given.
+    pub fn batch_of(&self, time: Timestamp) -> Result<BatchId> {
+        let batcher = self.batcher.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Invalid,
+                "the store is read by time: say what cuts its batches by `with_batcher`",
+            )
+        })?;
+        Ok(batcher.batch_of(time))
+    }
+
+    pub(crate) fn batcher(&self) -> Option<&Batcher> {
+        self.batcher.as_ref()
+    }
+
+    /// Drops all of both sides, for good.
+    pub(crate) async fn drop_all(&self) -> Result<()> {
+        self.live.drop_all().await?;
+        Ok(self.snapshots.drop_all().await?)
     }
 
     /// Adds at most so many live batches, the newest ones; default [`LIVE_BATCHES_MAX`].

@@ -15,6 +15,8 @@ pub type Counts = BTreeMap<Arc<str>, u64>;
 ///
 /// It needs no job and no registration: what a function adds belongs to the job that calls it, whenever the
 /// counter was made. An epoch's counts are added when it is committed, so elements whose epoch is tried again count once.
+/// They are not stored: the next run counts what it does itself. Of an epoch that the end of a process left half committed
+/// it does less, as what lies below sums that were committed is not called again, so that is in neither run's counts.
 /// Outside of a job it counts nothing.
 ///
 /// ```

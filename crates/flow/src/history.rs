@@ -105,7 +105,11 @@ impl<T: Element> History<T> {
         job: impl FnOnce(Producer<Local, T>, Arc<dyn Store<(K, BatchId), V>>) -> J,
     ) -> Result<()> {
         let times = self.batcher.interval_of_all(&batches);
-        let build = snapshots.build(batches).await?;
+        let build = snapshots
+            .clone()
+            .with_batcher(&self.batcher)
+            .build(batches)
+            .await?;
         if !build.is_closed().await? {
             let source =
                 Producer::source(Arc::new(Within::new(self.source.clone(), times)) as Arc<dyn Source<T>>);

@@ -15,6 +15,8 @@
 //! from a sum here sees other befores than on `Memory`. The sums themselves are the same as there, with the elements in
 //! the order of their batches.
 
+mod backfill;
+
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -81,7 +83,7 @@ impl HybridJob {
     /// [`Job::join`].
     pub async fn build(&self, tail: &impl Tail<Hybrid>, batches: Range<BatchId>) -> Result<()> {
         let times = self.batcher.interval_of_all(&batches);
-        let (local, builds) = self.lower(tail, Side::Batch { times, batches })?;
+        let HybridPlan { local, builds, .. } = self.lower(tail, Side::Batch { times, batches })?;
         if builds.is_empty() {
             let text = format!(
                 "a job without sums has nothing to build: run it live alone job={}",
@@ -113,26 +115,27 @@ impl HybridJob {
     /// # Errors
     /// `Invalid` when two tails write to one store or sink, or two sources have one name.
     pub fn run(&self, tail: &impl Tail<Hybrid>) -> Result<Job> {
-        let (local, _) = self.lower(tail, Side::Live)?;
-        Job::spawn(&self.name, local, self.options.clone())
+        let plan = self.lower(tail, Side::Live)?;
+        Job::spawn(&self.name, plan.local, self.options.clone())
     }
 
-    fn lower(&self, tail: &impl Tail<Hybrid>, side: Side) -> Result<(LocalPlan, Vec<Arc<dyn AnyBuild>>)> {
+    fn lower(&self, tail: &impl Tail<Hybrid>, side: Side) -> Result<HybridPlan> {
         let mut plan = HybridPlan {
             local: LocalPlan::default(),
             batcher: self.batcher.clone(),
             side,
             builds: Vec::new(),
             stores: HashSet::new(),
+            sink: None,
             problem: None,
         };
         plan.local.graph = tail.lower(&mut plan, &self.options.plan)?;
-        match plan.problem {
+        match &plan.problem {
             Some(problem) => Err(Error::new(
                 ErrorKind::Invalid,
                 format!("{problem} job={}", self.name),
             )),
-            None => Ok((plan.local, plan.builds)),
+            None => Ok(plan),
         }
     }
 }
@@ -153,6 +156,8 @@ pub struct HybridPlan {
     builds: Vec<Arc<dyn AnyBuild>>,
     /// Addresses of stores, to find what is written to twice.
     stores: HashSet<usize>,
+    /// One of the sinks.
+    sink: Option<String>,
     problem: Option<String>,
 }
 
@@ -160,6 +165,8 @@ pub struct HybridPlan {
 #[async_trait]
 trait AnyBuild: Send + Sync {
     async fn check_due(&self) -> Result<()>;
+    /// Where the store's newest snapshot ends.
+    async fn bound(&self) -> Result<Option<BatchId>>;
     /// Begins or resumes it; whether the job has to run.
     async fn open(&self) -> Result<bool>;
     async fn publish(&self) -> Result<()>;
@@ -169,6 +176,10 @@ trait AnyBuild: Send + Sync {
 impl<K: Key, V: Value> AnyBuild for Build<K, V> {
     async fn check_due(&self) -> Result<()> {
         Build::check_due(self).await
+    }
+
+    async fn bound(&self) -> Result<Option<BatchId>> {
+        Build::bound(self).await
     }
 
     async fn open(&self) -> Result<bool> {
@@ -230,6 +241,11 @@ impl Platform for Hybrid {
             let text = "two sums write to one store: merge their producers and sum once";
             plan.problem = Some(format!("{text} tail={}", node.label()));
         }
+        if store.batcher().is_some_and(|batcher| *batcher != plan.batcher) {
+            let text = "the store's batcher is not the job's: give both the same";
+            plan.problem = Some(format!("{text} tail={}", node.label()));
+        }
+        let store = store.clone().with_batcher(&plan.batcher);
         let sums: Arc<dyn store::Store<(K, BatchId), V>> = match &plan.side {
             Side::Batch { batches, .. } => {
                 let build = Build::new(store.snapshots().clone(), batches.clone());
@@ -279,6 +295,7 @@ impl Platform for Hybrid {
         input: Stream<T>,
         sink: &Arc<dyn Sink<T>>,
     ) -> Stream<T> {
+        plan.sink = Some(node.label());
         match plan.side {
             Side::Live => Local::write(&mut plan.local, node, input, sink),
             Side::Batch { .. } => {

@@ -11,6 +11,7 @@
 //! | [`NodeOptions`], [`Planner`] | options of nodes by name; how the graph is rewritten before it runs |
 //! | [`Graph`] | a job's graph as written, as planned, or with live counts; draws itself |
 //! | [`Snapshots`], [`Live`], [`ClientStore`] | sums of history, sums since then, and the read of both |
+//! | [`Generations`], [`GenerationStore`] | another definition of a job: filled beside the current one, and swapped in |
 //! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
 //! | [`laws`] | what a `Source` must do, as a suite |
 //!
@@ -35,6 +36,7 @@ mod counter;
 mod element;
 mod error;
 mod framed;
+mod generations;
 mod graph;
 mod history;
 mod hybrid;
@@ -59,6 +61,7 @@ pub use client::{Answer, ClientStore, Coverage};
 pub use counter::{Counter, Counts, counter};
 pub use element::{Element, Key, Timestamp, Value};
 pub use error::{Error, ErrorKind, Result};
+pub use generations::{Filling, Generation, GenerationState, GenerationStore, Generations};
 pub use graph::{Graph, NodeElements, NodeId, NodeInfo, NodeKind};
 pub use history::{History, Within};
 pub use hybrid::{Hybrid, HybridJob, HybridPlan, HybridSource};

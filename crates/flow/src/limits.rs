@@ -30,6 +30,9 @@ pub const LIVE_VALUES_MAX: usize = 1 << 20;
 /// Keys that are changed in one commit while all keys are gone through.
 pub(crate) const SWEEP_KEYS: usize = 1_024;
 
+/// Old generations that are to be dropped yet, of one job.
+pub(crate) const GENERATIONS_DROPPED_MAX: usize = 16;
+
 /// How often a reader tries again when what it reads is given up meanwhile.
 pub(crate) const READ_ATTEMPTS_MAX: usize = 16;
 

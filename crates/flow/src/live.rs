@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use store::{Commit, Error, ErrorKind, Progress, Result, Store};
 
-use crate::framed::{batch_at, job_in, offset_of, put_job};
+use crate::framed::{batch_at, batcher_in, dropped, job_in, offset_of, one_batcher, put_batcher, put_job};
 use crate::limits::{FRAMED_ATTEMPTS_MAX, SWEEP_KEYS};
-use crate::{BatchId, Key, Value};
+use crate::{BatchId, Batcher, Key, Value};
 
 /// A store of sums by key and batch, `(K, BatchId) → V`, that holds every batch from its floor on and none before it.
 /// Clones are handles of the same store.
@@ -21,6 +21,7 @@ use crate::{BatchId, Key, Value};
 pub struct Live<K, V> {
     inner: Arc<dyn Store<(K, BatchId), V>>,
     since: BatchId,
+    batcher: Option<Arc<str>>,
 }
 
 impl<K, V> Clone for Live<K, V> {
@@ -28,6 +29,7 @@ impl<K, V> Clone for Live<K, V> {
         Self {
             inner: self.inner.clone(),
             since: self.since,
+            batcher: self.batcher.clone(),
         }
     }
 }
@@ -38,6 +40,8 @@ struct Facts {
     covered: BatchId,
     late: u64,
     job: Option<Progress>,
+    batcher: Option<String>,
+    dropped: bool,
 }
 
 impl Facts {
@@ -48,6 +52,10 @@ impl Facts {
             ("late", self.late),
         ]);
         put_job(&mut held, self.job.as_ref());
+        put_batcher(&mut held, self.batcher.as_deref());
+        if self.dropped {
+            held.advance("dropped", 1);
+        }
         held
     }
 }
@@ -56,7 +64,33 @@ impl<K: Key, V: Value> Live<K, V> {
     /// Live sums in `inner`, which nothing else may write to. An empty store begins with the floor `since`: the
     /// first batch that the live source has whole (`BatchId(i64::MIN)` when it goes back to the beginning).
     pub fn new(inner: Arc<dyn Store<(K, BatchId), V>>, since: BatchId) -> Self {
-        Self { inner, since }
+        Self {
+            inner,
+            since,
+            batcher: None,
+        }
+    }
+
+    /// The same store, used with batches of `batcher`. The store remembers it from its next commit on; used with another
+    /// one, all of it is `Invalid`. A [`HybridJob`](crate::HybridJob) does this with its own.
+    pub fn with_batcher(mut self, batcher: &Batcher) -> Self {
+        self.batcher = Some(batcher.to_string().into());
+        self
+    }
+
+    /// Begins an empty store with the floor `floor`, or that of `new` if it is later.
+    pub(crate) async fn begin(&self, floor: BatchId) -> Result<()> {
+        let (held, mut facts) = self.facts().await?;
+        if held.is_some() {
+            return Ok(());
+        }
+        facts.floor = facts.floor.max(floor);
+        let commit = Commit {
+            writes: Vec::new(),
+            expected: None,
+            progress: facts.progress(),
+        };
+        self.inner.commit(commit).await
     }
 
     /// The first batch that it holds.
@@ -68,7 +102,8 @@ impl<K: Key, V: Value> Live<K, V> {
     }
 
     /// How many sums of a key and batch, in all commits, came after their batch had been [covered](Self::cover) by a
-    /// snapshot, which hides them: build history anew if they are to count.
+    /// snapshot, which hides them: build history anew if they are to count, by
+    /// [`HybridJob::backfill`](crate::HybridJob::backfill) with the same definition.
     ///
     /// # Errors
     /// What the store reports.
@@ -81,6 +116,7 @@ impl<K: Key, V: Value> Live<K, V> {
     /// # Errors
     /// As [`drop_before`](Self::drop_before).
     pub async fn cover(&self, bound: BatchId) -> crate::Result<()> {
+        self.facts().await?;
         Ok(self
             .change(|facts| facts.covered = facts.covered.max(bound), Vec::new())
             .await?)
@@ -91,6 +127,7 @@ impl<K: Key, V: Value> Live<K, V> {
     /// # Errors
     /// `Retry` when a job commits faster than the floor can, and what the store reports.
     pub async fn drop_before(&self, bound: BatchId) -> crate::Result<()> {
+        self.facts().await?;
         let raise = |facts: &mut Facts| {
             facts.floor = facts.floor.max(bound);
             facts.covered = facts.covered.max(bound);
@@ -111,6 +148,20 @@ impl<K: Key, V: Value> Live<K, V> {
         }
     }
 
+    /// Drops all there is, for good: whoever uses the store afterwards, a running job as well, gets `NotFound`. After a
+    /// crash, call it again.
+    pub(crate) async fn drop_all(&self) -> Result<()> {
+        self.change(|facts| facts.dropped = true, Vec::new()).await?;
+        loop {
+            let page = self.inner.scan(None, SWEEP_KEYS).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let gone = page.into_iter().map(|(key, _)| key).collect();
+            self.change(|_| (), gone).await?;
+        }
+    }
+
     /// The floor, and what is held from it on.
     pub(crate) async fn read(&self, keys: &[(K, BatchId)]) -> Result<(BatchId, Vec<Option<V>>)> {
         let values = self.inner.multi_get(keys).await?;
@@ -122,6 +173,16 @@ impl<K: Key, V: Value> Live<K, V> {
 
     /// What the store holds as progress, and what it says.
     async fn facts(&self) -> Result<(Option<Progress>, Facts)> {
+        let (held, mut facts) = self.held().await?;
+        if facts.dropped {
+            return Err(dropped());
+        }
+        facts.batcher = one_batcher(facts.batcher, self.batcher.as_deref())?;
+        Ok((held, facts))
+    }
+
+    /// The same of a store that may have been dropped.
+    async fn held(&self) -> Result<(Option<Progress>, Facts)> {
         let held = self.inner.progress().await?;
         let floor = match &held {
             None => self.since,
@@ -130,9 +191,11 @@ impl<K: Key, V: Value> Live<K, V> {
         let covered = held.as_ref().and_then(|held| held.0.get("covered"));
         let facts = Facts {
             floor,
-            covered: covered.map_or(floor, |offset| batch_at(*offset)),
+            covered: covered.map_or(BatchId(i64::MIN), |offset| batch_at(*offset)),
             late: held.as_ref().map_or(0, |held| held.of("late")),
             job: held.as_ref().and_then(job_in),
+            batcher: held.as_ref().and_then(batcher_in),
+            dropped: held.as_ref().is_some_and(|held| held.of("dropped") > 0),
         };
         Ok((held, facts))
     }
@@ -140,7 +203,7 @@ impl<K: Key, V: Value> Live<K, V> {
     /// Removes keys and changes the facts, whatever the job does meanwhile.
     async fn change(&self, change: impl Fn(&mut Facts), gone: Vec<(K, BatchId)>) -> Result<()> {
         for _ in 0..FRAMED_ATTEMPTS_MAX {
-            let (expected, mut facts) = self.facts().await?;
+            let (expected, mut facts) = self.held().await?;
             change(&mut facts);
             let commit = Commit {
                 writes: gone.iter().map(|key| (key.clone(), None)).collect(),

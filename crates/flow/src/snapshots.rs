@@ -17,6 +17,9 @@
 //! * *Fenced*: each change of what is known of the store counts a step in its progress, so the commit of another or
 //!   an earlier run is a `Conflict`.
 //!
+//! * *Never filled anew in place*: a snapshot that is published stays as it is. With another function or batcher, or for
+//!   what came late, another generation of the store is filled: see [`crate::Generations`].
+//!
 //! # Costs
 //!
 //! A read: one `multi_get` and two reads of progress. A build writes the keys that it changes and no other; a key's
@@ -36,8 +39,9 @@ use store::{Commit, Error, ErrorKind, Progress, Store};
 pub use self::build::{Build, Totals};
 use self::meta::{Due, Meta, Stage};
 pub use self::versions::Versions;
+use crate::framed::{dropped, one_batcher};
 use crate::limits::{BUILD_BATCHES_MAX, READ_ATTEMPTS_MAX, SNAPSHOTS_MAX, SWEEP_KEYS};
-use crate::{BatchId, Key, Result, Value};
+use crate::{BatchId, Batcher, Key, Result, Value};
 
 /// Whether a key is to be removed from the snapshot that ends at the given bound.
 pub type PruneFn<K, V> = Arc<dyn Fn(&K, &V, BatchId) -> bool + Send + Sync>;
@@ -69,6 +73,7 @@ pub struct Read<V> {
 pub struct Snapshots<K, V> {
     inner: Arc<dyn Store<K, Versions<V>>>,
     options: Arc<SnapshotOptions<K, V>>,
+    batcher: Option<Arc<str>>,
 }
 
 impl<K, V> Clone for Snapshots<K, V> {
@@ -76,6 +81,7 @@ impl<K, V> Clone for Snapshots<K, V> {
         Self {
             inner: self.inner.clone(),
             options: self.options.clone(),
+            batcher: self.batcher.clone(),
         }
     }
 }
@@ -96,7 +102,15 @@ impl<K: Key, V: Value> Snapshots<K, V> {
         Ok(Self {
             inner,
             options: Arc::new(options),
+            batcher: None,
         })
+    }
+
+    /// The same store, used with batches of `batcher`. The store remembers it from its next build on; used with another
+    /// one, all of it is `Invalid`. A [`HybridJob`](crate::HybridJob) and a [`History`](crate::History) do this with theirs.
+    pub fn with_batcher(mut self, batcher: &Batcher) -> Self {
+        self.batcher = Some(batcher.to_string().into());
+        self
     }
 
     /// The first snapshot: an empty one that ends at `bound`, the batch with which history begins. Changes nothing when
@@ -114,8 +128,7 @@ impl<K: Key, V: Value> Snapshots<K, V> {
     /// # Errors
     /// As [`begin_empty`](Self::begin_empty); `Invalid` when it was broken off with another bound.
     pub async fn begin_with(&self, bound: BatchId, pairs: impl IntoIterator<Item = (K, V)>) -> Result<()> {
-        let held = self.inner.progress().await?;
-        let mut meta = Meta::of(held.as_ref())?;
+        let (held, mut meta) = self.held().await?;
         if meta.bound().is_some() {
             return Ok(());
         }
@@ -129,6 +142,7 @@ impl<K: Key, V: Value> Snapshots<K, V> {
         }
         if meta.build.is_none() {
             (meta.build, meta.from) = (loading, bound);
+            meta.batcher = self.batcher.as_deref().map(str::to_owned);
             meta.step += 1;
             self.commit(held, &meta, Vec::new()).await?;
         }
@@ -196,8 +210,7 @@ impl<K: Key, V: Value> Snapshots<K, V> {
     /// `Invalid` when they do not start where the newest snapshot ends, are too many, or another build is under way;
     /// `NotFound` when there is no first snapshot; and what the store reports.
     pub async fn build(&self, batches: Range<BatchId>) -> Result<Build<K, V>> {
-        let held = self.inner.progress().await?;
-        let mut meta = Meta::of(held.as_ref())?;
+        let (held, mut meta) = self.held().await?;
         if meta.due(&batches)? == Due::Begin {
             let length = i128::from(batches.end.0) - i128::from(batches.start.0);
             if length > BUILD_BATCHES_MAX as i128 {
@@ -209,6 +222,7 @@ impl<K: Key, V: Value> Snapshots<K, V> {
             }
             meta.build = Some((batches.end, Stage::Summing));
             (meta.from, meta.job) = (batches.start, None);
+            meta.batcher = one_batcher(meta.batcher, self.batcher.as_deref())?;
             meta.step += 1;
             self.commit(held, &meta, Vec::new()).await?;
         }
@@ -248,7 +262,38 @@ impl<K: Key, V: Value> Snapshots<K, V> {
     }
 
     async fn meta(&self) -> store::Result<Meta> {
-        Meta::of(self.inner.progress().await?.as_ref())
+        Ok(self.held().await?.1)
+    }
+
+    /// What the store holds as progress, and what that says.
+    async fn held(&self) -> store::Result<(Option<Progress>, Meta)> {
+        let held = self.inner.progress().await?;
+        let meta = Meta::of(held.as_ref())?;
+        if matches!(meta.build, Some((_, Stage::Dropping))) {
+            return Err(dropped());
+        }
+        one_batcher(meta.batcher.clone(), self.batcher.as_deref())?;
+        Ok((held, meta))
+    }
+
+    /// Drops all there is, for good: whoever uses the store afterwards gets `NotFound`. After a crash, call it again.
+    pub(crate) async fn drop_all(&self) -> store::Result<()> {
+        let held = self.inner.progress().await?;
+        let mut meta = Meta::of(held.as_ref())?;
+        if !matches!(meta.build, Some((_, Stage::Dropping))) {
+            meta.build = Some((meta.from, Stage::Dropping));
+            (meta.kept, meta.job) = (Vec::new(), None);
+            meta.step += 1;
+            self.commit(held, &meta, Vec::new()).await?;
+        }
+        loop {
+            let page = self.inner.scan(None, SWEEP_KEYS).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let gone = page.into_iter().map(|(key, _)| (key, None)).collect();
+            self.commit(Some(meta.progress()), &meta, gone).await?;
+        }
     }
 
     async fn commit(

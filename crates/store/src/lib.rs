@@ -15,6 +15,7 @@
 //! | [`MemoryStore`], [`ExpiringMemory`] | the meaning of the ports, in memory |
 //! | [`Embedded`] | stores on disk (fjall), of bytes |
 //! | [`Typed`] | types over a store of bytes, by the JSON codec of [`codec`] |
+//! | [`Sparse`] | a [`Store`] that keeps no zero |
 //! | [`SingleWriter`] | a [`Store`] as writable and mergeable, by one object |
 //!
 //! | combinator | gives a store … | is |
@@ -59,6 +60,7 @@ mod memory;
 mod ports;
 mod progress;
 mod single_writer;
+mod sparse;
 mod typed;
 
 pub use clock::{Clock, ManualClock, TokioClock};
@@ -76,6 +78,7 @@ pub use memory::MemoryStore;
 pub use ports::{Answers, Expiring, Iterable, Key, Mergeable, Queryable, Readable, Value, Writable};
 pub use progress::Progress;
 pub use single_writer::SingleWriter;
+pub use sparse::Sparse;
 pub use typed::Typed;
 
 use async_trait::async_trait;

@@ -6,6 +6,8 @@
 //!
 //! Times before the year −9999 or after 9999 are taken as that year's end.
 
+use std::fmt;
+
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
@@ -30,6 +32,23 @@ pub(super) struct Calendar {
     zone: TimeZone,
     /// The start of 1970-01-01 there, which hours are counted from.
     origin: i64,
+}
+
+impl fmt::Display for Calendar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.unit {
+            CalendarUnit::Hour => "hours",
+            CalendarUnit::Day => "days",
+            CalendarUnit::Month => "months",
+            CalendarUnit::Year => "years",
+        };
+        match (self.zone.iana_name(), self.zone.to_fixed_offset()) {
+            (Some(name), _) => write!(f, "{unit} of {name}"),
+            (None, Ok(offset)) => write!(f, "{unit} of {offset}"),
+            // A zone of a POSIX rule or of a file has no name; its rule is all there is.
+            (None, Err(_)) => write!(f, "{unit} of {:?}", self.zone),
+        }
+    }
 }
 
 const EPOCH: Date = date(1970, 1, 1);

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::job::{Flows, JobOptions, JobState, JobStatus};
 use super::plan::Lowered;
-use super::position::{Parts, Position};
+use super::position::{Parts, Position, catching_up, is_reserved};
 use super::slots::{Held, Slots};
 use super::work::{self, Work};
 use crate::counter::{add_all, counting_while};
@@ -68,6 +68,10 @@ struct Epoch {
     at: Progress,
     /// For each tail whether it has this epoch already.
     muted: Vec<bool>,
+    /// The sums that note the end of this epoch before it is committed.
+    noting: Vec<usize>,
+    /// What each tail holds after it.
+    after: Vec<Progress>,
 }
 
 /// Where the first half is.
@@ -184,17 +188,11 @@ impl Engine {
                 }
             }
         }
-        let mut position = Position::new(job, &self.parts, held, start.clone())?;
-        // A source may start elsewhere next time (at what is kept by then), so the start is kept.
-        if start != Progress::default() {
-            for (tail, held) in job
-                .tails
-                .iter()
-                .zip(&mut position.held)
-                .filter(|(_, held)| held.is_none())
-            {
-                tail.tail.commit(tail.tail.nothing(), None, &start).await?;
-                *held = Some(start.clone());
+        let mut position = Position::new(job, &self.parts, held, start)?;
+        for (i, tail) in job.tails.iter().enumerate() {
+            if let Some(first) = position.first_of(job, i) {
+                tail.tail.commit(tail.tail.nothing(), None, &first).await?;
+                position.hold(i, first);
             }
         }
         Ok(position)
@@ -224,9 +222,13 @@ impl Engine {
                 continue;
             }
             let position = &reading.position;
-            let muted = (0..self.job.tails.len())
-                .map(|tail| position.is_muted(tail))
+            let tails = 0..self.job.tails.len();
+            let muted = tails.clone().map(|tail| position.is_muted(tail)).collect();
+            let after = tails
+                .clone()
+                .map(|tail| position.after(&self.job, tail))
                 .collect();
+            let noting = tails.filter(|sum| position.notes_end(&self.job, *sum)).collect();
             let at = position.at.clone();
             let (slots, flows) = self.functions(taken).await?;
             return Ok(Front::Epoch(Epoch {
@@ -235,6 +237,8 @@ impl Engine {
                 flows,
                 at,
                 muted,
+                noting,
+                after,
             }));
         }
     }
@@ -307,7 +311,8 @@ impl Engine {
                         let too_far = until
                             .as_ref()
                             .is_some_and(|until| piece.next > until.of(&piece.part));
-                        if piece.next <= from.of(&piece.part) || too_far {
+                        let reserved = is_reserved(&self.parts.part(i, &piece.part));
+                        if piece.next <= from.of(&piece.part) || too_far || reserved {
                             return Err(misread(&self.parts.part(i, &piece.part), piece.next));
                         }
                         position.at.advance(&self.parts.part(i, &piece.part), piece.next);
@@ -344,6 +349,8 @@ impl Engine {
             mut flows,
             at,
             muted,
+            noting,
+            after,
         } = epoch;
         let job = &self.job;
         let mut outputs: Vec<Option<Held>> = muted.iter().map(|_| None).collect();
@@ -378,14 +385,20 @@ impl Engine {
             counts: std::mem::take(&mut slots.counts),
             flows,
         });
+        for sum in noting {
+            let (tail, own) = (&job.tails[sum].tail, held[sum].clone().unwrap_or_default());
+            let noted = catching_up(&own, &at);
+            tail.commit(tail.nothing(), Some(own), &noted).await?;
+            held[sum] = Some(noted);
+        }
         for (i, entry) in job.tails.iter().enumerate().rev().filter(|(i, _)| !muted[*i]) {
             debug_assert!(
                 entry.above.iter().all(|sum| !muted[*sum]),
                 "a tail has missed what a sum emitted"
             );
             let output = outputs[i].take().expect("what is not muted has an output");
-            entry.tail.commit(output, held[i].clone(), &at).await?;
-            held[i] = Some(at.clone());
+            entry.tail.commit(output, held[i].clone(), &after[i]).await?;
+            held[i] = Some(after[i].clone());
         }
         self.count(unfinished.take_if(|epoch| epoch.at == at));
         self.status(|status| {
@@ -415,7 +428,8 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 fn misread(part: &str, next: u64) -> Error {
     let text = format!(
-        "the source gave a slice that goes back or too far: mend the source part={part:?} next={next}"
+        "the source gave a slice that goes back or too far, or with a part of a reserved name (`@end`): mend the source \
+         part={part:?} next={next}"
     );
     Error::new(ErrorKind::Invalid, text)
 }

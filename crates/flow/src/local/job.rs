@@ -99,7 +99,7 @@ pub struct JobStatus {
     /// Elements taken from sources in these epochs; also those whose epoch was tried again count once.
     pub elements: u64,
     /// What [counters](crate::counter) in functions have counted, exactly as elements are. Of an epoch that an earlier
-    /// run has left half committed, what lies below sums that had been committed counts there.
+    /// run has left half committed, what lies below sums that had been committed does not count here.
     pub counters: Counts,
     /// Up to where everything is committed, in all tails.
     pub progress: Progress,

@@ -27,7 +27,11 @@
 //! 4. *What a join with a sum finds* depends on its store, as with a sum, and on where the epoch ends, as pairs see all
 //!    of the epochs before theirs. So an epoch that some tail below the join has taken, while the joined sum has not,
 //!    is replayed whole: all sources are read up to that tail's progress before the functions run. By 1 that was
-//!    one epoch, so it is no larger than an epoch is. Parts stand in an epoch in the order of their sources and
+//!    one epoch, so it is no larger than an epoch is. A joined sum that is *new* above tails that are not would make
+//!    one epoch of all history so. But joined sums hold the start before the first epoch, so one that holds nothing while
+//!    a tail below is past the start is new, and what such tails have is none of its. It keeps this beside its progress
+//!    until none of them is ahead, and until then its epochs are cut like any others. Before another tail below takes one
+//!    of them, it notes where that epoch ends, in a commit of its own: after a crash this one is replayed whole. Parts stand in an epoch in the order of their sources and
 //!    names, so neither does it matter how often sources were asked.
 //! 5. *A second writer is fenced*: a store takes a commit only from the progress that the writer last saw, so
 //!    of two runs at one store one gets a `Conflict`; it reads the tails' progress again and goes on from

@@ -3,7 +3,30 @@
 use store::Progress;
 
 use super::plan::{BarrierEntry, Lowered};
+use crate::framed;
 use crate::{Error, ErrorKind, Result};
+
+/// Under this name a joined sum that catches up keeps, beside its progress, where the epoch after it ends if some
+/// tail below has taken it: its own progress as long as none has. See the proof.
+const END: &str = "@end";
+
+/// Whether a part is one of ours, so that no source's may be called that.
+pub(super) fn is_reserved(part: &str) -> bool {
+    part.strip_prefix(END)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The progress of a sum that catches up, whose next epoch ends at `end`.
+pub(super) fn catching_up(own: &Progress, end: &Progress) -> Progress {
+    let mut held = without_end(own);
+    framed::put(&mut held, END, Some(end));
+    held
+}
+
+fn without_end(held: &Progress) -> Progress {
+    let parts = held.0.iter().filter(|(part, _)| !is_reserved(part));
+    parts.map(|(part, offset)| (part.clone(), *offset)).collect()
+}
 
 /// The names of a job's sources, which are the first half of the parts in its progress: `source/part`. A job
 /// with one source uses the bare parts.
@@ -58,6 +81,10 @@ pub(super) struct Position {
     pub(super) at: Progress,
     /// What each tail holds, as it was read; `None` before its first commit.
     pub(super) held: Vec<Option<Progress>>,
+    /// How far each tail was when it was read.
+    own: Vec<Progress>,
+    /// Where the next epoch of a sum that catches up ends.
+    ends: Vec<Option<Progress>>,
     start: Progress,
 }
 
@@ -70,15 +97,19 @@ impl Position {
         held: Vec<Option<Progress>>,
         start: Progress,
     ) -> Result<Self> {
+        let own = held
+            .iter()
+            .map(|held| held.as_ref().map_or_else(|| start.clone(), without_end));
+        let ends = held.iter().map(|held| framed::inner(held.as_ref()?, END));
         let mut position = Self {
             at: Progress::default(),
+            own: own.collect(),
+            ends: ends.collect(),
             held,
             start,
         };
-        for (tail, progress) in job.tails.iter().zip(&position.held) {
-            progress
-                .iter()
-                .try_for_each(|progress| parts.check(&tail.name, progress))?;
+        for (tail, progress) in job.tails.iter().zip(&position.own) {
+            parts.check(&tail.name, progress)?;
         }
         let mut order: Vec<usize> = (0..job.tails.len()).collect();
         order.sort_by_key(|tail| {
@@ -126,14 +157,37 @@ impl Position {
 
     /// Where a tail goes on.
     pub(super) fn of(&self, tail: usize) -> &Progress {
-        self.held[tail].as_ref().unwrap_or(&self.start)
+        &self.own[tail]
     }
 
-    /// Where the next epoch must end at the latest: the progress of the least tail that is ahead.
+    /// What a tail without progress has to hold before the first epoch; `None` where there is no need. A source may
+    /// start elsewhere next time (at what is kept by then). A joined sum that has nothing while a tail below is past the
+    /// start is new, and catches up.
+    pub(super) fn first_of(&self, job: &Lowered, tail: usize) -> Option<Progress> {
+        let joined = job.barriers.iter().any(|barrier| barrier.joins == Some(tail));
+        if self.held[tail].is_some() || (!joined && self.start == Progress::default()) {
+            return None;
+        }
+        let past = |below: usize| !self.start.covers(self.of(below));
+        let new = joined && below(job, tail).any(past);
+        Some(if new {
+            catching_up(&self.start, &self.start)
+        } else {
+            self.start.clone()
+        })
+    }
+
+    /// Notes what a tail holds now.
+    pub(super) fn hold(&mut self, tail: usize, held: Progress) {
+        self.ends[tail] = framed::inner(&held, END);
+        self.held[tail] = Some(held);
+    }
+
+    /// Where the next epoch must end at the latest: the least progress that some tail has, or will have been given by
+    /// an epoch that had begun.
     pub(super) fn until(&self) -> Option<Progress> {
-        let ahead = (0..self.held.len())
-            .map(|tail| self.of(tail))
-            .filter(|progress| !self.at.covers(progress));
+        let ahead =
+            (self.own.iter().chain(self.ends.iter().flatten())).filter(|progress| !self.at.covers(progress));
         ahead
             .reduce(|least, other| if least.covers(other) { other } else { least })
             .cloned()
@@ -145,9 +199,11 @@ impl Position {
         let until = self.until()?;
         let lacks = |tail: usize| !self.of(tail).covers(&until);
         let split = |barrier: &BarrierEntry, sum: usize| {
-            let tails = job.tails.iter().enumerate();
-            let below = tails.filter(|(_, tail)| tail.above.contains(&sum));
-            let (lacking, having): (Vec<_>, Vec<_>) = below.partition(|(tail, _)| lacks(*tail));
+            if let Some(end) = &self.ends[sum] {
+                // What the tails ahead have is none of this sum's, but for the epoch that had begun.
+                return lacks(sum) && !self.at.covers(end);
+            }
+            let (lacking, having): (Vec<_>, Vec<_>) = below(job, sum).partition(|tail| lacks(*tail));
             let needed = !lacking.is_empty() || barrier.tail == Some(sum);
             lacks(sum) && needed && !having.is_empty()
         };
@@ -157,13 +213,39 @@ impl Position {
             .then_some(until)
     }
 
+    /// Whether a sum that catches up has to note the end of the epoch up to `at` before any tail takes it: some tail
+    /// below takes it, and others that have it have it from before the sum was there.
+    pub(super) fn notes_end(&self, job: &Lowered, sum: usize) -> bool {
+        let mut muted = below(job, sum).map(|tail| self.is_muted(tail));
+        let first = muted.next();
+        self.ends[sum].is_some() && !self.is_muted(sum) && muted.any(|muted| Some(muted) != first)
+    }
+
+    /// What a tail holds after the epoch up to `at`.
+    pub(super) fn after(&self, job: &Lowered, tail: usize) -> Progress {
+        let behind = |below: usize| !self.at.covers(self.of(below));
+        if self.ends[tail].is_some() && below(job, tail).any(behind) {
+            catching_up(&self.at, &self.at)
+        } else {
+            self.at.clone()
+        }
+    }
+
     /// Whether some tail is there.
     pub(super) fn is_held(&self, progress: &Progress) -> bool {
-        (0..self.held.len()).any(|tail| self.of(tail) == progress)
+        self.own.contains(progress)
     }
 
     /// Whether a tail has what an epoch up to `at` would give it.
     pub(super) fn is_muted(&self, tail: usize) -> bool {
         self.of(tail).covers(&self.at)
     }
+}
+
+/// The tails that read from a sum.
+fn below(job: &Lowered, sum: usize) -> impl Iterator<Item = usize> + '_ {
+    let tails = job.tails.iter().enumerate();
+    tails
+        .filter(move |(_, tail)| tail.above.contains(&sum))
+        .map(|(tail, _)| tail)
 }

@@ -43,6 +43,11 @@ impl<K: Key, V: Value> Build<K, V> {
         Ok(self.snapshots.meta().await?.due(&self.batches).map(drop)?)
     }
 
+    /// Where the store's newest snapshot ends.
+    pub(crate) async fn bound(&self) -> crate::Result<Option<BatchId>> {
+        Ok(self.snapshots.bounds().await?.last().copied())
+    }
+
     /// As [`Snapshots::build`], of these batches.
     pub(crate) async fn begin(&self) -> crate::Result<()> {
         self.snapshots.build(self.batches.clone()).await.map(drop)

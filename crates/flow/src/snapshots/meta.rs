@@ -5,7 +5,7 @@ use std::ops::Range;
 use store::{Error, ErrorKind, Progress, Result};
 
 use crate::BatchId;
-use crate::framed::{batch_at, job_in, offset_of, put_job};
+use crate::framed::{batch_at, batcher_in, job_in, offset_of, put_batcher, put_job};
 
 /// How far a build is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +18,17 @@ pub(super) enum Stage {
     Abandoning,
     /// A given first snapshot is written.
     Loading,
+    /// All of the store is dropped, for good.
+    Dropping,
 }
 
-const STAGES: [Stage; 4] = [Stage::Summing, Stage::Pruning, Stage::Abandoning, Stage::Loading];
+const STAGES: [Stage; 5] = [
+    Stage::Summing,
+    Stage::Pruning,
+    Stage::Abandoning,
+    Stage::Loading,
+    Stage::Dropping,
+];
 
 /// All of it, kept as the store's progress and thus changed in one commit with values.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +43,8 @@ pub(super) struct Meta {
     pub(super) build: Option<(BatchId, Stage)>,
     /// The progress of the job of the build under way, or the last one.
     pub(super) job: Option<Progress>,
+    /// What cuts the batches, as text.
+    pub(super) batcher: Option<String>,
 }
 
 /// What is to be done for some batches.
@@ -77,6 +87,7 @@ impl Meta {
             from: batch("from").unwrap_or(BatchId(i64::MIN)),
             build: batch("build").zip(stage),
             job: job_in(held),
+            batcher: batcher_in(held),
         }
     }
 
@@ -91,6 +102,7 @@ impl Meta {
             held.advance("stage", stage as u64);
         }
         put_job(&mut held, self.job.as_ref());
+        put_batcher(&mut held, self.batcher.as_deref());
         held
     }
 
@@ -142,8 +154,9 @@ mod tests {
             step: u64,
             kept in prop::collection::btree_set(any::<i64>(), 0..12),
             from: i64,
-            build in prop::option::of((any::<i64>(), 0usize..4)),
+            build in prop::option::of((any::<i64>(), 0usize..5)),
             job in prop::option::of(prop::collection::btree_map("[a-z/]{0,3}", any::<u64>(), 0..3)),
+            batcher in prop::option::of("[a-z /]{0,9}"),
         ) {
             let meta = Meta {
                 step,
@@ -151,6 +164,7 @@ mod tests {
                 from: BatchId(from),
                 build: build.map(|(end, stage)| (BatchId(end), STAGES[stage])),
                 job: job.map(Progress),
+                batcher,
             };
             prop_assert_eq!(Meta::of(Some(&meta.progress())).unwrap(), meta);
         }

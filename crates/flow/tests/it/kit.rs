@@ -312,6 +312,11 @@ impl LocalKit {
         Self { divisors, ..self }
     }
 
+    /// The same stores and sinks, with other sources.
+    pub(crate) fn with_inputs(self, inputs: Vec<Vec<Timed<Pair>>>) -> Self {
+        Self { inputs, ..self }
+    }
+
     pub(crate) fn world(&self) -> World {
         World {
             stores: self
