@@ -9,6 +9,7 @@
 //! | [`counter`] | what functions count on the way |
 //! | [`Platform`] | what can plan and run a job: [`Memory`] (the meaning), [`Local`] (this machine's cores), [`Hybrid`] (history in batch, live after it) |
 //! | [`Snapshots`], [`Live`], [`ClientStore`] | sums of history, sums since then, and the read of both |
+//! | [`Closing`], [`Ticks`] | when sums by key and batch are final, from watermarks; time for sources that fall silent |
 //! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
 //!
 //! ```
@@ -28,6 +29,7 @@
 
 mod batch;
 mod client;
+mod closing;
 mod counter;
 mod element;
 mod error;
@@ -45,11 +47,13 @@ mod ports;
 mod producer;
 mod recent;
 mod snapshots;
+mod ticks;
 mod windows;
 
 pub use ::either::Either;
 pub use batch::{BatchId, Batcher, CalendarUnit};
 pub use client::{Answer, ClientStore, Coverage};
+pub use closing::{CloseRule, Closed, Closing, Open, Window};
 pub use counter::{Counter, Counts, counter};
 pub use element::{Element, Key, Timestamp, Value};
 pub use error::{Error, ErrorKind, Result};
@@ -58,11 +62,12 @@ pub use history::{History, Within};
 pub use hybrid::{Hybrid, HybridJob, HybridPlan, HybridSource};
 pub use limits::{BUILD_BATCHES_MAX, LIVE_BATCHES_MAX, LIVE_VALUES_MAX, SNAPSHOTS_MAX};
 pub use live::Live;
-pub use local::{Job, JobOptions, JobState, JobStatus, Local};
+pub use local::{ClosingStatus, Job, JobOptions, JobState, JobStatus, Local};
 pub use memory::Memory;
 pub use platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Platform, Summed};
 pub use ports::{FromStore, Service, Sink, Slice, Source, VecSink, VecSource};
-pub use producer::{Joined, Producer, SumByKey, Tail, Tails, Written};
+pub use producer::{ClosedWithLate, Corrected, Joined, Producer, SumByKey, Tail, Tails, Written};
 pub use recent::Recent;
 pub use snapshots::{Build, PruneFn, Read, SnapshotOptions, Snapshots, Totals, Versions};
+pub use ticks::Ticks;
 pub use windows::Hopping;

@@ -1,5 +1,7 @@
 //! The limits of this crate.
 
+use std::time::Duration;
+
 /// Functions that are called within one another before their elements are gathered and the stack begins anew.
 pub(crate) const FUSED_NODES_MAX: usize = 64;
 
@@ -29,6 +31,9 @@ pub const LIVE_VALUES_MAX: usize = 1 << 20;
 
 /// Keys that are changed in one commit while all keys are gone through.
 pub(crate) const SWEEP_KEYS: usize = 1_024;
+
+/// Default of [`crate::Closing::idleness`].
+pub(crate) const IDLENESS: Duration = Duration::from_secs(3600);
 
 /// How often a reader tries again when what it reads is given up meanwhile.
 pub(crate) const READ_ATTEMPTS_MAX: usize = 16;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::graph::NodeKind;
 use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn};
-use crate::{Element, Key, NodeInfo, Platform, Producer, SumByKey, Value};
+use crate::{CloseRule, Element, Key, NodeInfo, Open, Platform, Producer, SumByKey, Value};
 
 /// A node whose element type only its own code knows.
 pub(crate) trait Node<P: Platform>: Any + Send + Sync {
@@ -266,5 +266,29 @@ impl<P: Platform, K: Key, V: Element, J: Value> Node<P> for JoinSumNode<P, K, V,
             &self.store,
             &self.function,
         ))
+    }
+}
+
+pub(crate) struct CloseNode<P: Platform, K: Key, V: Value> {
+    pub(crate) sum: SumByKey<P, K, V>,
+    pub(crate) rule: CloseRule<K>,
+    pub(crate) open: P::Store<Open<K>, ()>,
+}
+
+impl<P: Platform, K: Key, V: Value> Node<P> for CloseNode<P, K, V> {
+    fn shape(&self) -> Shape<'_> {
+        Shape::Node(NodeKind::Close)
+    }
+    fn parents(&self) -> Vec<NodeRef<P>> {
+        vec![self.sum.changes.node.clone()]
+    }
+    fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
+        let sum = JoinedSum {
+            node: info.parents[0],
+            deltas: lowering.input(&self.sum.deltas),
+            changes: lowering.input(&self.sum.changes),
+            store: &self.sum.store,
+        };
+        Box::new(P::close(lowering.plan, info, sum, &self.rule, &self.open))
     }
 }

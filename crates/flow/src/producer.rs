@@ -1,6 +1,7 @@
 //! What users write jobs with: producers, and the tails they end in.
 
 mod aggregated;
+mod close;
 mod join;
 mod keyed;
 
@@ -9,6 +10,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
+pub use self::close::{ClosedWithLate, Corrected};
 pub use self::join::{Joined, SumByKey};
 
 use either::Either;

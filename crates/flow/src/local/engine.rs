@@ -3,6 +3,7 @@
 //! It has two halves that overlap: while an epoch steps through its barriers and commits, the next one is read and put
 //! through the functions before the first barriers, which touch no store.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,13 +12,14 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use store::Progress;
 use tokio::sync::watch;
 
-use super::job::{JobOptions, JobState, JobStatus};
-use super::plan::Lowered;
-use super::position::{Parts, Position};
+use super::job::{ClosingStatus, JobOptions, JobState, JobStatus};
+use super::plan::{Lowered, TailEntry};
+use super::position::{END, Parts, Position};
 use super::slots::{Held, Slots};
+use super::watermark::{EpochTimes, PartTime};
 use super::work::{self, Work};
 use crate::counter::{add_all, counting_while};
-use crate::{Counts, Error, ErrorKind, Result};
+use crate::{Counts, Error, ErrorKind, Result, Timestamp};
 
 pub(super) struct Engine {
     pub(super) job: Arc<Lowered>,
@@ -63,6 +65,8 @@ struct Epoch {
     elements: usize,
     /// The progress after it.
     at: Progress,
+    /// What it says of event time, if the job closes batches.
+    times: EpochTimes,
     /// For each tail whether it has this epoch already.
     muted: Vec<bool>,
 }
@@ -122,6 +126,7 @@ impl Engine {
         self.status(|status| {
             status.state = JobState::Running;
             status.progress = position.at.clone();
+            status.closings = self.closings();
         });
         let mut reading = Reading {
             position,
@@ -200,6 +205,14 @@ impl Engine {
             loop {
                 match self.read(reading).await? {
                     Input::Read(more) => taken.extend(more),
+                    Input::Ended if reading.position.end(&self.job) => {
+                        let times = EpochTimes {
+                            ended: true,
+                            ..self.times(&reading.position.at, &[])
+                        };
+                        let slots = Slots::fresh(&self.job.slots);
+                        return Ok(Front::Epoch(self.epoch(&reading.position, slots, 0, times)));
+                    }
                     Input::Ended => return Ok(Front::Ended),
                     Input::Stopped => return Ok(Front::Stopped),
                 }
@@ -211,24 +224,68 @@ impl Engine {
                 }
             }
             taken.sort_by(|a, b| (a.source, &a.part).cmp(&(b.source, &b.part)));
+            let times = self.times(&reading.position.at, &taken);
             let work: Vec<_> = taken.into_iter().map(|taken| taken.work).collect();
             let elements: usize = work.iter().map(|work| work.items()).sum();
             if elements == 0 {
                 continue;
             }
-            let position = &reading.position;
-            let muted = (0..self.job.tails.len())
-                .map(|tail| position.is_muted(tail))
-                .collect();
-            let at = position.at.clone();
             let slots = work::run(&self.job, work, Slots::fresh(&self.job.slots), self.cores()).await?;
-            return Ok(Front::Epoch(Epoch {
+            return Ok(Front::Epoch(self.epoch(
+                &reading.position,
                 slots,
                 elements,
-                at,
-                muted,
-            }));
+                times,
+            )));
         }
+    }
+
+    /// An epoch up to the position.
+    fn epoch(&self, position: &Position, slots: Slots, elements: usize, times: EpochTimes) -> Epoch {
+        let tails = 0..self.job.tails.len();
+        Epoch {
+            slots,
+            elements,
+            at: position.at.clone(),
+            times,
+            muted: tails.map(|tail| position.is_muted(tail)).collect(),
+        }
+    }
+
+    /// What the elements taken say of event time; nothing if nobody asks.
+    fn times(&self, at: &Progress, taken: &[Taken]) -> EpochTimes {
+        if !self.job.closes {
+            return EpochTimes::default();
+        }
+        let mut newest = BTreeMap::<String, Option<Timestamp>>::new();
+        for taken in taken {
+            let part = newest
+                .entry(self.parts.part(taken.source, &taken.part))
+                .or_default();
+            *part = taken.work.newest().max(*part);
+        }
+        let part = |part: &String| {
+            Some(PartTime {
+                source: self.parts.source_of(part)?,
+                part: part.clone(),
+                newest: newest.get(part).copied().flatten(),
+            })
+        };
+        EpochTimes {
+            parts: at.0.keys().filter_map(part).collect(),
+            ended: false,
+        }
+    }
+
+    fn closings(&self) -> Vec<ClosingStatus> {
+        let closing = |entry: &TailEntry| {
+            let name = entry.name.clone();
+            Some(ClosingStatus {
+                name,
+                ..entry.tail.closing()?
+            })
+        };
+        self.job.tails.iter().filter_map(closing).collect()
     }
 
     /// Waits for elements after the position, which it moves on.
@@ -277,10 +334,11 @@ impl Engine {
                         let too_far = until
                             .as_ref()
                             .is_some_and(|until| piece.next > until.of(&piece.part));
-                        if piece.next <= from.of(&piece.part) || too_far {
-                            return Err(misread(&self.parts.part(i, &piece.part), piece.next));
+                        let part = self.parts.part(i, &piece.part);
+                        if piece.next <= from.of(&piece.part) || too_far || part == END {
+                            return Err(misread(&part, piece.next));
                         }
-                        position.at.advance(&self.parts.part(i, &piece.part), piece.next);
+                        position.at.advance(&part, piece.next);
                         taken.push(Taken {
                             source: i,
                             part: piece.part,
@@ -312,6 +370,7 @@ impl Engine {
             mut slots,
             elements,
             at,
+            times,
             muted,
         } = epoch;
         let job = &self.job;
@@ -322,7 +381,7 @@ impl Engine {
                 // Nothing below needs what this sum would emit: see the proof.
                 continue;
             }
-            let stepped = counting_while(&mut slots.counts, entry.barrier.step(input)).await?;
+            let stepped = counting_while(&mut slots.counts, entry.barrier.step(input, &times)).await?;
             if let Some(tail) = entry.tail {
                 outputs[tail] = stepped.output;
             }
@@ -348,6 +407,7 @@ impl Engine {
         self.status(|status| {
             status.epochs += 1;
             status.progress = at;
+            status.closings = self.closings();
         });
         Ok(())
     }
@@ -372,7 +432,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 fn misread(part: &str, next: u64) -> Error {
     let text = format!(
-        "the source gave a slice that goes back or too far: mend the source part={part:?} next={next}"
+        "the source gave a slice that goes back or too far, or of a part `{END}`: mend the source part={part:?} next={next}"
     );
     Error::new(ErrorKind::Invalid, text)
 }

@@ -14,7 +14,7 @@ use super::plan::{LocalPlan, Lowered};
 use super::position::Parts;
 use super::work::panic_error;
 use crate::limits::{CONFLICTS_MAX, EPOCH_BYTES_MAX};
-use crate::{Counts, Error, ErrorKind, Result};
+use crate::{Counts, Error, ErrorKind, Result, Timestamp};
 
 /// How a job runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,8 +84,24 @@ pub struct JobStatus {
     pub counters: Counts,
     /// Up to where everything is committed, in all tails.
     pub progress: Progress,
+    /// How far each closing of batches has come.
+    pub closings: Vec<ClosingStatus>,
     /// The last error, also when it has been overcome.
     pub last_error: Option<String>,
+}
+
+/// How far a [closing](crate::Closing) of batches has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClosingStatus {
+    /// Its name, or kind and number.
+    pub name: String,
+    /// The time before which no more elements are expected; `None` while nothing is known. The end of the input moves it
+    /// to where the last open batch is closed.
+    pub watermark: Option<Timestamp>,
+    /// The batches, or windows, that some key has been summed in and that are not closed.
+    pub open_batches: usize,
+    /// The elements that came after their batch was closed, in all runs of the job, each once.
+    pub late: u64,
 }
 
 /// A job that runs on its own task. Dropping it stops the job after its current epoch.
@@ -105,6 +121,7 @@ impl Job {
             elements: 0,
             counters: Counts::new(),
             progress: Progress::default(),
+            closings: Vec::new(),
             last_error: None,
         }));
         let (stop, stop_receiver) = watch::channel(false);

@@ -38,6 +38,7 @@
 //! An epoch without elements is not committed. A lookup may give another value in a replay; each element still
 //! arrives once in each tail.
 
+mod close;
 mod engine;
 mod job;
 mod join;
@@ -45,11 +46,12 @@ mod plan;
 mod position;
 mod slots;
 mod stage;
+mod watermark;
 mod work;
 
 use std::sync::Arc;
 
-pub use job::{Job, JobOptions, JobState, JobStatus};
+pub use job::{ClosingStatus, Job, JobOptions, JobState, JobStatus};
 
 use self::join::{JoinStage, JoinSumStage, Sides};
 pub(crate) use self::plan::LocalPlan;
@@ -57,7 +59,10 @@ use self::plan::{BarrierEntry, Outlet, SourceEntry, gather};
 use self::slots::{Gathers, Sums};
 use self::stage::{LookupStage, SourceStage, SumStage, WriteStage};
 use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Summed, Timed};
-use crate::{Element, Joined, Key, NodeInfo, Platform, Result, Service, Sink, Source, Tail, Value};
+use crate::{
+    CloseRule, Closed, Element, Joined, Key, NodeInfo, Open, Platform, Result, Service, Sink, Source, Tail,
+    Value,
+};
 
 /// Runs jobs on this machine's cores, on the current tokio runtime.
 pub enum Local {}
@@ -89,10 +94,8 @@ impl Platform for Local {
             source: source.clone(),
             outlet: outlet.clone(),
         };
-        plan.lowered.sources.push(SourceEntry {
-            name: node.name.clone(),
-            source: Arc::new(stage),
-        });
+        let (name, source) = (node.name.clone(), Arc::new(stage));
+        plan.source(node, SourceEntry { name, source });
         plan.on_seal(&outlet, |_| ());
         Stream(outlet)
     }
@@ -242,6 +245,16 @@ impl Platform for Local {
         });
         plan.on_seal(&outlet, move |_| input.0.attach(gather(slot)));
         Stream(outlet)
+    }
+
+    fn close<K: Key, V: Value>(
+        plan: &mut LocalPlan,
+        node: &NodeInfo,
+        sum: JoinedSum<'_, Self, K, V>,
+        rule: &CloseRule<K>,
+        open: &Arc<dyn store::Store<Open<K>, ()>>,
+    ) -> Stream<Closed<K, V>> {
+        close::lower(plan, node, sum, rule, open)
     }
 
     fn write<T: Element>(

@@ -5,6 +5,10 @@ use store::Progress;
 use super::plan::{BarrierEntry, Lowered};
 use crate::{Error, ErrorKind, Result};
 
+/// The part of a job's progress that says that all sources had ended, for jobs that close batches then. Its offset is the
+/// sum of all others at that end, so it rises from one end to the next.
+pub(super) const END: &str = "$end";
+
 /// The names of a job's sources, which are the first half of the parts in its progress: `source/part`. A job
 /// with one source uses the bare parts.
 pub(super) struct Parts(Vec<String>);
@@ -31,7 +35,18 @@ impl Parts {
     pub(super) fn of_source(&self, source: usize, progress: &Progress) -> Progress {
         let own =
             |(part, offset): (&String, &u64)| Some((part.strip_prefix(&self.0[source])?.to_owned(), *offset));
-        progress.0.iter().filter_map(own).collect()
+        progress
+            .0
+            .iter()
+            .filter(|(part, _)| *part != END)
+            .filter_map(own)
+            .collect()
+    }
+
+    /// The source that a part is of; `None` for the end.
+    pub(super) fn source_of(&self, part: &str) -> Option<usize> {
+        let of = |prefix: &String| part.starts_with(prefix.as_str());
+        (part != END).then(|| self.0.iter().position(of)).flatten()
     }
 
     pub(super) fn part(&self, source: usize, part: &str) -> String {
@@ -39,7 +54,7 @@ impl Parts {
     }
 
     fn check(&self, tail: &str, progress: &Progress) -> Result<()> {
-        let known = |part: &&String| self.0.iter().any(|prefix| part.starts_with(prefix.as_str()));
+        let known = |part: &&String| *part == END || self.source_of(part).is_some();
         match progress.0.keys().find(|part| !known(part)) {
             None => Ok(()),
             Some(part) => Err(Error::new(
@@ -155,6 +170,23 @@ impl Position {
         barriers
             .any(|barrier| barrier.joins.is_some_and(|sum| split(barrier, sum)))
             .then_some(until)
+    }
+
+    /// Moves on over the end of all sources; `false` if that is behind it already. To be called when there is no more to
+    /// read, or no more before a tail that is ahead.
+    pub(super) fn end(&mut self, job: &Lowered) -> bool {
+        let offsets = self.at.0.iter().filter(|(part, _)| *part != END);
+        let sum = offsets.fold(0u64, |sum, (_, offset)| sum.saturating_add(*offset));
+        let end = match self.until() {
+            Some(until) => until.of(END),
+            None if job.closes => sum,
+            None => return false,
+        };
+        let moves = end > self.at.of(END);
+        if moves {
+            self.at.advance(END, end);
+        }
+        moves
     }
 
     /// Whether some tail is there.
