@@ -11,37 +11,33 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::limits::IDLENESS;
 use crate::{BatchId, Batcher, Hopping, Key, Timestamp};
 
-/// What a key names a run of event time with: the second half of the keys that [`batched`](crate::Producer::batched) and
-/// [`windowed`](crate::Producer::windowed) make.
-pub trait Window: Key + Copy + private::Numbered {}
-impl Window for BatchId {}
-impl Window for Timestamp {}
+/// What names a run of event time in a key, by a number: the second half of the keys that
+/// [`batched`](crate::Producer::batched) and [`windowed`](crate::Producer::windowed) make.
+///
+/// Law: `W::numbered(window.number()) == window`.
+pub trait Window: Key + Copy {
+    /// Its number.
+    fn number(self) -> i64;
+    /// The window of a number.
+    fn numbered(number: i64) -> Self;
+}
 
-mod private {
-    use crate::{BatchId, Timestamp};
-
-    /// Windows are told apart by a number.
-    pub trait Numbered: Sized {
-        fn number(self) -> i64;
-        fn numbered(number: i64) -> Self;
+impl Window for BatchId {
+    fn number(self) -> i64 {
+        self.0
     }
-
-    impl Numbered for BatchId {
-        fn number(self) -> i64 {
-            self.0
-        }
-        fn numbered(number: i64) -> Self {
-            Self(number)
-        }
+    fn numbered(number: i64) -> Self {
+        Self(number)
     }
+}
 
-    impl Numbered for Timestamp {
-        fn number(self) -> i64 {
-            self.0
-        }
-        fn numbered(number: i64) -> Self {
-            Self(number)
-        }
+/// A window by its start.
+impl Window for Timestamp {
+    fn number(self) -> i64 {
+        self.0
+    }
+    fn numbered(number: i64) -> Self {
+        Self(number)
     }
 }
 
@@ -106,7 +102,8 @@ impl Closing<Timestamp> {
 }
 
 impl<W: Window> Closing<W> {
-    fn new(end_of: impl Fn(W) -> Timestamp + Send + Sync + 'static) -> Self {
+    /// Of windows that end then; the end is not in them.
+    pub fn new(end_of: impl Fn(W) -> Timestamp + Send + Sync + 'static) -> Self {
         Self {
             end_of: Arc::new(end_of),
             times: Times {
