@@ -294,7 +294,9 @@ impl<K: Key, V: Value> AnyTail for CloseStage<K, V> {
         self.open.commit(commit).await?;
         let mut state = self.state();
         state.ends.extend(opened);
-        state.ends.retain(|end| *end > facts.closed);
+        while state.ends.first().is_some_and(|end| *end <= facts.closed) {
+            state.ends.pop_first();
+        }
         state.facts = facts;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Closed batches: what plain loops give over the epochs that there were, and what holds however epochs fall.
 
+mod single;
 mod world;
 
 use std::collections::BTreeMap;
@@ -145,7 +146,7 @@ fn job<P: Platform, W: TestWindow>(places: &Places<P, W>, run: &Run) -> Tails<P>
     let totals = told
         .map(|((key, _), (_, sum))| (key, sum))
         .sum_by_key(places.totals.clone());
-    raw.also(totals).also(told.write(places.told.clone()))
+    totals.also(told.write(places.told.clone())).also(raw)
 }
 
 #[derive(Clone, Debug)]
