@@ -51,18 +51,25 @@ impl Window for Timestamp {
 /// * The watermark is where the least part stands, of all parts of all sources that the sum reads from, and it never goes
 ///   back. A source that has given nothing yet stands before all time. A new part counts from when the job's progress
 ///   names it: if it brings earlier times than the watermark, they are late where their batches are closed.
-/// * A part that is behind the furthest one by more than [`idleness`](Self::idleness), in event time, is *idle*: it does
-///   not hold the watermark back, and counts again once it has caught up. So no clock is read. Where all parts may fall
-///   silent at once, merge [`Ticks`](crate::Ticks) into the source.
+/// * A part that is behind the furthest one by more than [`idleness`](Self::idleness), in event time, is *idle*: it holds
+///   the watermark back by no more than that, until it has caught up. So no clock is read. A source that has ended before the
+///   others becomes idle in the same way. Where all parts may fall silent at once, merge [`Ticks`](crate::Ticks) into the
+///   source.
 /// * When all sources have ended, all batches that are open close. What another run finds at the end of the same sources
 ///   is late for these batches, and on time for later ones.
 /// * A closing whose sum reads from another closing waits as long as that one does, and its own lateness more. Give
 ///   both the same out-of-orderness and idleness.
+/// * A job that was stopped, or has ended, may go on with other times: what is closed stays closed. After a crash it needs
+///   the times that it had, as it needs its functions, or what the crash has cut short may be handed on twice.
 ///
 /// All of that goes by epochs: an element is late if its batch was closed at the end of an earlier epoch, so what comes in
 /// one epoch is on time together, and [`Memory`](crate::Memory), which is one epoch, knows no late elements. Which elements
 /// are late therefore depends on how parts and epochs fall; it is committed with the progress, so that it is the same in
 /// all tails and all attempts of a run, whatever crashes.
+///
+/// Not here: sessions (they are values, `algebra::Sessions`); sums before the end (the sum itself hands on each change);
+/// a guard against times that are far ahead, which move the watermark for all, so cut them off in the source;
+/// [`Hybrid`](crate::Hybrid), which refuses a closing.
 ///
 /// ```
 /// use std::time::Duration;
@@ -128,8 +135,8 @@ impl<W: Window> Closing<W> {
         self
     }
 
-    /// How far behind the furthest part a part may be, in event time, before it is idle. Default one hour. It should be
-    /// more than parts are apart while a backlog is read, as what a part brings that is only slow may be late.
+    /// How far a part may hold the watermark behind the furthest part, in event time. Default one hour. It should be more
+    /// than parts are apart while a backlog is read, as what a part brings that is only slow may be late.
     pub fn idleness(mut self, time: Duration) -> Self {
         self.times.idleness = millis(time);
         self

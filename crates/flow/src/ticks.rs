@@ -12,8 +12,8 @@ const PART: &str = "ticks";
 
 /// A source of one element each `every`, whose event time is that of the clock it is given. It never ends.
 ///
-/// Merged into what a sum reads, and filtered out again, it moves the watermark on while all other parts are silent: they are
-/// idle when they are behind the ticks by more than [`Closing::idleness`](crate::Closing::idleness).
+/// Merged into what a sum reads, and filtered out again, it moves the watermark on while all other parts are silent: they
+/// hold it behind the ticks by no more than [`Closing::idleness`](crate::Closing::idleness).
 ///
 /// Tick n is the time n × `every` since 1970, so the same ticks are read again after a crash. A new job begins with the tick
 /// before now; one that goes on after a stop reads the ticks of the time between.

@@ -29,13 +29,22 @@
 //!    is replayed whole: all sources are read up to that tail's progress before the functions run. By 1 that was
 //!    one epoch, so it is no larger than an epoch is. Parts stand in an epoch in the order of their sources and
 //!    names, so neither does it matter how often sources were asked.
-//! 5. *A second writer is fenced*: a store takes a commit only from the progress that the writer last saw, so
+//! 5. *What a closing of batches hands on* depends on its store (which keys are open, what is closed, the largest time of
+//!    each part), on the store of its sum, and on where the epoch ends, for the watermark is taken there. Both stores hold
+//!    what was before the epoch, by 3, as a closing reads from its sum. And it is a join with its own sum in the sense of
+//!    4: an epoch that a tail below it has taken is replayed whole, up to the same progress, so with the same parts at the
+//!    same times, the same watermark, and the same elements late. Nothing else goes into it: which sources have ended is
+//!    not asked, as a replay could not know it. All that is committed in one step with the progress, in its store.
+//! 6. *The end of all sources* closes what is open, in an epoch without elements. A job that closes batches has a part
+//!    `$end` in its progress for that, or the commit would be taken for one that was there already; the offset is the sum of
+//!    all others, so there is one such epoch for each end, and a replay makes it where the tail ahead has it.
+//! 7. *A second writer is fenced*: a store takes a commit only from the progress that the writer last saw, so
 //!    of two runs at one store one gets a `Conflict`; it reads the tails' progress again and goes on from
 //!    there, and fails after `conflicts_max` conflicts in a row. A commit that had succeeded, but whose answer
 //!    was lost, is found out in the same way: progress is read again after each error. The sink port has no
 //!    such fence: a sink that two processes can reach must refuse a progress that does not go on from its own.
 //!
-//! An epoch without elements is not committed. A lookup may give another value in a replay; each element still
+//! Any other epoch without elements is not committed. A lookup may give another value in a replay; each element still
 //! arrives once in each tail.
 
 mod close;

@@ -27,9 +27,10 @@ impl<P: Platform, K: Key, W: Window, V: Value> SumByKey<P, (K, W), V> {
     /// beside the progress. Its scan must give the ends of batches in order, as `MemoryStore` does, and stores that keep
     /// [`Open`] as JSON.
     ///
-    /// Costs, beside the sum: a small write for each key and epoch, and in memory the ends of the open batches. When batches
-    /// close, their keys and sums are read back and handed on in one epoch, so they should fit into memory, as should
-    /// all that is open when a bounded input ends.
+    /// Costs, beside the sum: a copy of each element on its way, to be counted; a small write for each key and epoch; in
+    /// memory the ends of the open batches, for which the open keys are read at the start and after an error. When batches
+    /// close, their keys and sums are read back and handed on in one epoch, so they should fit into memory and into one
+    /// commit, as should all that is open when a bounded input ends.
     ///
     /// ```
     /// use flow::{Batcher, Closing, Memory, Platform, Producer, Timestamp};

@@ -159,6 +159,7 @@ struct Run {
     more: Vec<Timed<Pair>>,
     script: Vec<Fault>,
     pace: Vec<usize>,
+    names_parts: bool,
 }
 
 struct LocalWorld<W: Window> {
@@ -175,7 +176,10 @@ impl<W: TestWindow> LocalWorld<W> {
     fn new(run: &Run) -> Self {
         let sources = run.input.clone();
         Self {
-            sources: sources.map(|parts| PartSource::new(parts, run.pace.clone())),
+            sources: sources.map(|parts| PartSource {
+                names_parts: run.names_parts,
+                ..PartSource::new(parts, run.pace.clone())
+            }),
             raw: EpochSink::default(),
             sums: MemoryStore::new(),
             open: MemoryStore::new(),
@@ -388,36 +392,39 @@ fn runs() -> impl Strategy<Value = Run> {
         source,
         part,
         script(),
-        prop::collection::vec(0usize..7, 1..5),
+        (prop::collection::vec(0usize..7, 1..5), any::<bool>()),
     )
-        .prop_map(|(cut, policy, times, one, two, more, script, mut pace)| {
-            let mut one = one;
-            one.push(Vec::new());
-            pace.push(1);
-            let by = scale(cut);
-            let timed = |part: Vec<(i64, i64, u8, i64)>, start: i64| {
-                let mut now = start;
-                let timed = part.into_iter().map(|(step, behind, key, value)| {
-                    now += step;
-                    (Timestamp((now - behind) * by), (key, Add(value)))
-                });
-                timed.collect::<Vec<_>>()
-            };
-            let source = |parts: Vec<_>| parts.into_iter().map(|part| timed(part, 0)).collect();
-            Run {
-                cut,
-                policy,
-                times: Times {
-                    out_of_orderness: times.0 * by,
-                    lateness: times.1 * by,
-                    idleness: times.2 * by,
-                },
-                input: [source(one), source(two)],
-                more: timed(more, 40),
-                script,
-                pace,
-            }
-        })
+        .prop_map(
+            |(cut, policy, times, one, two, more, script, (mut pace, names_parts))| {
+                let mut one = one;
+                one.push(Vec::new());
+                pace.push(1);
+                let by = scale(cut);
+                let timed = |part: Vec<(i64, i64, u8, i64)>, start: i64| {
+                    let mut now = start;
+                    let timed = part.into_iter().map(|(step, behind, key, value)| {
+                        now += step;
+                        (Timestamp((now - behind) * by), (key, Add(value)))
+                    });
+                    timed.collect::<Vec<_>>()
+                };
+                let source = |parts: Vec<_>| parts.into_iter().map(|part| timed(part, 0)).collect();
+                Run {
+                    cut,
+                    policy,
+                    times: Times {
+                        out_of_orderness: times.0 * by,
+                        lateness: times.1 * by,
+                        idleness: times.2 * by,
+                    },
+                    input: [source(one), source(two)],
+                    more: timed(more, 40),
+                    script,
+                    pace,
+                    names_parts,
+                }
+            },
+        )
 }
 
 fn check_any(run: &Run) {
@@ -456,6 +463,7 @@ fn drifting(policy: Policy, script: Vec<Fault>) -> Run {
         more: vec![(Timestamp(11), (0, Add(1000))), (Timestamp(111), (0, Add(2000)))],
         script,
         pace: vec![3, 2, 4],
+        names_parts: false,
     }
 }
 

@@ -195,6 +195,7 @@ fn open_keys_as_json() {
         }
     };
     runtime().block_on(run);
+    assert!(told.items().is_sorted_by_key(|(time, _)| *time));
     let mut got: Vec<_> = told
         .items()
         .into_iter()

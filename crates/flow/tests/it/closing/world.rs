@@ -17,6 +17,8 @@ pub(crate) struct PartSource {
     /// For each read in turn how many elements a part gives at most; the n-th part is shifted by n.
     pub(crate) pace: Vec<usize>,
     pub(crate) reads: Arc<AtomicUsize>,
+    /// Whether its start names its parts, also those that give nothing.
+    pub(crate) names_parts: bool,
 }
 
 impl PartSource {
@@ -25,6 +27,7 @@ impl PartSource {
             parts: Arc::new(Mutex::new(parts)),
             pace,
             reads: Arc::default(),
+            names_parts: false,
         }
     }
 }
@@ -36,7 +39,9 @@ pub(crate) fn part_name(part: usize) -> String {
 #[async_trait]
 impl Source<Pair> for PartSource {
     async fn start(&self) -> Result<Progress> {
-        Ok(Progress::default())
+        let parts = self.parts.lock().unwrap().len();
+        let named = (0..parts).filter(|_| self.names_parts);
+        Ok(named.map(|part| (part_name(part), 0)).collect())
     }
 
     async fn read(
