@@ -166,11 +166,9 @@ impl<K: Key, V: Value> CloseStage<K, V> {
     ) -> u64 {
         let mut late = 0;
         for (number, count) in &input.counts {
-            late += if ends.of_number(*number) <= closed {
-                *count
-            } else {
-                0
-            };
+            if ends.of_number(*number) <= closed {
+                late += count;
+            }
         }
         for (time, (key, value)) in std::mem::take(&mut input.elements) {
             if ends.of(&key) <= closed {
@@ -331,14 +329,19 @@ fn check_order<K: Key>(last: Option<&Open<K>>, page: &[(Open<K>, ())]) -> Result
     match ends.windows(2).find(|pair| pair[0] > pair[1]) {
         None => Ok(()),
         Some(pair) => {
-            let text = "the store of a closing must scan in the order of its keys: give a store that keeps them in order";
-            let text = format!("{text} end={} next_end={}", pair[0], pair[1]);
+            let text = format!(
+                "the store of a closing must scan in the order of its keys: give a store that keeps them in order \
+                 end={} next_end={}",
+                pair[0], pair[1]
+            );
             Err(Error::new(ErrorKind::Invalid, text))
         }
     }
 }
 
 fn lost(end: Timestamp) -> Error {
-    let text = "the sum of a key whose batch is open is not in the sum's store: keep sums until their batch is closed";
-    Error::new(ErrorKind::Corrupt, format!("{text} end={end}"))
+    let text = format!(
+        "the sum of a key whose batch is open is not in the sum's store: keep sums until their batch is closed end={end}"
+    );
+    Error::new(ErrorKind::Corrupt, text)
 }

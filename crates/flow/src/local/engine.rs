@@ -432,7 +432,8 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 fn misread(part: &str, next: u64) -> Error {
     let text = format!(
-        "the source gave a slice that goes back or too far, or of a part `{END}`: mend the source part={part:?} next={next}"
+        "the source gave a slice that goes back or too far, or of a part `{END}`: mend the source part={part:?} \
+         next={next}"
     );
     Error::new(ErrorKind::Invalid, text)
 }

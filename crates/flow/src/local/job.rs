@@ -82,7 +82,8 @@ pub struct JobStatus {
     /// What [counters](crate::counter) in functions have counted, exactly as elements are. Of an epoch that an earlier
     /// run has left half committed, what lies below sums that had been committed counts there.
     pub counters: Counts,
-    /// Up to where everything is committed, in all tails.
+    /// Up to where everything is committed, in all tails. In a job that closes batches the part `$end` says that the input
+    /// had ended.
     pub progress: Progress,
     /// How far each closing of batches has come.
     pub closings: Vec<ClosingStatus>,

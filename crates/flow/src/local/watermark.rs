@@ -60,8 +60,11 @@ impl Facts {
             return Ok((Self::default(), None));
         };
         let (Some(job), Some(closed)) = (job_in(&held), held.0.get(CLOSED)) else {
-            let text = "the store of a closing is of its own, and a job has written to this one directly: give an empty store";
-            return Err(Error::new(ErrorKind::Invalid, format!("{text} progress={held}")));
+            let text = format!(
+                "the store of a closing is of its own, and a job has written to this one directly: give an empty store \
+                 progress={held}"
+            );
+            return Err(Error::new(ErrorKind::Invalid, text));
         };
         let newest = held.0.iter().filter_map(|(part, time)| {
             let part = part.strip_prefix(NEWEST_PARTS)?;
