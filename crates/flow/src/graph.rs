@@ -41,6 +41,8 @@ pub enum NodeKind {
     Sum,
     /// With the value of a sum, which it adds to: a tail.
     JoinSum,
+    /// The final sums of closed batches: a tail.
+    Close,
     /// Write to a sink: a tail.
     Write,
 }
@@ -61,13 +63,14 @@ impl NodeKind {
             Self::Join => "join",
             Self::Sum => "sum",
             Self::JoinSum => "join_sum",
+            Self::Close => "close",
             Self::Write => "write",
         }
     }
 
     /// Whether it has an effect.
     pub fn is_tail(self) -> bool {
-        matches!(self, Self::Sum | Self::JoinSum | Self::Write)
+        matches!(self, Self::Sum | Self::JoinSum | Self::Close | Self::Write)
     }
 
     /// Whether elements come from outside, are gathered or are written there: neither a function nor a merge.

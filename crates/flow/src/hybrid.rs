@@ -26,8 +26,8 @@ use async_trait::async_trait;
 use crate::local::{Job, JobOptions, LocalPlan, Stream};
 use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Summed};
 use crate::{
-    BatchId, Batcher, Build, ClientStore, Element, Error, ErrorKind, Joined, Key, Local, NodeInfo, Platform,
-    Result, Service, Sink, Source, Tail, Timestamp, Value, Within,
+    BatchId, Batcher, Build, ClientStore, CloseRule, Closed, Element, Error, ErrorKind, Joined, Key, Local,
+    NodeInfo, Open, Platform, Result, Service, Sink, Source, Tail, Timestamp, Value, Within,
 };
 
 /// Batch ⊕ live; run by a [`HybridJob`].
@@ -287,6 +287,20 @@ impl Platform for Hybrid {
         _: &DeltaFn<V, J>,
     ) -> Stream<Joined<K, V, J>> {
         refused_join(plan, node, input)
+    }
+
+    fn close<K: Key, V: Value>(
+        plan: &mut HybridPlan,
+        node: &NodeInfo,
+        sum: JoinedSum<'_, Self, K, V>,
+        _: &CloseRule<K>,
+        _: &ClientStore<Open<K>, ()>,
+    ) -> Stream<Closed<K, V>> {
+        // A batch that is built from history and is live as well would be handed on by both sides.
+        let text = "the closing of batches cannot be split in batch and live: run it on `Local`";
+        plan.problem = Some(format!("{text} node={}", node.label()));
+        let none: FlatMapFn<Summed<K, V>, Closed<K, V>> = Arc::new(|_, _, _| {});
+        Local::flat_map(&mut plan.local, node, sum.changes, &none)
     }
 
     fn write<T: Element>(

@@ -12,6 +12,7 @@
 //! | [`Graph`] | a job's graph as written, as planned, or with live counts; draws itself |
 //! | [`Snapshots`], [`Live`], [`ClientStore`] | sums of history, sums since then, and the read of both |
 //! | [`Generations`], [`GenerationStore`] | another definition of a job: filled beside the current one, and swapped in |
+//! | [`Closing`], [`Ticks`] | when sums by key and batch are final, from watermarks; time for sources that fall silent |
 //! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
 //! | [`laws`] | what a `Source` must do, as a suite |
 //!
@@ -32,6 +33,7 @@
 
 mod batch;
 mod client;
+mod closing;
 mod counter;
 mod element;
 mod error;
@@ -53,11 +55,13 @@ mod ports;
 mod producer;
 mod recent;
 mod snapshots;
+mod ticks;
 mod windows;
 
 pub use ::either::Either;
 pub use batch::{BatchId, Batcher, CalendarUnit};
 pub use client::{Answer, ClientStore, Coverage};
+pub use closing::{CloseRule, Closed, Closing, Open, Window};
 pub use counter::{Counter, Counts, counter};
 pub use element::{Element, Key, Timestamp, Value};
 pub use error::{Error, ErrorKind, Result};
@@ -67,13 +71,14 @@ pub use history::{History, Within};
 pub use hybrid::{Hybrid, HybridJob, HybridPlan, HybridSource};
 pub use limits::{BUILD_BATCHES_MAX, LIVE_BATCHES_MAX, LIVE_VALUES_MAX, SNAPSHOTS_MAX};
 pub use live::Live;
-pub use local::{Job, JobOptions, JobState, JobStatus, Local};
+pub use local::{ClosingStatus, Job, JobOptions, JobState, JobStatus, Local};
 pub use memory::Memory;
 pub use options::{NodeOptions, PlanOptions};
 pub use planner::{Draft, Form, Planner, Rule, rules};
 pub use platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Platform, Summed};
 pub use ports::{FromStore, Service, Sink, Slice, Source, VecSink, VecSource};
-pub use producer::{Joined, Producer, SumByKey, Tail, Tails, Written};
+pub use producer::{ClosedWithLate, Corrected, Joined, Producer, SumByKey, Tail, Tails, Written};
 pub use recent::Recent;
 pub use snapshots::{Build, PruneFn, Read, SnapshotOptions, Snapshots, Totals, Versions};
+pub use ticks::Ticks;
 pub use windows::Hopping;

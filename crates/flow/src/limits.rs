@@ -1,5 +1,7 @@
 //! The limits of this crate.
 
+use std::time::Duration;
+
 /// Functions that are called within one another before their elements are gathered and the stack begins anew.
 pub(crate) const FUSED_NODES_MAX: usize = 64;
 
@@ -32,6 +34,8 @@ pub(crate) const SWEEP_KEYS: usize = 1_024;
 
 /// Old generations that are to be dropped yet, of one job.
 pub(crate) const GENERATIONS_DROPPED_MAX: usize = 16;
+/// Default of [`crate::Closing::idleness`].
+pub(crate) const IDLENESS: Duration = Duration::from_secs(3600);
 
 /// How often a reader tries again when what it reads is given up meanwhile.
 pub(crate) const READ_ATTEMPTS_MAX: usize = 16;

@@ -1,11 +1,14 @@
 //! The meaning of a job: each node is the vector of all its elements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::closing::last_before;
 use crate::counter::counting;
 use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Summed, Timed};
-use crate::{Counts, Element, Joined, Key, NodeInfo, PlanOptions, Platform, Result, Tail, Value};
+use crate::{
+    CloseRule, Closed, Counts, Element, Joined, Key, NodeInfo, Open, PlanOptions, Platform, Result, Tail, Value,
+};
 
 /// The platform that other platforms are compared with: one thread, plain vectors and maps, nothing clever.
 ///
@@ -156,6 +159,24 @@ impl Platform for Memory {
                 .map(|((time, (key, value)), found)| (time, (key, (value, found))))
                 .collect(),
         )
+    }
+
+    fn close<K: Key, V: Value>(
+        _: &mut (),
+        _: &NodeInfo,
+        sum: JoinedSum<'_, Self, K, V>,
+        rule: &CloseRule<K>,
+        _: &Self::Store<Open<K>, ()>,
+    ) -> Self::Stream<Closed<K, V>> {
+        // The input has ended, so every window is closed, and nothing was late.
+        let keys = sum.changes.iter().map(|(_, (key, _))| (rule.end_of(key), key));
+        let keys: BTreeSet<(crate::Timestamp, &K)> = keys.collect();
+        let store = lock(sum.store);
+        let closed = |(end, key): (_, &K)| {
+            let sum = store.get(key)?.clone();
+            Some((last_before(end), Closed::Final(key.clone(), sum)))
+        };
+        Arc::new(keys.into_iter().filter_map(closed).collect())
     }
 
     fn write<T: Element>(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::graph::NodeKind;
 use crate::planner::{AnyFunction, ElementType, Function, Work};
 use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Summed};
-use crate::{Element, Joined, Key, NodeInfo, Platform, Producer, SumByKey, Value};
+use crate::{CloseRule, Closed, Element, Joined, Key, NodeInfo, Open, Platform, Producer, SumByKey, Value};
 
 /// A node whose element type only its own code knows.
 pub(crate) trait Node<P: Platform>: Any + Send + Sync {
@@ -117,7 +117,7 @@ fn of<P: Platform, T: Element>() -> &'static dyn Typed<P> {
 /// The plan of a job, and the streams that the node reads that is lowered now.
 pub(crate) struct Lowering<'a, P: Platform> {
     pub(crate) plan: &'a mut P::Plan,
-    /// In the order of its parents; for a join the deltas of its sum come after them.
+    /// In the order of its parents; for a join and a closing the deltas of its sum come after them.
     pub(crate) inputs: Vec<&'a dyn Any>,
     /// Of a function: what the planner has made of it.
     pub(crate) function: Option<&'a dyn AnyFunction>,
@@ -335,5 +335,32 @@ impl<P: Platform, K: Key, V: Element, J: Value> Node<P> for JoinSumNode<P, K, V,
             &self.store,
             &self.function,
         ))
+    }
+}
+
+pub(crate) struct CloseNode<P: Platform, K: Key, V: Value> {
+    pub(crate) sum: SumByKey<P, K, V>,
+    pub(crate) rule: CloseRule<K>,
+    pub(crate) open: P::Store<Open<K>, ()>,
+}
+
+impl<P: Platform, K: Key, V: Value> Node<P> for CloseNode<P, K, V> {
+    fn shape(&self) -> Shape<'_> {
+        Shape::Node(NodeKind::Close)
+    }
+    fn typed(&self) -> &'static dyn Typed<P> {
+        of::<P, Closed<K, V>>()
+    }
+    fn parents(&self) -> Vec<NodeRef<P>> {
+        vec![self.sum.changes.node.clone()]
+    }
+    fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
+        let sum = JoinedSum {
+            node: info.parents[0],
+            deltas: lowering.input(1),
+            changes: lowering.input(0),
+            store: &self.sum.store,
+        };
+        Box::new(P::close(lowering.plan, info, sum, &self.rule, &self.open))
     }
 }

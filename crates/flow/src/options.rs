@@ -53,12 +53,13 @@ struct Field {
 }
 
 const ASKS: [NodeKind; 4] = [NodeKind::Lookup, NodeKind::Join, NodeKind::Sum, NodeKind::JoinSum];
-const GIVES: [NodeKind; 5] = [
+const GIVES: [NodeKind; 6] = [
     NodeKind::Source,
     NodeKind::Lookup,
     NodeKind::Join,
     NodeKind::Sum,
     NodeKind::JoinSum,
+    NodeKind::Close,
 ];
 
 const FIELDS: [Field; 5] = [

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Element, Joined, Key, NodeId, NodeInfo, Timestamp, Value};
+use crate::{CloseRule, Closed, Element, Joined, Key, NodeId, NodeInfo, Open, Timestamp, Value};
 
 /// The function between two nodes: takes one element and its event time, emits any number, which have that time too.
 pub type FlatMapFn<T, U> = Arc<dyn Fn(Timestamp, T, &mut dyn FnMut(U)) + Send + Sync>;
@@ -13,7 +13,7 @@ pub type KeyFn<T, K> = Arc<dyn Fn(&T) -> K + Send + Sync>;
 /// The function that makes deltas of a value and the sum before it.
 pub type DeltaFn<V, J> = Arc<dyn Fn(V, Option<J>, &mut dyn FnMut(J)) + Send + Sync>;
 
-/// A sum that is joined, as lowered before the join.
+/// A sum that another node of the job reads beside what it emits, as lowered before that node.
 pub struct JoinedSum<'a, P: Platform, K: Key, J: Value> {
     /// The sum's node.
     pub node: NodeId,
@@ -39,11 +39,12 @@ pub type Summed<K, V> = (K, (Option<V>, V));
 /// sources, look-ups, joins and tails stand for themselves alone and are never left out. [`NodeInfo::options`]
 /// has what the user has set for them.
 ///
-/// All platforms, with any rules of a planner, agree on what arrives in stores and sinks, with five freedoms: the order
+/// All platforms, with any rules of a planner, agree on what arrives in stores and sinks, with six freedoms: the order
 /// between the sides of a merge; how many elements of a key one delta of a sum joins (the deltas of a key always form a
 /// chain, `before ⊕ delta = next before`); the time of such a delta, which is the largest of its elements'; the
-/// order between keys behind a sum; and what late elements see in a join with a sum: see
-/// [`Producer::left_join_sum`](crate::Producer::left_join_sum).
+/// order between keys behind a sum; what late elements see in a join with a sum: see
+/// [`Producer::left_join_sum`](crate::Producer::left_join_sum); and which elements are late for a closed batch, so that its
+/// final sum does not have them: see [`Closing`](crate::Closing).
 pub trait Platform: Sized + 'static {
     /// Where elements come from.
     type Source<T: Element>: Element;
@@ -113,6 +114,16 @@ pub trait Platform: Sized + 'static {
         store: &Self::Store<K, J>,
         function: &DeltaFn<V, J>,
     ) -> Self::Stream<Joined<K, V, J>>;
+
+    /// Hands on each key's sum when its window is closed, at the last time of the window, and what comes later as the rule
+    /// says. `open` is for what has to outlive a crash.
+    fn close<K: Key, V: Value>(
+        plan: &mut Self::Plan,
+        node: &NodeInfo,
+        sum: JoinedSum<'_, Self, K, V>,
+        rule: &CloseRule<K>,
+        open: &Self::Store<Open<K>, ()>,
+    ) -> Self::Stream<Closed<K, V>>;
 
     /// Writes each element to the sink, and hands it on.
     fn write<T: Element>(

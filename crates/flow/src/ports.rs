@@ -11,7 +11,7 @@ use crate::{Element, Result, Timestamp};
 /// A run of elements from one part of a source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slice<T> {
-    /// The part, for instance a partition of a queue.
+    /// The part, for instance a partition of a queue. Any name but `$end`, which is the job's own.
     pub part: String,
     /// The offset to go on from after this slice. Offsets count what the source cannot divide (a batch, a row
     /// group, an element), so a slice holds whole ones.

@@ -1,6 +1,7 @@
 //! What users write jobs with: producers, and the tails they end in.
 
 mod aggregated;
+mod close;
 mod join;
 mod keyed;
 
@@ -9,6 +10,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
+pub use self::close::{ClosedWithLate, Corrected};
 pub use self::join::{Joined, SumByKey};
 
 use either::Either;
@@ -230,8 +232,13 @@ pub trait Tail<P: Platform> {
         let (graph, forms) = order.planned(options)?;
         let mut streams: Vec<Box<dyn Any>> = Vec::new();
         for (info, form) in graph.nodes().iter().zip(&forms) {
-            // A join reads the deltas of its sum too: what the sum reads.
-            let deltas = (info.kind == NodeKind::Join).then(|| graph.nodes()[info.parents[1].0].parents[0]);
+            // A join and a closing read the deltas of their sum too: what the sum reads.
+            let sum = match info.kind {
+                NodeKind::Join => Some(info.parents[1]),
+                NodeKind::Close => Some(info.parents[0]),
+                _ => None,
+            };
+            let deltas = sum.map(|sum| graph.nodes()[sum.0].parents[0]);
             let inputs = info.parents.iter().chain(&deltas);
             let mut lowering = Lowering {
                 plan: &mut *plan,

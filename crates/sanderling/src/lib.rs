@@ -48,9 +48,9 @@ pub use settings::{QueueSettings, Settings, SettingsError, WarehouseSettings};
 pub mod prelude {
     pub use algebra::{Group, Monoid, Semigroup};
     pub use flow::{
-        BatchId, Batcher, CalendarUnit, ClientStore, History, Hopping, Hybrid, HybridJob, HybridSource, Job,
-        JobOptions, Live, Local, Memory, Platform, Producer, Sink, SnapshotOptions, Snapshots, Source, Tail,
-        Timestamp, VecSource,
+        BatchId, Batcher, CalendarUnit, ClientStore, Closing, History, Hopping, Hybrid, HybridJob,
+        HybridSource, Job, JobOptions, Live, Local, Memory, Open, Platform, Producer, Sink, SnapshotOptions,
+        Snapshots, Source, Tail, Ticks, Timestamp, VecSource,
     };
     pub use store::{MemoryStore, Progress, Store};
 

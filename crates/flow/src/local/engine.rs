@@ -3,6 +3,7 @@
 //! It has two halves that overlap: while an epoch steps through its barriers and commits, the next one is read and put
 //! through the functions before the first barriers, which touch no store.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,13 +12,14 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use store::Progress;
 use tokio::sync::watch;
 
-use super::job::{Flows, JobOptions, JobState, JobStatus};
-use super::plan::Lowered;
+use super::job::{ClosingStatus, Flows, JobOptions, JobState, JobStatus};
+use super::plan::{Lowered, TailEntry};
 use super::position::{Parts, Position, catching_up, is_reserved};
 use super::slots::{Held, Slots};
+use super::watermark::{EpochTimes, PartTime};
 use super::work::{self, Work};
 use crate::counter::{add_all, counting_while};
-use crate::{Counts, Error, ErrorKind, Result};
+use crate::{Counts, Error, ErrorKind, Result, Timestamp};
 
 pub(super) struct Engine {
     pub(super) job: Arc<Lowered>,
@@ -61,11 +63,13 @@ struct Unfinished {
 struct Epoch {
     /// What has gathered before the first barriers.
     slots: Slots,
-    elements: usize,
+    elements: u64,
     /// What its sources gave.
     flows: Flows,
     /// The progress after it.
     at: Progress,
+    /// What it says of event time, if the job closes batches.
+    times: EpochTimes,
     /// For each tail whether it has this epoch already.
     muted: Vec<bool>,
     /// The sums that note the end of this epoch before it is committed.
@@ -129,6 +133,7 @@ impl Engine {
         self.status(|status| {
             status.state = JobState::Running;
             status.progress = position.at.clone();
+            status.closings = self.closings();
         });
         let mut reading = Reading {
             position,
@@ -206,6 +211,14 @@ impl Engine {
             loop {
                 match self.read(reading).await? {
                     Input::Read(more) => taken.extend(more),
+                    Input::Ended if reading.position.end(&self.job) => {
+                        let times = EpochTimes {
+                            ended: true,
+                            ..self.times(&reading.position.at, &[])
+                        };
+                        let slots = Slots::fresh(&self.job.slots);
+                        return Ok(Front::Epoch(self.epoch(&reading.position, slots, Flows::new(), times)));
+                    }
                     Input::Ended => return Ok(Front::Ended),
                     Input::Stopped => return Ok(Front::Stopped),
                 }
@@ -217,29 +230,28 @@ impl Engine {
                 }
             }
             taken.sort_by(|a, b| (a.source, &a.part).cmp(&(b.source, &b.part)));
-            let elements: usize = taken.iter().map(|taken| taken.work.items()).sum();
-            if elements == 0 {
+            let times = self.times(&reading.position.at, &taken);
+            if taken.iter().all(|taken| taken.work.items() == 0) {
                 continue;
             }
-            let position = &reading.position;
-            let tails = 0..self.job.tails.len();
-            let muted = tails.clone().map(|tail| position.is_muted(tail)).collect();
-            let after = tails
-                .clone()
-                .map(|tail| position.after(&self.job, tail))
-                .collect();
-            let noting = tails.filter(|sum| position.notes_end(&self.job, *sum)).collect();
-            let at = position.at.clone();
             let (slots, flows) = self.functions(taken).await?;
-            return Ok(Front::Epoch(Epoch {
-                slots,
-                elements,
-                flows,
-                at,
-                muted,
-                noting,
-                after,
-            }));
+            return Ok(Front::Epoch(self.epoch(&reading.position, slots, flows, times)));
+        }
+    }
+
+    /// An epoch up to the position.
+    fn epoch(&self, position: &Position, slots: Slots, flows: Flows, times: EpochTimes) -> Epoch {
+        let tails = 0..self.job.tails.len();
+        let after = tails.clone().map(|tail| position.after(&self.job, tail));
+        Epoch {
+            slots,
+            elements: flows.values().map(|flow| flow.given).sum(),
+            flows,
+            at: position.at.clone(),
+            times,
+            muted: tails.clone().map(|tail| position.is_muted(tail)).collect(),
+            after: after.collect(),
+            noting: tails.filter(|sum| position.notes_end(&self.job, *sum)).collect(),
         }
     }
 
@@ -262,6 +274,42 @@ impl Engine {
             slots = work::run(&self.job, work, slots, self.threads(parallelism)).await?;
         }
         Ok((slots, flows))
+    }
+
+    /// What the elements taken say of event time; nothing if nobody asks.
+    fn times(&self, at: &Progress, taken: &[Taken]) -> EpochTimes {
+        if !self.job.closes {
+            return EpochTimes::default();
+        }
+        let mut newest = BTreeMap::<String, Option<Timestamp>>::new();
+        for taken in taken {
+            let part = newest
+                .entry(self.parts.part(taken.source, &taken.part))
+                .or_default();
+            *part = taken.work.newest().max(*part);
+        }
+        let part = |part: &String| {
+            Some(PartTime {
+                source: self.parts.source_of(part)?,
+                part: part.clone(),
+                newest: newest.get(part).copied().flatten(),
+            })
+        };
+        EpochTimes {
+            parts: at.0.keys().filter_map(part).collect(),
+            ended: false,
+        }
+    }
+
+    fn closings(&self) -> Vec<ClosingStatus> {
+        let closing = |entry: &TailEntry| {
+            let name = entry.name.clone();
+            Some(ClosingStatus {
+                name,
+                ..entry.tail.closing()?
+            })
+        };
+        self.job.tails.iter().filter_map(closing).collect()
     }
 
     /// Waits for elements after the position, which it moves on.
@@ -311,11 +359,11 @@ impl Engine {
                         let too_far = until
                             .as_ref()
                             .is_some_and(|until| piece.next > until.of(&piece.part));
-                        let reserved = is_reserved(&self.parts.part(i, &piece.part));
-                        if piece.next <= from.of(&piece.part) || too_far || reserved {
-                            return Err(misread(&self.parts.part(i, &piece.part), piece.next));
+                        let part = self.parts.part(i, &piece.part);
+                        if piece.next <= from.of(&piece.part) || too_far || is_reserved(&part) {
+                            return Err(misread(&part, piece.next));
                         }
-                        position.at.advance(&self.parts.part(i, &piece.part), piece.next);
+                        position.at.advance(&part, piece.next);
                         taken.push(Taken {
                             source: i,
                             part: piece.part,
@@ -348,6 +396,7 @@ impl Engine {
             elements,
             mut flows,
             at,
+            times,
             muted,
             noting,
             after,
@@ -360,7 +409,7 @@ impl Engine {
                 // Nothing below needs what this sum would emit: see the proof.
                 continue;
             }
-            let stepped = counting_while(&mut slots.counts, entry.barrier.step(input)).await?;
+            let stepped = counting_while(&mut slots.counts, entry.barrier.step(input, &times)).await?;
             let flow = flows.entry(entry.node).or_default();
             flow.taken += stepped.taken as u64;
             flow.given += stepped.work.as_ref().map_or(0, |work| work.items() as u64);
@@ -381,7 +430,7 @@ impl Engine {
         }
         unfinished.get_or_insert_with(|| Unfinished {
             at: at.clone(),
-            elements: elements as u64,
+            elements,
             counts: std::mem::take(&mut slots.counts),
             flows,
         });
@@ -404,6 +453,7 @@ impl Engine {
         self.status(|status| {
             status.epochs += 1;
             status.progress = at;
+            status.closings = self.closings();
         });
         Ok(())
     }
@@ -428,8 +478,8 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 fn misread(part: &str, next: u64) -> Error {
     let text = format!(
-        "the source gave a slice that goes back or too far, or with a part of a reserved name (`@end`): mend the source \
-         part={part:?} next={next}"
+        "the source gave a slice that goes back or too far, or of a part with a reserved name (`@end`, `$end`): mend the \
+         source part={part:?} next={next}"
     );
     Error::new(ErrorKind::Invalid, text)
 }

@@ -15,7 +15,9 @@ use super::plan::{LocalPlan, Lowered};
 use super::position::Parts;
 use super::work::panic_error;
 use crate::limits::{CONFLICTS_MAX, EPOCH_BYTES_MAX};
-use crate::{Counts, Error, ErrorKind, Graph, NodeElements, NodeId, NodeOptions, PlanOptions, Result};
+use crate::{
+    Counts, Error, ErrorKind, Graph, NodeElements, NodeId, NodeOptions, PlanOptions, Result, Timestamp,
+};
 
 /// How a job runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,8 +103,11 @@ pub struct JobStatus {
     /// What [counters](crate::counter) in functions have counted, exactly as elements are. Of an epoch that an earlier
     /// run has left half committed, what lies below sums that had been committed does not count here.
     pub counters: Counts,
-    /// Up to where everything is committed, in all tails.
+    /// Up to where everything is committed, in all tails. In a job that closes batches the part `$end` says that the input
+    /// had ended.
     pub progress: Progress,
+    /// How far each closing of batches has come.
+    pub closings: Vec<ClosingStatus>,
     /// The last error, also when it has been overcome.
     pub last_error: Option<String>,
     /// What has gone through the nodes of the planned graph, exactly as counters count.
@@ -111,6 +116,19 @@ pub struct JobStatus {
 
 /// What has gone through nodes.
 pub(super) type Flows = BTreeMap<NodeId, NodeElements>;
+/// How far a [closing](crate::Closing) of batches has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClosingStatus {
+    /// Its name, or kind and number.
+    pub name: String,
+    /// The time before which no more elements are expected; `None` while nothing is known. The end of the input moves it
+    /// to where the last open batch is closed.
+    pub watermark: Option<Timestamp>,
+    /// The batches, or windows, that some key has been summed in and that are not closed.
+    pub open_batches: usize,
+    /// The elements that came after their batch was closed, in all runs of the job, each once.
+    pub late: u64,
+}
 
 /// A job that runs on its own task. Dropping it stops the job after its current epoch.
 pub struct Job {
@@ -131,6 +149,7 @@ impl Job {
             elements: 0,
             counters: Counts::new(),
             progress: Progress::default(),
+            closings: Vec::new(),
             last_error: None,
             nodes: Flows::new(),
         }));

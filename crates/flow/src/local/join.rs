@@ -11,6 +11,7 @@ use super::calls::Calls;
 use super::plan::Outlet;
 use super::slots::{Gathered, Held, Sums};
 use super::stage::{Barrier, Stepped, typed};
+use super::watermark::EpochTimes;
 use super::work::Run;
 use crate::memory::plus;
 use crate::platform::{DeltaFn, Timed};
@@ -97,7 +98,7 @@ pub(super) struct JoinStage<K, V, J: Element> {
 
 #[async_trait]
 impl<K: Key, V: Element, J: Value> Barrier for JoinStage<K, V, J> {
-    async fn step(&self, input: Held) -> Result<Stepped> {
+    async fn step(&self, input: Held, _: &EpochTimes) -> Result<Stepped> {
         let Sides { left, deltas }: Sides<K, V, J> = typed(input);
         let mut lanes = lanes(&left);
         for ((key, time), (delta, _)) in deltas.0 {
@@ -134,7 +135,7 @@ pub(super) struct JoinSumStage<K, V, J: Element> {
 
 #[async_trait]
 impl<K: Key, V: Element, J: Value> Barrier for JoinSumStage<K, V, J> {
-    async fn step(&self, input: Held) -> Result<Stepped> {
+    async fn step(&self, input: Held, _: &EpochTimes) -> Result<Stepped> {
         let left: Vec<Timed<(K, V)>> = typed(input);
         let mut found = vec![None; left.len()];
         let mut writes = Vec::<(K, Option<J>)>::new();

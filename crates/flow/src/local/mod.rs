@@ -33,17 +33,27 @@
 //!    until none of them is ahead, and until then its epochs are cut like any others. Before another tail below takes one
 //!    of them, it notes where that epoch ends, in a commit of its own: after a crash this one is replayed whole. Parts stand in an epoch in the order of their sources and
 //!    names, so neither does it matter how often sources were asked.
-//! 5. *A second writer is fenced*: a store takes a commit only from the progress that the writer last saw, so
+//! 5. *What a closing of batches hands on* depends on its store (which keys are open, what is closed, the largest time of
+//!    each part), on the store of its sum, and on where the epoch ends, for the watermark is taken there. Both stores hold
+//!    what was before the epoch, by 3, as a closing reads from its sum. And it is a join with its own sum in the sense of
+//!    4: an epoch that a tail below it has taken is replayed whole, up to the same progress, so with the same parts at the
+//!    same times, the same watermark, and the same elements late. Nothing else goes into it: which sources have ended is
+//!    not asked, as a replay could not know it. All that is committed in one step with the progress, in its store.
+//! 6. *The end of all sources* closes what is open, in an epoch without elements. A job that closes batches has a part
+//!    `$end` in its progress for that, or the commit would be taken for one that was there already; the offset is the sum of
+//!    all others, so there is one such epoch for each end, and a replay makes it where the tail ahead has it.
+//! 7. *A second writer is fenced*: a store takes a commit only from the progress that the writer last saw, so
 //!    of two runs at one store one gets a `Conflict`; it reads the tails' progress again and goes on from
 //!    there, and fails after `conflicts_max` conflicts in a row. A commit that had succeeded, but whose answer
 //!    was lost, is found out in the same way: progress is read again after each error. The sink port has no
 //!    such fence: a sink that two processes can reach must refuse a progress that does not go on from its own.
 //!
-//! An epoch without elements is not committed. A lookup may give another value in a replay; each element still
+//! Any other epoch without elements is not committed. A lookup may give another value in a replay; each element still
 //! arrives once in each tail.
 
 mod cache;
 mod calls;
+mod close;
 mod engine;
 mod job;
 mod join;
@@ -51,11 +61,12 @@ mod plan;
 mod position;
 mod slots;
 mod stage;
+mod watermark;
 mod work;
 
 use std::sync::Arc;
 
-pub use job::{Job, JobOptions, JobState, JobStatus};
+pub use job::{ClosingStatus, Job, JobOptions, JobState, JobStatus};
 
 use self::cache::Cache;
 use self::calls::Calls;
@@ -65,7 +76,10 @@ use self::plan::{BarrierEntry, Outlet, SourceEntry, gather};
 use self::slots::{Gathers, Sums};
 use self::stage::{LookupStage, SourceStage, SumStage, WriteStage};
 use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Summed, Timed};
-use crate::{Element, Joined, Key, NodeInfo, Platform, Result, Service, Sink, Source, Tail, Value};
+use crate::{
+    CloseRule, Closed, Element, Joined, Key, NodeInfo, Open, Platform, Result, Service, Sink, Source, Tail,
+    Value,
+};
 
 /// Runs jobs on this machine's cores, on the current tokio runtime.
 pub enum Local {}
@@ -97,12 +111,13 @@ impl Platform for Local {
             source: source.clone(),
             outlet: outlet.clone(),
         };
-        plan.lowered.sources.push(SourceEntry {
+        let entry = SourceEntry {
             node: node.id,
             name: node.name().map(str::to_owned),
             options: node.options.clone(),
             source: Arc::new(stage),
-        });
+        };
+        plan.source(node, entry);
         plan.on_seal(&outlet, |_| ());
         Stream(outlet)
     }
@@ -262,6 +277,16 @@ impl Platform for Local {
         });
         plan.on_seal(&outlet, move |_| input.0.attach(gather(slot)));
         Stream(outlet)
+    }
+
+    fn close<K: Key, V: Value>(
+        plan: &mut LocalPlan,
+        node: &NodeInfo,
+        sum: JoinedSum<'_, Self, K, V>,
+        rule: &CloseRule<K>,
+        open: &Arc<dyn store::Store<Open<K>, ()>>,
+    ) -> Stream<Closed<K, V>> {
+        close::lower(plan, node, sum, rule, open)
     }
 
     fn write<T: Element>(

@@ -116,6 +116,8 @@ pub(super) struct Lowered {
     relays: Vec<Arc<dyn Relay>>,
     pub(super) barriers: Vec<BarrierEntry>,
     pub(super) tails: Vec<TailEntry>,
+    /// Whether some tail closes batches, so that epochs are to say what they know of event time.
+    pub(super) closes: bool,
 }
 
 impl Lowered {
@@ -144,6 +146,10 @@ pub struct LocalPlan {
     seals: Vec<Box<dyn FnOnce()>>,
     /// For each node the sums that it depends on, itself included.
     sums: Vec<Vec<usize>>,
+    /// For each node the sources that it depends on, itself included.
+    sources: Vec<Vec<usize>>,
+    /// For each node how far behind the watermark its elements may be on time, in milliseconds.
+    delays: Vec<i64>,
     /// Addresses of stores and sinks, to find what is written to twice.
     targets: HashSet<usize>,
     /// The tail that a node is.
@@ -204,10 +210,38 @@ impl LocalPlan {
             .collect();
         sums.sort_unstable();
         sums.dedup();
-        if self.sums.len() <= node.id.0 {
-            self.sums.resize(node.id.0 + 1, Vec::new());
-        }
-        self.sums[node.id.0] = sums;
+        set(&mut self.sums, node.id, sums);
+        let mut sources: Vec<usize> = node
+            .parents
+            .iter()
+            .flat_map(|parent| self.sources_of(*parent))
+            .copied()
+            .collect();
+        sources.sort_unstable();
+        sources.dedup();
+        set(&mut self.sources, node.id, sources);
+        self.delay(node, 0);
+    }
+
+    /// Adds a source.
+    pub(super) fn source(&mut self, node: &NodeInfo, source: SourceEntry) {
+        set(&mut self.sources, node.id, vec![self.lowered.sources.len()]);
+        self.lowered.sources.push(source);
+    }
+
+    /// The sources that a node depends on.
+    pub(super) fn sources_of(&self, node: NodeId) -> &[usize] {
+        self.sources.get(node.0).map_or(&[], Vec::as_slice)
+    }
+
+    /// Notes that a node's elements may be behind the watermark by `more` than those of its parents, and gives by how much
+    /// in all.
+    pub(super) fn delay(&mut self, node: &NodeInfo, more: i64) -> i64 {
+        let above = node.parents.iter().filter_map(|parent| self.delays.get(parent.0));
+        let delay = above.max().copied().unwrap_or(0).saturating_add(more);
+        let known = self.delays.get(node.id.0).copied().unwrap_or(0);
+        set(&mut self.delays, node.id, delay.max(known));
+        delay
     }
 
     /// Adds a tail, under its label.
@@ -250,6 +284,14 @@ impl LocalPlan {
     fn sums_of(&self, node: NodeId) -> &[usize] {
         self.sums.get(node.0).map_or(&[], Vec::as_slice)
     }
+}
+
+/// Notes something about a node.
+fn set<T: Clone + Default>(notes: &mut Vec<T>, node: NodeId, note: T) {
+    if notes.len() <= node.0 {
+        notes.resize(node.0 + 1, T::default());
+    }
+    notes[node.0] = note;
 }
 
 /// A reader that gathers elements in a slot.

@@ -8,23 +8,31 @@ use crate::{Error, ErrorKind, Result};
 
 /// Under this name a joined sum that catches up keeps, beside its progress, where the epoch after it ends if some
 /// tail below has taken it: its own progress as long as none has. See the proof.
-const END: &str = "@end";
+const NEXT_END: &str = "@end";
+
+/// The part of a job's progress that says that all sources had ended, for jobs that close batches then. Its offset is the
+/// sum of all others at that end, so it rises from one end to the next.
+pub(super) const END: &str = "$end";
 
 /// Whether a part is one of ours, so that no source's may be called that.
 pub(super) fn is_reserved(part: &str) -> bool {
-    part.strip_prefix(END)
+    part == END || is_of_next_end(part)
+}
+
+fn is_of_next_end(part: &str) -> bool {
+    part.strip_prefix(NEXT_END)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The progress of a sum that catches up, whose next epoch ends at `end`.
 pub(super) fn catching_up(own: &Progress, end: &Progress) -> Progress {
-    let mut held = without_end(own);
-    framed::put(&mut held, END, Some(end));
+    let mut held = without_next_end(own);
+    framed::put(&mut held, NEXT_END, Some(end));
     held
 }
 
-fn without_end(held: &Progress) -> Progress {
-    let parts = held.0.iter().filter(|(part, _)| !is_reserved(part));
+fn without_next_end(held: &Progress) -> Progress {
+    let parts = held.0.iter().filter(|(part, _)| !is_of_next_end(part));
     parts.map(|(part, offset)| (part.clone(), *offset)).collect()
 }
 
@@ -54,7 +62,18 @@ impl Parts {
     pub(super) fn of_source(&self, source: usize, progress: &Progress) -> Progress {
         let own =
             |(part, offset): (&String, &u64)| Some((part.strip_prefix(&self.0[source])?.to_owned(), *offset));
-        progress.0.iter().filter_map(own).collect()
+        progress
+            .0
+            .iter()
+            .filter(|(part, _)| *part != END)
+            .filter_map(own)
+            .collect()
+    }
+
+    /// The source that a part is of; `None` for the end.
+    pub(super) fn source_of(&self, part: &str) -> Option<usize> {
+        let of = |prefix: &String| part.starts_with(prefix.as_str());
+        (part != END).then(|| self.0.iter().position(of)).flatten()
     }
 
     pub(super) fn part(&self, source: usize, part: &str) -> String {
@@ -62,7 +81,7 @@ impl Parts {
     }
 
     fn check(&self, tail: &str, progress: &Progress) -> Result<()> {
-        let known = |part: &&String| self.0.iter().any(|prefix| part.starts_with(prefix.as_str()));
+        let known = |part: &&String| *part == END || self.source_of(part).is_some();
         match progress.0.keys().find(|part| !known(part)) {
             None => Ok(()),
             Some(part) => Err(Error::new(
@@ -99,8 +118,8 @@ impl Position {
     ) -> Result<Self> {
         let own = held
             .iter()
-            .map(|held| held.as_ref().map_or_else(|| start.clone(), without_end));
-        let ends = held.iter().map(|held| framed::inner(held.as_ref()?, END));
+            .map(|held| held.as_ref().map_or_else(|| start.clone(), without_next_end));
+        let ends = held.iter().map(|held| framed::inner(held.as_ref()?, NEXT_END));
         let mut position = Self {
             at: Progress::default(),
             own: own.collect(),
@@ -179,7 +198,7 @@ impl Position {
 
     /// Notes what a tail holds now.
     pub(super) fn hold(&mut self, tail: usize, held: Progress) {
-        self.ends[tail] = framed::inner(&held, END);
+        self.ends[tail] = framed::inner(&held, NEXT_END);
         self.held[tail] = Some(held);
     }
 
@@ -229,6 +248,23 @@ impl Position {
         } else {
             self.at.clone()
         }
+    }
+
+    /// Moves on over the end of all sources; `false` if that is behind it already. To be called when there is no more to
+    /// read, or no more before a tail that is ahead.
+    pub(super) fn end(&mut self, job: &Lowered) -> bool {
+        let offsets = self.at.0.iter().filter(|(part, _)| *part != END);
+        let sum = offsets.fold(0u64, |sum, (_, offset)| sum.saturating_add(*offset));
+        let end = match self.until() {
+            Some(until) => until.of(END),
+            None if job.closes => sum,
+            None => return false,
+        };
+        let moves = end > self.at.of(END);
+        if moves {
+            self.at.advance(END, end);
+        }
+        moves
     }
 
     /// Whether some tail is there.

@@ -10,8 +10,10 @@ use store::{Commit, Progress};
 
 use super::cache::Cache;
 use super::calls::Calls;
+use super::job::ClosingStatus;
 use super::plan::Outlet;
 use super::slots::{Held, Sums};
+use super::watermark::EpochTimes;
 use super::work::{Run, Work};
 use crate::memory::plus;
 use crate::platform::{KeyFn, Summed, Timed};
@@ -83,7 +85,7 @@ pub(super) struct Stepped {
 /// A node that takes all elements of an epoch at once.
 #[async_trait]
 pub(super) trait Barrier: Send + Sync {
-    async fn step(&self, input: Held) -> Result<Stepped>;
+    async fn step(&self, input: Held, epoch: &EpochTimes) -> Result<Stepped>;
 }
 
 /// A store or a sink, as a place where output and progress are kept.
@@ -95,6 +97,10 @@ pub(super) trait AnyTail: Send + Sync {
     fn nothing(&self) -> Held;
     /// How many elements an output has, if they are written as they are.
     fn written(&self, _: &Held) -> Option<usize> {
+        None
+    }
+    /// How a closing is doing, but for its name; `None` for other tails.
+    fn closing(&self) -> Option<ClosingStatus> {
         None
     }
 }
@@ -126,7 +132,7 @@ pub(super) struct LookupStage<T, K, V> {
 
 #[async_trait]
 impl<T: Element, K: Key, V: Element> Barrier for LookupStage<T, K, V> {
-    async fn step(&self, input: Held) -> Result<Stepped> {
+    async fn step(&self, input: Held, _: &EpochTimes) -> Result<Stepped> {
         let items: Vec<Timed<T>> = typed(input);
         if items.is_empty() {
             return Ok(Stepped::default());
@@ -206,7 +212,7 @@ type Writes<K, V> = Vec<(K, Option<V>)>;
 
 #[async_trait]
 impl<K: Key, V: Value> Barrier for SumStage<K, V> {
-    async fn step(&self, input: Held) -> Result<Stepped> {
+    async fn step(&self, input: Held, _: &EpochTimes) -> Result<Stepped> {
         let sums: Sums<K, V> = typed(input);
         if sums.0.is_empty() {
             return Ok(Stepped {

@@ -9,12 +9,14 @@ use super::slots::Slots;
 use crate::counter::counting;
 use crate::limits::INLINE_BYTES_MAX;
 use crate::platform::Timed;
-use crate::{Element, Error, ErrorKind, Result};
+use crate::{Element, Error, ErrorKind, Result, Timestamp};
 
 /// A run of elements and where they go.
 pub(super) trait Work: Send {
     fn items(&self) -> usize;
     fn bytes(&self) -> usize;
+    /// The largest time of its elements.
+    fn newest(&self) -> Option<Timestamp>;
     /// Splits off the first elements: about `bytes` of them, one at least.
     fn front(&mut self, bytes: usize) -> Box<dyn Work>;
     fn run(self: Box<Self>, slots: &mut Slots);
@@ -44,6 +46,10 @@ impl<T: Element> Work for Run<T> {
 
     fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    fn newest(&self) -> Option<Timestamp> {
+        self.items.iter().map(|(time, _)| *time).max()
     }
 
     fn front(&mut self, bytes: usize) -> Box<dyn Work> {
@@ -177,7 +183,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Timestamp;
 
     proptest! {
         #[test]

@@ -10,8 +10,8 @@ use std::time::Duration;
 use algebra::Semigroup;
 use async_trait::async_trait;
 use flow::{
-    Error, ErrorKind, JobOptions, Local, Memory, Platform, Recent, Result, Sink, Slice, Source, Tails,
-    Timestamp, Value, VecSource,
+    Element, Error, ErrorKind, JobOptions, Key, Local, Memory, Platform, Recent, Result, Sink, Slice, Source,
+    Tails, Timestamp, Value, VecSource,
 };
 use store::{Commit, MemoryStore, Progress, Store};
 
@@ -138,9 +138,10 @@ pub(crate) enum Fault {
 /// The faults to come, over all stores and sinks; none when the script is over.
 pub(crate) type Script = Arc<Mutex<VecDeque<Fault>>>;
 
-struct Faulty<S> {
-    inner: S,
-    script: Script,
+/// A store or a sink at whose commits and writes the script's faults happen.
+pub(crate) struct Faulty<S> {
+    pub(crate) inner: S,
+    pub(crate) script: Script,
 }
 
 impl<S> Faulty<S> {
@@ -150,11 +151,11 @@ impl<S> Faulty<S> {
 }
 
 #[async_trait]
-impl<V: Value> Store<u8, V> for Faulty<MemoryStore<u8, V>> {
-    async fn multi_get(&self, keys: &[u8]) -> store::Result<Vec<Option<V>>> {
+impl<K: Key, V: Value, S: Store<K, V>> Store<K, V> for Faulty<S> {
+    async fn multi_get(&self, keys: &[K]) -> store::Result<Vec<Option<V>>> {
         self.inner.multi_get(keys).await
     }
-    async fn commit(&self, commit: Commit<u8, V>) -> store::Result<()> {
+    async fn commit(&self, commit: Commit<K, V>) -> store::Result<()> {
         let fault = self.next();
         if let Fault::None | Fault::Retry { applied: true } | Fault::Crash { applied: true } = fault {
             self.inner.commit(commit).await?;
@@ -168,17 +169,17 @@ impl<V: Value> Store<u8, V> for Faulty<MemoryStore<u8, V>> {
     async fn progress(&self) -> store::Result<Option<Progress>> {
         self.inner.progress().await
     }
-    async fn scan(&self, after: Option<&u8>, limit: usize) -> store::Result<Vec<(u8, V)>> {
+    async fn scan(&self, after: Option<&K>, limit: usize) -> store::Result<Vec<(K, V)>> {
         self.inner.scan(after, limit).await
     }
 }
 
 #[async_trait]
-impl Sink<Pair> for Faulty<TestSink> {
+impl<T: Element, S: Sink<T>> Sink<T> for Faulty<S> {
     async fn progress(&self) -> Result<Option<Progress>> {
         self.inner.progress().await
     }
-    async fn write(&self, items: Vec<Timed<Pair>>, progress: &Progress) -> Result<()> {
+    async fn write(&self, items: Vec<Timed<T>>, progress: &Progress) -> Result<()> {
         let fault = self.next();
         if let Fault::None | Fault::Retry { applied: true } | Fault::Crash { applied: true } = fault {
             self.inner.write(items, progress).await?;

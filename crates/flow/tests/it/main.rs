@@ -4,6 +4,7 @@
 
 mod aggregated;
 mod client;
+mod closing;
 mod counters;
 mod crash;
 mod effects;
