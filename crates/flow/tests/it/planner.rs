@@ -58,6 +58,13 @@ fn filters_are_part_of_the_function_beside_them() {
 }
 
 #[test]
+fn so_many_filters_are_one() {
+    let filtered = (0..100).fold(source(), |numbers, n| numbers.filter(move |m| m % 101 != n));
+    // 64 and 36.
+    assert_eq!(planned(&filtered.write(Arc::default())).nodes().len(), 4);
+}
+
+#[test]
 fn a_function_that_others_read_stays() {
     let odd = source().filter(|n| n % 2 != 0);
     let (a, b) = (odd.map(|n| n + 1), odd.filter(|n| *n > 3));
