@@ -96,8 +96,6 @@ pub struct NodeInfo {
     pub options: NodeOptions,
     /// What has gone through it, if that is known.
     pub elements: Option<NodeElements>,
-    /// Functions that are called within one another.
-    pub(crate) depth: usize,
     /// What it is drawn with, if that is not kind and name.
     pub(crate) planned_title: Option<String>,
 }
@@ -121,7 +119,6 @@ impl NodeInfo {
             members: vec![id],
             options: NodeOptions::default(),
             elements: None,
-            depth: 1,
             planned_title: None,
         }
     }
@@ -293,7 +290,6 @@ impl<P: Platform> Order<P> {
                     Work::Written => resolved[form.carrier.0].clone(),
                     _ => NodeOptions::default(),
                 },
-                depth: form.depth,
                 planned_title: (!title).then(|| form.title.clone()),
                 ..NodeInfo::written(
                     id,

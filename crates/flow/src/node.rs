@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::graph::NodeKind;
-use crate::planner::{AnyFunction, ElementType, Function, Work};
-use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Summed};
+use crate::planner::{AnyFunction, ElementType, Work, typed};
+use crate::platform::{DeltaFn, JoinedSum, KeyFn, Summed};
 use crate::{CloseRule, Closed, Element, Joined, Key, NodeInfo, Open, Platform, Producer, SumByKey, Value};
 
 /// A node whose element type only its own code knows.
@@ -152,7 +152,9 @@ impl<P: Platform, T: Element> Node<P> for SourceNode<P, T> {
 pub(crate) struct FlatMapNode<P: Platform, T: Element, U: Element> {
     pub(crate) kind: NodeKind,
     pub(crate) parent: Producer<P, T>,
-    pub(crate) function: FlatMapFn<T, U>,
+    /// From `T` to `U`.
+    pub(crate) function: Arc<dyn AnyFunction>,
+    pub(crate) output: PhantomData<fn() -> U>,
 }
 
 impl<P: Platform, T: Element, U: Element> Node<P> for FlatMapNode<P, T, U> {
@@ -163,16 +165,16 @@ impl<P: Platform, T: Element, U: Element> Node<P> for FlatMapNode<P, T, U> {
         of::<P, U>()
     }
     fn work(&self) -> Work {
-        Work::Function(Arc::new(Function(self.function.clone())))
+        Work::Function(self.function.clone())
     }
     fn parents(&self) -> Vec<NodeRef<P>> {
         vec![self.parent.node.clone()]
     }
     fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
         let input = lowering.input(0);
-        let planned = lowering.function.and_then(Function::of);
-        let function = planned.as_ref().unwrap_or(&self.function);
-        Box::new(P::flat_map(lowering.plan, info, input, function))
+        let function = typed(lowering.function.unwrap_or(&*self.function));
+        let function = function.expect("what stands for a function has its type");
+        Box::new(P::flat_map::<T, U>(lowering.plan, info, input, &function))
     }
 }
 

@@ -6,7 +6,7 @@
 //! | [`FlattenMerges`](rules::FlattenMerges) | merges of merges are one merge |
 //! | [`PullUpMerges`](rules::PullUpMerges) | a function over a merge goes to its sides, where it meets its like |
 //! | [`JoinDiamonds`](rules::JoinDiamonds) | functions of one producer that are merged are one function |
-//! | [`ComposeFunctions`](rules::ComposeFunctions) | functions in a row are one function, where types allow |
+//! | [`ComposeFilters`](rules::ComposeFilters) | filters are part of the function before or after them |
 //!
 //! Names need no rule: they are not nodes. The law of rules: on every platform the job does the same with and without
 //! them, up to the order between the sides of a merge, which is free; each function is called for the same elements.
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 pub use self::draft::{Draft, Form};
 pub(crate) use self::draft::{ElementType, Work};
-pub(crate) use self::function::{AnyFunction, Function};
+pub(crate) use self::function::{AnyFunction, Filter, Function, typed};
 use crate::limits::RULE_CALLS_PER_NODE_MAX;
 use crate::{Error, ErrorKind, NodeId, Result};
 
@@ -93,7 +93,7 @@ impl Default for Planner {
             .with(rules::FlattenMerges)
             .with(rules::PullUpMerges)
             .with(rules::JoinDiamonds)
-            .with(rules::ComposeFunctions)
+            .with(rules::ComposeFilters)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::graph::{Graph, NodeKind, Order};
 use crate::node::{
     FlatMapNode, LookupNode, Lowering, MergeNode, NameNode, Node, NodeRef, SourceNode, WriteNode,
 };
-use crate::planner::Work;
+use crate::planner::{AnyFunction, Filter, Function, Work};
 use crate::platform::Platform;
 use crate::{Element, Key, PlanOptions, Result, Timestamp};
 
@@ -64,11 +64,7 @@ impl<P: Platform, T: Element> Producer<P, T> {
 
     /// Keeps the elements for which `f` holds.
     pub fn filter(&self, f: impl Fn(&T) -> bool + Send + Sync + 'static) -> Self {
-        self.then(NodeKind::Filter, move |_, item, emit: &mut dyn FnMut(T)| {
-            if f(&item) {
-                emit(item);
-            }
-        })
+        self.by(NodeKind::Filter, Filter::new(f))
     }
 
     /// Each element becomes one or none.
@@ -110,10 +106,16 @@ impl<P: Platform, T: Element> Producer<P, T> {
         kind: NodeKind,
         function: impl Fn(Timestamp, T, &mut dyn FnMut(U)) + Send + Sync + 'static,
     ) -> Producer<P, U> {
-        Producer::new(FlatMapNode {
+        self.by(kind, Function::new(Arc::new(function)))
+    }
+
+    /// A function from `T` to `U`.
+    fn by<U: Element>(&self, kind: NodeKind, function: impl AnyFunction) -> Producer<P, U> {
+        Producer::new(FlatMapNode::<P, T, U> {
             kind,
             parent: self.clone(),
             function: Arc::new(function),
+            output: PhantomData,
         })
     }
 

@@ -129,7 +129,7 @@ impl Platform for Local {
         function: &FlatMapFn<T, U>,
     ) -> Stream<U> {
         plan.depends(node, None);
-        let (inputs, outlet) = plan.fuse(node, [input.0]);
+        let (inputs, outlet) = plan.fuse([input.0]);
         let function = function.clone();
         plan.on_seal(&outlet, move |push| {
             for (input, push) in inputs.iter().zip(push) {
@@ -144,7 +144,7 @@ impl Platform for Local {
 
     fn merge<T: Element>(plan: &mut LocalPlan, node: &NodeInfo, sides: Vec<Stream<T>>) -> Stream<T> {
         plan.depends(node, None);
-        let (inputs, outlet) = plan.fuse(node, sides.into_iter().map(|side| side.0));
+        let (inputs, outlet) = plan.fuse(sides.into_iter().map(|side| side.0));
         plan.on_seal(&outlet, move |push| {
             for input in inputs.iter().rev() {
                 push.iter().for_each(|push| input.attach(push.clone()));
@@ -299,7 +299,7 @@ impl Platform for Local {
         let slot = plan.slot(Gathers::<Vec<Timed<T>>>::new());
         let stage = Arc::new(WriteStage(sink.clone()));
         plan.tail(node, slot, stage, Arc::as_ptr(sink).cast::<()>().addr());
-        let (inputs, outlet) = plan.fuse(node, [input.0]);
+        let (inputs, outlet) = plan.fuse([input.0]);
         plan.on_seal(&outlet, move |push| {
             for input in &inputs {
                 push.iter().for_each(|push| input.attach(push.clone()));

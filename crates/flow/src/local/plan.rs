@@ -173,19 +173,21 @@ impl LocalPlan {
         self.seals.push(Box::new(move || connect(outlet.seal())));
     }
 
-    /// An output below `inputs`, deeper by the functions of the node; with relays where they are deep already.
+    /// An output at depth + 1 for a node that reads `inputs`; with relays where they are deep already.
     pub(super) fn fuse<T: Element, U: Element>(
         &mut self,
-        node: &NodeInfo,
         inputs: impl IntoIterator<Item = Arc<Outlet<T>>>,
     ) -> (Vec<Arc<Outlet<T>>>, Arc<Outlet<U>>) {
-        let mut shallow = |input: Arc<Outlet<T>>| match input.depth + node.depth <= FUSED_NODES_MAX {
-            true => input,
-            false => self.relay(&input),
-        };
-        let inputs: Vec<_> = inputs.into_iter().map(&mut shallow).collect();
+        let inputs = inputs.into_iter().map(|input| {
+            if input.depth < FUSED_NODES_MAX {
+                input
+            } else {
+                self.relay(&input)
+            }
+        });
+        let inputs: Vec<_> = inputs.collect();
         let depth = inputs.iter().map(|input| input.depth).max().unwrap_or(0);
-        (inputs, Outlet::new(depth + node.depth))
+        (inputs, Outlet::new(depth + 1))
     }
 
     fn relay<T: Element>(&mut self, input: &Arc<Outlet<T>>) -> Arc<Outlet<T>> {

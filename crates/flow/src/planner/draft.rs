@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
-use super::function::AnyFunction;
+use super::function::{AnyFunction, Composed};
 use crate::{Error, ErrorKind, Graph, NodeId, NodeKind, Result};
 
 /// The type of a node's elements.
@@ -38,8 +38,6 @@ pub struct Form {
     /// The nodes of the job, as written, whose work this is.
     pub(crate) members: Vec<NodeId>,
     pub(crate) title: String,
-    /// Functions that are called within one another.
-    pub(crate) depth: usize,
 }
 
 struct Spot {
@@ -78,7 +76,6 @@ impl Draft {
                 element,
                 members: vec![node.id],
                 title: node.title(),
-                depth: 1,
             });
         }
         ends.iter().for_each(|end| draft.spots[end.0].end = true);
@@ -126,20 +123,15 @@ impl Draft {
         matches!(self.form(node).work, Work::Merge)
     }
 
-    /// How many functions of its are called within one another.
-    pub fn depth(&self, node: NodeId) -> usize {
-        self.form(node).depth
-    }
-
-    /// A function and the function that reads it, as one: if one of the two keeps the type of its elements.
+    /// A function and the function that reads it, as one: if one of the two is a filter.
     pub fn composed(&self, first: NodeId, second: NodeId) -> Option<Form> {
         let (a, b) = (self.form(first), self.form(second));
         let (Work::Function(f), Work::Function(g)) = (&a.work, &b.work) else {
             return None;
         };
-        let (function, carrier) = match f.then(&**g) {
-            Some(function) => (function, a.carrier),
-            None => (g.after(&**f)?, b.carrier),
+        let (function, carrier) = match f.then(&**g)? {
+            Composed::LikeFirst(function) => (function, a.carrier),
+            Composed::LikeSecond(function) => (function, b.carrier),
         };
         (b.parents == [first]).then(|| Form {
             work: Work::Function(function),
@@ -149,7 +141,6 @@ impl Draft {
             element: b.element,
             members: [&a.members[..], &b.members].concat(),
             title: format!("{} ▸ {}", a.title, b.title),
-            depth: a.depth + b.depth,
         })
     }
 
@@ -174,7 +165,6 @@ impl Draft {
             element: first.element,
             members: forms.iter().flat_map(|form| form.members.clone()).collect(),
             title: format!("({})", titles.join(" | ")),
-            depth: forms.iter().map(|form| form.depth).max()?,
         })
     }
 
@@ -200,7 +190,6 @@ impl Draft {
             element: first.element,
             members: Vec::new(),
             title: NodeKind::Merge.word().to_owned(),
-            depth: 1,
             parents: sides,
         })
     }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Draft, Rule};
-use crate::limits::COMPOSED_FUNCTIONS_MAX;
 use crate::{NodeId, Result};
 
 /// What nothing reads and has no effect is not done: the last step of
@@ -157,26 +156,23 @@ impl Rule for JoinDiamonds {
     }
 }
 
-/// Two functions in a row are one, if one of them keeps the type of its elements, as each filter does.
+/// A filter is part of the function before or after it, where nobody else reads what is between them; up to 64 of them.
 #[derive(Clone, Copy, Debug)]
-pub struct ComposeFunctions;
+pub struct ComposeFilters;
 
-impl Rule for ComposeFunctions {
+impl Rule for ComposeFilters {
     fn name(&self) -> &'static str {
-        "compose_functions"
+        "compose_filters"
     }
 
     fn apply(&self, node: NodeId, draft: &mut Draft) -> Result<()> {
         while draft.is_function(node) {
             let first = draft.parents(node)[0];
             let alone = draft.is_function(first) && draft.only_reader(first) == Some(node);
-            if !alone || draft.depth(first) + draft.depth(node) > COMPOSED_FUNCTIONS_MAX {
-                break;
+            match draft.composed(first, node).filter(|_| alone) {
+                Some(form) => draft.replace(node, form)?,
+                None => break,
             }
-            let Some(form) = draft.composed(first, node) else {
-                break;
-            };
-            draft.replace(node, form)?;
         }
         Ok(())
     }

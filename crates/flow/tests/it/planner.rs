@@ -43,17 +43,25 @@ fn check(tail: &impl Tail<Memory>, expected: &str) {
 }
 
 #[test]
-fn functions_that_keep_the_type_are_composed() {
+fn filters_are_part_of_the_function_beside_them() {
     let odd = source().filter(|n| n % 2 != 0).name("odd");
     let text = odd.map(|n| n + 1).map(|n| n.to_string()).name("text");
     let kept = text.filter(|text| text.len() > 1).filter(|text| text.len() < 5);
     check(
         &kept.map(|text| text.len()).write(Arc::default()),
         "0 source <-
-         1 filter odd ▸ map ▸ map text ▸ filter ▸ filter <- 0
-         2 map <- 1
-         3 write <- 2",
+         1 filter odd ▸ map <- 0
+         2 map text ▸ filter ▸ filter <- 1
+         3 map <- 2
+         4 write <- 3",
     );
+}
+
+#[test]
+fn so_many_filters_are_one() {
+    let filtered = (0..100).fold(source(), |numbers, n| numbers.filter(move |m| m % 101 != n));
+    // 64 and 36.
+    assert_eq!(planned(&filtered.write(Arc::default())).nodes().len(), 4);
 }
 
 #[test]
@@ -199,7 +207,7 @@ fn counting(calls: &Arc<AtomicUsize>) -> Planner {
         .with(Counting(rules::FlattenMerges, calls.clone()))
         .with(Counting(rules::PullUpMerges, calls.clone()))
         .with(Counting(rules::JoinDiamonds, calls.clone()))
-        .with(Counting(rules::ComposeFunctions, calls.clone()))
+        .with(Counting(rules::ComposeFilters, calls.clone()))
 }
 
 const LARGE: usize = 12_000;

@@ -17,9 +17,9 @@ pub(crate) fn planners() -> Vec<Planner> {
         none().with(rules::FlattenMerges),
         none().with(rules::PullUpMerges),
         none().with(rules::JoinDiamonds),
-        none().with(rules::ComposeFunctions),
+        none().with(rules::ComposeFilters),
         none()
-            .with(rules::ComposeFunctions)
+            .with(rules::ComposeFilters)
             .with(rules::JoinDiamonds)
             .with(rules::PullUpMerges)
             .with(rules::FlattenMerges)
@@ -152,7 +152,7 @@ fn names(graph: &flow::Graph) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn rules_change_nothing(moves in moves(), input in inputs(), epoch_bytes_max in 24usize..900) {
