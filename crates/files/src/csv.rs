@@ -104,7 +104,7 @@ impl<T> CsvRecords<T> {
     fn read_header(&mut self, text: &mut Text, bytes_max: usize) -> Result<()> {
         match self.cut(text, bytes_max)? {
             None => Ok(()),
-            Some(Frame::Whole(bytes)) => {
+            Some(Frame::Whole(bytes) | Frame::Line(bytes)) => {
                 text.consume(bytes);
                 std::mem::swap(&mut self.columns, &mut self.fields);
                 Ok(())

@@ -9,7 +9,7 @@ use crate::paths::DataFile;
 use crate::text::Text;
 
 /// A record: an element with its time, or what is wrong with it.
-pub(crate) type Record<T> = std::result::Result<(Timestamp, T), Malformed>;
+pub(crate) type Record<T> = std::result::Result<(Timestamp, T), Box<Malformed>>;
 
 /// What a reading gave beside its records.
 pub(crate) struct Chunk {
@@ -56,6 +56,8 @@ pub(crate) trait Records<T>: Send {
 pub(crate) enum Frame {
     /// A record of so many bytes, its end included.
     Whole(usize),
+    /// The same, and it has no line feed but its end.
+    Line(usize),
     /// A line that no record can begin with.
     Broken(Reason),
 }
@@ -88,7 +90,7 @@ impl<T, R: Records<T>> Cursor<T> for TextCursor<R> {
                 break;
             };
             match frame {
-                Frame::Whole(bytes) => {
+                Frame::Whole(bytes) | Frame::Line(bytes) => {
                     chunk.bytes += bytes;
                     match records.decode(&text.held()[..bytes]) {
                         Some(Ok(element)) => emit(Ok(element))?,
@@ -99,7 +101,10 @@ impl<T, R: Records<T>> Cursor<T> for TextCursor<R> {
                         }
                         None => {}
                     }
-                    text.consume(bytes);
+                    match frame {
+                        Frame::Line(_) => text.consume_line(bytes),
+                        _ => text.consume(bytes),
+                    }
                 }
                 Frame::Broken(reason) => {
                     let line = text.line_number()?;

@@ -42,7 +42,7 @@ impl<T> Records<T> for Lines<T> {
     fn frame(&mut self, text: &mut Text, bytes_max: usize) -> Result<Option<Frame>> {
         Ok(match text.line(bytes_max)? {
             Ok(0) => None,
-            Ok(bytes) => Some(Frame::Whole(bytes)),
+            Ok(bytes) => Some(Frame::Line(bytes)),
             Err(reason) => Some(Frame::Broken(reason)),
         })
     }

@@ -59,13 +59,13 @@ impl Reason {
         }
     }
 
-    pub(crate) fn at(self, part: &str, line: u64, raw: &[u8]) -> Malformed {
-        Malformed {
+    pub(crate) fn at(self, part: &str, line: u64, raw: &[u8]) -> Box<Malformed> {
+        Box::new(Malformed {
             part: part.to_owned(),
             line,
             column: self.column,
             reason: self.text,
             raw: raw[..raw.len().min(RAW_BYTES_MAX)].to_vec(),
-        }
+        })
     }
 }

@@ -137,7 +137,7 @@ impl<T: DeserializeOwned> RowCursor<T> {
         Ok(())
     }
 
-    fn malformed(&self, reason: Reason, rows: &RecordBatch, i: usize) -> crate::Malformed {
+    fn malformed(&self, reason: Reason, rows: &RecordBatch, i: usize) -> Box<crate::Malformed> {
         // What cannot be JSON (there are such columns) is left empty: the row's number says where it is.
         let row = rows.slice(i, 1);
         let json = serde_arrow::from_record_batch::<Vec<serde_json::Value>>(&row).unwrap_or_default();

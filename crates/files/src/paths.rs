@@ -135,7 +135,10 @@ fn matches(pattern: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let base = literal_base(pattern);
     let mut files = Vec::new();
     for path in found {
-        let path = path.map_err(|error| io_error(&error.path().to_owned(), error.into()))?;
+        let path = path.map_err(|error| {
+            let folder = error.path().to_owned();
+            io_error(&folder, error.into())
+        })?;
         if !path.is_dir() {
             files.push((path, base.clone()));
         }

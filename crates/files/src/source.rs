@@ -176,7 +176,7 @@ impl<T: Element> FileSource<T> {
         Ok(Self {
             files: expand(paths)?,
             format: Arc::new(format),
-            place: Arc::new(|record| record.map_err(Error::from)),
+            place: Arc::new(|record| record.map_err(|malformed| Error::from(*malformed))),
             options: FileOptions::default(),
             state: Mutex::default(),
         })
@@ -191,7 +191,7 @@ impl<T: Element> FileSource<T> {
         let place = move |record: Record<T>| match record {
             Ok((at, element)) => Ok((at, Ok(element))),
             Err(malformed) => match time(&malformed).event_time() {
-                Ok(at) => Ok((at, Err(malformed))),
+                Ok(at) => Ok((at, Err(*malformed))),
                 Err(text) => {
                     let text =
                         format!("a malformed record was given no event time: {text} record={malformed}");

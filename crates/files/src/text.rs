@@ -124,10 +124,16 @@ impl Text {
 
     /// Moves past bytes that are held.
     pub(crate) fn consume(&mut self, bytes: usize) {
-        let from = self.filled.start;
+        self.lines += memchr_iter(b'\n', &self.held()[..bytes]).count() as u64;
         self.filled.start += bytes;
         self.offset += bytes as u64;
-        self.lines += memchr_iter(b'\n', &self.buffer[from..self.filled.start]).count() as u64;
+    }
+
+    /// Moves past bytes that are held and have a line feed at most at their end.
+    pub(crate) fn consume_line(&mut self, bytes: usize) {
+        self.lines += u64::from(self.held()[..bytes].ends_with(b"\n"));
+        self.filled.start += bytes;
+        self.offset += bytes as u64;
     }
 
     /// Holds more; false at the end.

@@ -19,7 +19,10 @@ fn invalid(pattern: &Path, text: &str) {
     assert!(error.to_string().contains(text), "{error}");
 }
 
-fn read(source: &FileSource<String>, from: Progress) -> flow::Result<(Vec<(String, Vec<String>)>, Progress)> {
+/// The lines of each part that gave some.
+type Read = Vec<(String, Vec<String>)>;
+
+fn read(source: &FileSource<String>, from: Progress) -> flow::Result<(Read, Progress)> {
     let (parts, at) = runtime().block_on(rest(source, from))?;
     Ok((
         parts
