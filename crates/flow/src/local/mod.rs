@@ -31,8 +31,8 @@
 //!    one epoch of all history so. But joined sums hold the start before the first epoch, so one that holds nothing while
 //!    a tail below is past the start is new, and what such tails have is none of its. It keeps this beside its progress
 //!    until none of them is ahead, and until then its epochs are cut like any others. Before another tail below takes one
-//!    of them, it notes where that epoch ends, in a commit of its own: after a crash this one is replayed whole. Parts stand in an epoch in the order of their sources and
-//!    names, so neither does it matter how often sources were asked.
+//!    of them, it notes where that epoch ends, in a commit of its own: after a crash this one is replayed whole. Parts
+//!    stand in an epoch in the order of their sources and names, so neither does it matter how often sources were asked.
 //! 5. *A second writer is fenced*: a store takes a commit only from the progress that the writer last saw, so
 //!    of two runs at one store one gets a `Conflict`; it reads the tails' progress again and goes on from
 //!    there, and fails after `conflicts_max` conflicts in a row. A commit that had succeeded, but whose answer
