@@ -152,11 +152,14 @@ impl<K: Key, V: Value> Live<K, V> {
     /// crash, call it again.
     pub(crate) async fn drop_all(&self) -> Result<()> {
         self.change(|facts| facts.dropped = true, Vec::new()).await?;
+        let mut after = None;
         loop {
-            let page = self.inner.scan(None, SWEEP_KEYS).await?;
-            if page.is_empty() {
+            // After what was removed: a store may keep traces of it that a scan from the start would go through.
+            let page = self.inner.scan(after.as_ref(), SWEEP_KEYS).await?;
+            let Some((last, _)) = page.last() else {
                 return Ok(());
-            }
+            };
+            after = Some(last.clone());
             let gone = page.into_iter().map(|(key, _)| key).collect();
             self.change(|_| (), gone).await?;
         }

@@ -286,11 +286,13 @@ impl<K: Key, V: Value> Snapshots<K, V> {
             meta.step += 1;
             self.commit(held, &meta, Vec::new()).await?;
         }
+        let mut after = None;
         loop {
-            let page = self.inner.scan(None, SWEEP_KEYS).await?;
-            if page.is_empty() {
+            let page = self.inner.scan(after.as_ref(), SWEEP_KEYS).await?;
+            let Some((last, _)) = page.last() else {
                 return Ok(());
-            }
+            };
+            after = Some(last.clone());
             let gone = page.into_iter().map(|(key, _)| (key, None)).collect();
             self.commit(Some(meta.progress()), &meta, gone).await?;
         }

@@ -207,3 +207,25 @@ fn unit_is_all_of_time() {
     );
     assert_eq!(unit.batch_of(Timestamp(i64::MIN)), BatchId(0));
 }
+
+/// Stores remember these texts: they never change.
+#[test]
+fn each_has_its_text() {
+    let hours = Batcher::every(Duration::from_secs(3600)).unwrap();
+    let days = |zone| Batcher::calendar(CalendarUnit::Day, zone);
+    let offset = TimeZone::fixed(jiff::tz::offset(-3));
+    let switched = days(zone("Europe/Berlin")).then(Timestamp(7_200_000), hours.clone());
+    for (batcher, text) in [
+        (Batcher::unit(), "all time"),
+        (hours, "3600000 ms"),
+        (days(TimeZone::UTC), "days of UTC"),
+        (days(offset), "days of -03"),
+        (
+            Batcher::calendar(CalendarUnit::Hour, zone("Asia/Tokyo")),
+            "hours of Asia/Tokyo",
+        ),
+        (switched, "(days of Europe/Berlin until 7200000 then 3600000 ms)"),
+    ] {
+        assert_eq!(batcher.to_string(), text);
+    }
+}

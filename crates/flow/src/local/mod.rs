@@ -31,8 +31,8 @@
 //!    one epoch of all history so. But joined sums hold the start before the first epoch, so one that holds nothing while
 //!    a tail below is past the start is new, and what such tails have is none of its. It keeps this beside its progress
 //!    until none of them is ahead, and until then its epochs are cut like any others. Before another tail below takes one
-//!    of them, it notes where that epoch ends, in a commit of its own: after a crash this one is replayed whole. Parts stand in an epoch in the order of their sources and
-//!    names, so neither does it matter how often sources were asked.
+//!    of them, it notes where that epoch ends, in a commit of its own: after a crash this one is replayed whole. Parts
+//!    stand in an epoch in the order of their sources and names, so neither does it matter how often sources were asked.
 //! 5. *What a closing of batches hands on* depends on its store (which keys are open, what is closed, the largest time of
 //!    each part), on the store of its sum, and on where the epoch ends, for the watermark is taken there. Both stores hold
 //!    what was before the epoch, by 3, as a closing reads from its sum. And it is a join with its own sum in the sense of
