@@ -145,7 +145,7 @@ fn local<T: Element, K: Key>(
     source: Weighed<T>,
     options: JobOptions,
     function: impl Fn(T, &mut dyn FnMut((K, u64))) + Send + Sync + 'static,
-) -> u64 {
+) -> Box<dyn FnOnce() -> u64> {
     let sums = MemoryStore::<K, u64>::new();
     let tail = Producer::<Local, _>::source(Arc::new(source) as Arc<dyn Source<T>>)
         .flat_map_with(function)
@@ -157,8 +157,7 @@ fn local<T: Element, K: Key>(
         let mut job = Local::run("sums", &tail, options).expect("the job is well formed");
         job.join().await.expect("the job runs to its end");
     });
-    std::mem::forget(tail);
-    digest(std::mem::take(&mut sums.entries()))
+    Box::new(move || digest(sums.entries()))
 }
 
 /// The same for the same sums.
@@ -175,8 +174,15 @@ fn options(parallelism: usize) -> JobOptions {
     }
 }
 
-/// One run, of so many elements.
-fn row(name: &str, millions: u64) -> (u64, Box<dyn FnOnce() -> u64>) {
+/// A sum to be timed, which gives what is then asked for its digest.
+type Run = Box<dyn FnOnce() -> Box<dyn FnOnce() -> u64>>;
+
+fn then_digest<K: 'static>(counts: Counts<K>) -> Box<dyn FnOnce() -> u64> {
+    Box::new(move || digest(counts))
+}
+
+/// One run, and how many elements it takes.
+fn row(name: &str, millions: u64) -> (u64, Run) {
     let (kind, how) = name.split_once(' ').expect("a row has two words");
     if kind == "words" {
         let lines = lines();
@@ -189,9 +195,9 @@ fn row(name: &str, millions: u64) -> (u64, Box<dyn FnOnce() -> u64>) {
             return (
                 words,
                 Box::new(move || match how.as_str() {
-                    "1" => digest(count_words::<String>(&lines)),
-                    "2" => digest(halves(&lines, count_words::<String>)),
-                    _ => digest(halves(&lines, count_words::<SmolStr>)),
+                    "1" => then_digest(count_words::<String>(&lines)),
+                    "2" => then_digest(halves(&lines, count_words::<String>)),
+                    _ => then_digest(halves(&lines, count_words::<SmolStr>)),
                 }),
             );
         }
@@ -216,7 +222,7 @@ fn row(name: &str, millions: u64) -> (u64, Box<dyn FnOnce() -> u64>) {
             return (
                 millions * 1_000_000,
                 Box::new(move || {
-                    digest(if two {
+                    then_digest(if two {
                         halves(&blocks, sum_keys)
                     } else {
                         sum_keys(&blocks)
@@ -288,12 +294,8 @@ fn run_row(name: &str, millions: u64) {
     drop(std::fs::write("/proc/self/clear_refs", "5"));
     let began = Instant::now();
     let digest = run();
-    let wall = began.elapsed().as_secs_f64();
-    println!(
-        "{elements} {wall} {} {} {digest}",
-        cpu() - cpu_before,
-        status("VmHWM:") - rss
-    );
+    let (wall, cpu, peak) = (began.elapsed(), cpu() - cpu_before, status("VmHWM:") - rss);
+    println!("{elements} {} {cpu} {peak} {}", wall.as_secs_f64(), digest());
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -28,7 +28,7 @@ pub(crate) fn shard_of(hash: u64) -> usize {
 /// Pairs of key and delta, in the order in which they were added; what store them is [`Store::add`](crate::Store::add).
 ///
 /// Guarantees: the deltas of a key, joined in order, are all that was added for it, in the order in which it was added.
-/// A key may have several: an add joins its delta to the key's last one if that is among some 32 thousand recent
+/// A key may have several: an add joins its delta to the key's last one if that is among some 8 thousand recent
 /// ones, else stands apart. So an add costs one hash and one probe of a table that fits a core's cache, however many
 /// keys there are. Past half a million, deltas of one key are joined each time that their number has doubled, so there
 /// are at most twice as many as keys, or half a million.

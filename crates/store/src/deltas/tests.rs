@@ -55,7 +55,7 @@ fn a_key_that_returns_costs_no_more_room() {
 #[test]
 fn there_are_at_most_twice_as_many_as_keys_or_the_limit() {
     // Far more keys than are remembered, in turn: without joining, each add would stand apart.
-    let (keys, rounds) = (4 * RECENT_KEYS_MAX as u64, 12);
+    let (keys, rounds) = (16 * RECENT_KEYS_MAX as u64, 12);
     let mut deltas = Deltas::default();
     for n in 0..rounds * keys {
         deltas.add(n % keys, 1u64);
