@@ -1,14 +1,15 @@
 //! What a sum costs, beside loops written by hand: words of a made text, and 10 million numbers as keys.
 //!
-//! `cargo run --release -p flow --example words [-- rounds]`. Each row runs in a process of its own, by turns;
-//! medians are printed. `-- row NAME [MILLIONS]` runs one row once.
+//! `cargo run --release -p flow --example words [-- ROUNDS [WHICH]]`. Each row runs in a process of its own, by turns;
+//! medians are printed, and how many times as fast, and with how many times less processor time, as the row beside it.
+//! WHICH is `words`, `keys` or `epochs`. `-- row NAME [MILLIONS]` runs one row once.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::hash::Hash;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use flow::{Element, JobOptions, Key, Local, Producer, Slice, Source, Timestamp, VecSource};
@@ -107,6 +108,13 @@ impl<T: Element> Source<T> for Weighed<T> {
     }
 }
 
+fn weighed<T: Element>(items: Vec<(Timestamp, T)>, bytes: usize) -> Weighed<T> {
+    Weighed {
+        items: VecSource::new(items),
+        bytes,
+    }
+}
+
 fn count_words<K: From<String> + std::borrow::Borrow<str> + Eq + Hash>(
     lines: &[(Timestamp, Arc<str>)],
 ) -> Counts<K> {
@@ -183,78 +191,59 @@ fn then_digest<K: 'static>(counts: Counts<K>) -> Box<dyn FnOnce() -> u64> {
 
 /// One run, and how many elements it takes.
 fn row(name: &str, millions: u64) -> (u64, Run) {
-    let (kind, how) = name.split_once(' ').expect("a row has two words");
-    if kind == "words" {
-        let lines = lines();
-        let words = lines
-            .iter()
-            .map(|(_, line)| line.split_ascii_whitespace().count() as u64)
-            .sum();
-        if let Some(how) = how.strip_prefix("loop ") {
-            let how = how.to_owned();
-            return (
-                words,
-                Box::new(move || match how.as_str() {
-                    "1" => then_digest(count_words::<String>(&lines)),
-                    "2" => then_digest(halves(&lines, count_words::<String>)),
-                    _ => then_digest(halves(&lines, count_words::<SmolStr>)),
-                }),
-            );
-        }
-        let how = how.to_owned();
-        let source = Weighed {
-            items: VecSource::new(lines),
-            bytes: LINE_BYTES,
-        };
-        return (
-            words,
-            Box::new(move || match how.as_str() {
-                "local 1" => local(source, options(1), by_word::<String>),
-                "local 2" => local(source, options(2), by_word::<String>),
-                _ => local(source, options(2), by_word::<SmolStr>),
-            }),
-        );
+    match name.split_once(' ').expect("a row has two words") {
+        ("words", how) => words_row(how),
+        ("keys", how) => keys_row(how, millions),
+        (_, how) => epochs_row(how.trim_start_matches("of ").parse().expect("epochs have a size")),
     }
-    if kind == "keys" {
-        let blocks = blocks(millions);
-        if let Some(how) = how.strip_prefix("loop ") {
-            let two = how == "2";
-            return (
-                millions * 1_000_000,
-                Box::new(move || {
-                    then_digest(if two {
-                        halves(&blocks, sum_keys)
-                    } else {
-                        sum_keys(&blocks)
-                    })
-                }),
-            );
-        }
-        let cores = if how == "local 2" { 2 } else { 1 };
-        let source = Weighed {
-            items: VecSource::new(blocks),
-            bytes: BLOCK as usize * 16,
-        };
-        return (
-            millions * 1_000_000,
-            Box::new(move || local(source, options(cores), |block, emit| pairs(block).for_each(emit))),
-        );
-    }
-    let each: u64 = how.trim_start_matches("of ").parse().expect("epochs have a size");
+}
+
+fn words_row(how: &str) -> (u64, Run) {
+    let lines = lines();
+    let words = lines
+        .iter()
+        .map(|(_, line)| line.split_ascii_whitespace().count() as u64);
+    let words = words.sum();
+    let how = how.to_owned();
+    let run = move || match how.as_str() {
+        "loop 1" => then_digest(count_words::<String>(&lines)),
+        "loop 2" => then_digest(halves(&lines, count_words::<String>)),
+        "loop 2 inline" => then_digest(halves(&lines, count_words::<SmolStr>)),
+        "local 1" => local(weighed(lines, LINE_BYTES), options(1), by_word::<String>),
+        "local 2" => local(weighed(lines, LINE_BYTES), options(2), by_word::<String>),
+        "local 2 inline" => local(weighed(lines, LINE_BYTES), options(2), by_word::<SmolStr>),
+        _ => panic!("no such row: see the list in this file"),
+    };
+    (words, Box::new(run))
+}
+
+fn keys_row(how: &str, millions: u64) -> (u64, Run) {
+    let (blocks, how) = (blocks(millions), how.to_owned());
+    let sums = |blocks, cores| {
+        let source = weighed(blocks, BLOCK as usize * 16);
+        local(source, options(cores), |block, emit| pairs(block).for_each(emit))
+    };
+    let run = move || match how.as_str() {
+        "loop 1" => then_digest(sum_keys(&blocks)),
+        "loop 2" => then_digest(halves(&blocks, sum_keys)),
+        "local 1" => sums(blocks, 1),
+        "local 2" => sums(blocks, 2),
+        _ => panic!("no such row: see the list in this file"),
+    };
+    (millions * 1_000_000, Box::new(run))
+}
+
+/// Epochs of so few elements that what an epoch costs by itself shows.
+fn epochs_row(elements_each: usize) -> (u64, Run) {
     let elements = 2_000_000;
     let items = (0..elements).map(|n| (Timestamp(n as i64), n));
-    let source = Weighed {
-        items: VecSource::new(items),
-        bytes: 16,
-    };
+    let source = weighed(items.collect(), 16);
     let options = JobOptions {
-        epoch_bytes_max: each as usize * 16,
+        epoch_bytes_max: elements_each * 16,
         ..options(2)
     };
-    (
-        elements,
-        Box::new(move || local(source, options, |n, emit| emit((mixed(n) % 100_000, n)))),
-    )
+    let run = move || local(source, options, |n, emit| emit((mixed(n) % 100_000, n)));
+    (elements, Box::new(run))
 }
 
 fn by_word<K: for<'a> From<&'a str> + Key>(line: Arc<str>, emit: &mut dyn FnMut((K, u64))) {
@@ -338,22 +327,22 @@ fn main() {
                 digest,
                 "{name} has other sums"
             );
-            std::thread::sleep(Duration::ZERO);
         }
     }
-    println!("| row | million/s | CPU s | MiB | speed beside |  |");
+    println!("| row | million/s | CPU s | MiB | speed | CPU | beside |");
     for (name, beside) in rows {
         let of = |row: &str, n: usize| median(seen[row].iter().map(|run| run[n]).collect());
-        let pairs = seen[name]
-            .iter()
-            .zip(&seen[beside])
-            .map(|(mine, theirs)| theirs[1] / mine[1]);
+        let beside_by = |n: usize| {
+            let pairs = seen[name].iter().zip(&seen[beside]);
+            median(pairs.map(|(mine, theirs)| theirs[n] / mine[n]).collect())
+        };
         println!(
-            "| {name} | {:.2} | {:.2} | {:.0} | {:.2} | {beside} |",
+            "| {name} | {:.2} | {:.2} | {:.0} | {:.2} | {:.2} | {beside} |",
             of(name, 0) / of(name, 1) / 1e6,
             of(name, 2),
             of(name, 3),
-            median(pairs.collect()),
+            beside_by(1),
+            beside_by(2),
         );
     }
 }

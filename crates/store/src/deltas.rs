@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use crate::limits::{DELTAS_TOGETHER_MAX, DELTAS_UNMERGED_MAX, RECENT_KEYS_MAX};
+use crate::limits::{DELTAS_TOGETHER_MAX, DELTAS_UNMERGED_MAX, DELTAS_WAITING_MAX, RECENT_KEYS_MAX};
 
 /// The parts that keys fall into by their hash; stores in memory have the same ones.
 pub(crate) const SHARDS: usize = 64;
@@ -47,6 +47,9 @@ pub struct Deltas<K, V> {
     /// Where recent keys are in the last runs: a power of two of places, by the lowest bits of the hash; its upper half
     /// and the place in the last run of its shard.
     recent: Vec<u64>,
+    /// What was added last, and not put in its place yet: memory answers for several at once, one after the other it
+    /// takes as many times as long.
+    waiting: Vec<Delta<K, V>>,
     /// How many deltas may be pushed before there is something to do about it.
     room: usize,
     /// How many there may be before those of one key are joined.
@@ -109,6 +112,7 @@ impl<K, V> Default for Deltas<K, V> {
         Self {
             shards: vec![Shard::default()],
             recent: Vec::new(),
+            waiting: Vec::new(),
             room: 0,
             unmerged_max: DELTAS_UNMERGED_MAX,
             gatherers: 1,
@@ -120,46 +124,17 @@ impl<K, V> Default for Deltas<K, V> {
 impl<K, V> Deltas<K, V> {
     /// How many deltas stand apart: at least as many as keys.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(Shard::len).sum()
+        self.waiting.len() + self.shards.iter().map(Shard::len).sum::<usize>()
     }
 
     /// Whether nothing has been added.
     pub fn is_empty(&self) -> bool {
-        self.shards.iter().all(|shard| shard.len() == 0)
+        self.len() == 0
     }
 
     /// How many [appended](Self::append) parts it is made of.
     pub(crate) fn gatherers(&self) -> usize {
         self.gatherers
-    }
-
-    /// The runs of each shard, in order; or all runs at once when there are few deltas.
-    pub(crate) fn into_shards(self) -> impl ExactSizeIterator<Item = Vec<Vec<Delta<K, V>>>> {
-        self.shards.into_iter().map(|shard| shard.into_runs().collect())
-    }
-
-    /// Adds what was added to `later`, as if after all that was added here: the work of several threads becomes one.
-    /// Costs a step for each shard, not for each delta.
-    pub fn append(&mut self, mut later: Self) {
-        if later.is_empty() {
-            return;
-        }
-        if self.is_empty() {
-            *self = later;
-            return;
-        }
-        if self.shards.len() != later.shards.len() {
-            self.split();
-            later.split();
-        }
-        for (shard, later) in self.shards.iter_mut().zip(later.shards) {
-            shard.end_run();
-            shard.runs.extend(later.runs);
-            shard.last = later.last;
-        }
-        (self.recent, self.room) = (later.recent, later.room);
-        self.unmerged_max = self.unmerged_max.max(later.unmerged_max);
-        self.gatherers += later.gatherers;
     }
 
     /// One shard becomes [`SHARDS`].
@@ -192,27 +167,99 @@ impl<K: Hash + Eq, V: Semigroup> Deltas<K, V> {
     /// Adds one.
     pub fn add(&mut self, key: K, delta: V) {
         let hash = self.hashes.hash_one(&key);
-        if self.room == 0 {
-            self.make_room();
+        self.waiting.push(Delta { hash, key, delta });
+        if self.waiting.len() == DELTAS_WAITING_MAX {
+            self.settle();
         }
-        let slot = hash as usize & (self.recent.len() - 1);
-        let shard = if self.shards.len() == 1 { 0 } else { shard_of(hash) };
-        let (seen, last) = (self.recent[slot], &mut self.shards[shard].last);
-        if (seen ^ hash) >> 32 == 0
-            && let Some(held) = last.get_mut((seen & NOWHERE) as usize)
-            && held.key == key
-        {
-            held.delta.plus(delta);
+    }
+
+    /// The runs of each shard, in order; or all runs at once when there are few deltas.
+    pub(crate) fn into_shards(mut self) -> impl ExactSizeIterator<Item = Vec<Vec<Delta<K, V>>>> {
+        self.settle();
+        self.shards.into_iter().map(|shard| shard.into_runs().collect())
+    }
+
+    /// Adds what was added to `later`, as if after all that was added here: the work of several threads becomes one.
+    /// Costs a step for each shard, not for each delta.
+    pub fn append(&mut self, mut later: Self) {
+        if later.is_empty() {
             return;
         }
-        self.recent[slot] = place_of(hash, last.len());
-        last.push(Delta { hash, key, delta });
-        self.room -= 1;
+        if self.is_empty() {
+            *self = later;
+            return;
+        }
+        self.settle();
+        later.settle();
+        if self.shards.len() != later.shards.len() {
+            self.split();
+            later.split();
+        }
+        for (shard, later) in self.shards.iter_mut().zip(later.shards) {
+            shard.end_run();
+            shard.runs.extend(later.runs);
+            shard.last = later.last;
+        }
+        (self.recent, self.room) = (later.recent, later.room);
+        self.unmerged_max = self.unmerged_max.max(later.unmerged_max);
+        self.gatherers += later.gatherers;
+    }
+
+    /// Puts what waits in its place. Where that is gets looked up for all first, step by step, so that the waits for
+    /// memory overlap.
+    fn settle(&mut self) {
+        if self.room < self.waiting.len() {
+            self.make_room();
+        }
+        let (mut seen, mut held) = ([NOWHERE; DELTAS_WAITING_MAX], [false; DELTAS_WAITING_MAX]);
+        for (seen, next) in seen.iter_mut().zip(&self.waiting) {
+            *seen = self.recent[self.slot(next.hash)];
+        }
+        for ((held, seen), next) in held.iter_mut().zip(&seen).zip(&self.waiting) {
+            *held = self.at(*seen, next.hash).is_some_and(|at| at.hash == next.hash);
+        }
+        for ((held, seen), next) in held.iter_mut().zip(&seen).zip(&self.waiting) {
+            *held = *held && self.at(*seen, next.hash).is_some_and(|at| at.key == next.key);
+        }
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for ((held, seen), next) in held.iter().zip(&seen).zip(waiting.drain(..)) {
+            let (slot, shard) = (self.slot(next.hash), self.shard(next.hash));
+            let now = self.recent[slot];
+            let held = match now == *seen {
+                true => *held,
+                // One that waited before it has come there.
+                false => self.at(now, next.hash).is_some_and(|at| at.key == next.key),
+            };
+            let last = &mut self.shards[shard].last;
+            match last.get_mut((now & NOWHERE) as usize) {
+                Some(at) if held => at.delta.plus(next.delta),
+                _ => {
+                    self.recent[slot] = place_of(next.hash, last.len());
+                    last.push(next);
+                    self.room -= 1;
+                }
+            }
+        }
+        self.waiting = waiting;
+    }
+
+    fn slot(&self, hash: u64) -> usize {
+        hash as usize & (self.recent.len() - 1)
+    }
+
+    fn shard(&self, hash: u64) -> usize {
+        if self.shards.len() == 1 { 0 } else { shard_of(hash) }
+    }
+
+    /// The delta that a place among the recent ones names, if its key may have this hash.
+    fn at(&self, seen: u64, hash: u64) -> Option<&Delta<K, V>> {
+        let last = &self.shards[self.shard(hash)].last;
+        ((seen ^ hash) >> 32 == 0).then(|| last.get((seen & NOWHERE) as usize))?
     }
 
     #[cold]
     fn make_room(&mut self) {
-        let mut len = self.len();
+        let mut len = self.len() - self.waiting.len();
         if len > DELTAS_TOGETHER_MAX && self.shards.len() == 1 {
             self.split();
         }
@@ -220,7 +267,7 @@ impl<K: Hash + Eq, V: Semigroup> Deltas<K, V> {
             for shard in &mut self.shards {
                 shard.last = merged(std::mem::take(shard).into_runs());
             }
-            len = self.len();
+            len = self.len() - self.waiting.len();
             self.unmerged_max = self.unmerged_max.max(2 * len);
             self.recent.clear();
         }
@@ -229,13 +276,14 @@ impl<K: Hash + Eq, V: Semigroup> Deltas<K, V> {
             self.remember(places);
         }
         self.room = match places {
-            RECENT_KEYS_MAX if self.shards.len() > 1 => (self.unmerged_max - len).max(1),
+            RECENT_KEYS_MAX if self.shards.len() > 1 => (self.unmerged_max - len).max(DELTAS_WAITING_MAX),
             _ => places,
         };
     }
 
     /// One delta for each key; in no order.
-    pub fn into_pairs(self) -> Vec<(K, V)> {
+    pub fn into_pairs(mut self) -> Vec<(K, V)> {
+        self.settle();
         let mut pairs = Vec::new();
         for shard in self.shards {
             let deltas = merged(shard.into_runs());

@@ -16,6 +16,8 @@ pub const COMMIT_BYTES_MAX: usize = 256 << 20;
 pub(crate) const DELTAS_TOGETHER_MAX: usize = 4 << 10;
 /// Deltas that stand apart before those of one key are joined, by each thread that gathers.
 pub(crate) const DELTAS_UNMERGED_MAX: usize = 512 << 10;
+/// Deltas whose places are looked up together.
+pub(crate) const DELTAS_WAITING_MAX: usize = 16;
 /// Keys whose last delta is found again: 8 bytes each; they and their deltas fit a core's own cache, which pays more than
 /// to find more keys again.
 pub(crate) const RECENT_KEYS_MAX: usize = 8 << 10;

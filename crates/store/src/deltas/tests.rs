@@ -60,7 +60,8 @@ fn there_are_at_most_twice_as_many_as_keys_or_the_limit() {
     for n in 0..rounds * keys {
         deltas.add(n % keys, 1u64);
         if n % 10_000 == 0 {
-            assert!(deltas.len() <= DELTAS_UNMERGED_MAX.max(2 * keys as usize));
+            let max = DELTAS_UNMERGED_MAX.max(2 * keys as usize) + 2 * DELTAS_WAITING_MAX;
+            assert!(deltas.len() <= max);
         }
     }
     let pairs = deltas.into_pairs();
