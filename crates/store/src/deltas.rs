@@ -25,7 +25,7 @@ pub(crate) fn shard_of(hash: u64) -> usize {
     (hash >> 40) as usize % SHARDS
 }
 
-/// Pairs of key and delta, in the order in which they were added; what store them is [`Store::add`](crate::Store::add).
+/// Pairs of key and delta, in the order in which they were added, for [`Store::add`](crate::Store::add).
 ///
 /// Guarantees: the deltas of a key, joined in order, are all that was added for it, in the order in which it was added.
 /// A key may have several: an add joins its delta to the key's last one if that is among some 8 thousand recent

@@ -38,11 +38,14 @@
 //! (R [`Readable`], W [`Writable`], M [`Mergeable`], I [`Iterable`].) [`StoreExt`] has them as methods. Each passes
 //! the laws of its ports, which [`laws`] has as functions to run on a new backend.
 //!
+//! What is to be added to a [`Store`] gathers in [`Deltas`], by any number of threads, and goes there in one [`Addition`].
+//!
 //! A [`Store`] has one writer at a time, the run of one job: [`Commit::expected`] fences a second one. Nothing here
 //! reads a clock or waits by itself: times come from the [`Clock`] that is given.
 //!
 //! Not here: jobs, the wire, backends over a network; merges and pages of replicas, and the forgetting of what was removed
-//! there; pages of mapped keys, of caches and of pivots; transactions over several keys of the small ports.
+//! there; pages of mapped keys, of caches and of pivots; transactions over several keys of the small ports; additions in
+//! place other than in memory.
 
 mod clock;
 pub mod codec;

@@ -3,7 +3,8 @@
 //! A job runs in epochs. An epoch takes what its sources have (at most `epoch_bytes_max`), puts it through the
 //! fused functions on all cores, and commits. Nothing is waited for: under load an epoch is what has gathered
 //! during the last one. Lookups and sums take all elements of an epoch at once; chunks of work are joined in
-//! order, so sums need not commute. While an epoch looks up, sums and commits, the next one is read and put through
+//! order, so sums need not commute. A sum that nobody reads does not ask for the values before: its store adds the deltas,
+//! in the same atomic step as the progress. While an epoch looks up, sums and commits, the next one is read and put through
 //! the functions that need neither; it steps on when the commits are done. So two epochs are in memory at most.
 //!
 //! # Exactly once

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use algebra::Semigroup;
 
 use super::{Chance, Sample, at, get, is_conflict, progress};
 use crate::{Addition, Deltas, Store};
-use std::hash::Hash;
 
 /// Checks the laws of [`Store::add`] on stores that `make` opens: each call must give a new, empty one. For a backend
 /// that has an `add` of its own.
