@@ -103,7 +103,7 @@ pub struct NodeInfo {
 /// How many elements a running job has put through a node, in epochs that are committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeElements {
-    /// Elements that it took; of a sum deltas, those of a key in an epoch joined to one. None go into a source.
+    /// Elements that it took; of a sum deltas, after those of a key in an epoch were joined as far as that is cheap. None go into a source.
     pub taken: u64,
     /// Elements that it handed on.
     pub given: u64,

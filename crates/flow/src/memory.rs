@@ -7,7 +7,8 @@ use crate::closing::last_before;
 use crate::counter::counting;
 use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Summed, Timed};
 use crate::{
-    CloseRule, Closed, Counts, Element, Joined, Key, NodeInfo, Open, PlanOptions, Platform, Result, Tail, Value,
+    CloseRule, Closed, Counts, Element, Joined, Key, NodeInfo, Open, PlanOptions, Platform, Result, Tail,
+    Value,
 };
 
 /// The platform that other platforms are compared with: one thread, plain vectors and maps, nothing clever.

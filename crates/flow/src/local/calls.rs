@@ -20,6 +20,11 @@ impl Calls {
         }
     }
 
+    /// Keys of one call.
+    pub(super) fn keys_max(&self) -> usize {
+        self.keys_max
+    }
+
     /// The values of the keys, in their order; `Corrupt` if a call gives another number of values than it had keys.
     pub(super) async fn ask<'a, K: Sync, V: Send, E: Into<crate::Error>>(
         &self,

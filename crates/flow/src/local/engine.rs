@@ -217,7 +217,12 @@ impl Engine {
                             ..self.times(&reading.position.at, &[])
                         };
                         let slots = Slots::fresh(&self.job.slots);
-                        return Ok(Front::Epoch(self.epoch(&reading.position, slots, Flows::new(), times)));
+                        return Ok(Front::Epoch(self.epoch(
+                            &reading.position,
+                            slots,
+                            Flows::new(),
+                            times,
+                        )));
                     }
                     Input::Ended => return Ok(Front::Ended),
                     Input::Stopped => return Ok(Front::Stopped),

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
+use store::Deltas;
 
 use super::calls::Calls;
 use super::plan::Outlet;
-use super::slots::{Gathered, Held, Sums};
-use super::stage::{Barrier, Stepped, typed};
+use super::slots::{Gathered, Held};
+use super::stage::{Barrier, Change, Stepped, typed};
 use super::watermark::EpochTimes;
 use super::work::Run;
 use crate::memory::plus;
@@ -20,14 +21,14 @@ use crate::{Element, Joined, Key, Result, Timestamp, Value};
 /// What an epoch has for a join: its pairs, and one delta for each key and time.
 pub(super) struct Sides<K, V, J> {
     pub(super) left: Vec<Timed<(K, V)>>,
-    pub(super) deltas: Sums<(K, Timestamp), J>,
+    pub(super) deltas: Deltas<(K, Timestamp), J>,
 }
 
 impl<K, V, J> Default for Sides<K, V, J> {
     fn default() -> Self {
         Self {
             left: Vec::new(),
-            deltas: Sums::default(),
+            deltas: Deltas::default(),
         }
     }
 }
@@ -101,7 +102,7 @@ impl<K: Key, V: Element, J: Value> Barrier for JoinStage<K, V, J> {
     async fn step(&self, input: Held, _: &EpochTimes) -> Result<Stepped> {
         let Sides { left, deltas }: Sides<K, V, J> = typed(input);
         let mut lanes = lanes(&left);
-        for ((key, time), (delta, _)) in deltas.0 {
+        for ((key, time), delta) in deltas.into_pairs() {
             if let Some(lane) = lanes.get_mut(&key) {
                 lane.deltas.push((time, delta));
             }
@@ -155,7 +156,7 @@ impl<K: Key, V: Element, J: Value> Barrier for JoinSumStage<K, V, J> {
         }
         Ok(Stepped {
             taken: left.len(),
-            output: Some(Box::new(writes) as Box<dyn Any + Send>),
+            output: Some(Box::new(Change::Set(writes)) as Box<dyn Any + Send>),
             work: Some(Box::new(joined(left, found, &self.outlet))),
         })
     }

@@ -3,7 +3,8 @@
 //! A job runs in epochs. An epoch takes what its sources have (at most `epoch_bytes_max`), puts it through the
 //! fused functions on all cores, and commits. Nothing is waited for: under load an epoch is what has gathered
 //! during the last one. Lookups and sums take all elements of an epoch at once; chunks of work are joined in
-//! order, so sums need not commute. While an epoch looks up, sums and commits, the next one is read and put through
+//! order, so sums need not commute. A sum that nobody reads does not ask for the values before: its store adds the deltas,
+//! in the same atomic step as the progress. While an epoch looks up, sums and commits, the next one is read and put through
 //! the functions that need neither; it steps on when the commits are done. So two epochs are in memory at most.
 //!
 //! # Exactly once
@@ -68,12 +69,14 @@ use std::sync::Arc;
 
 pub use job::{ClosingStatus, Job, JobOptions, JobState, JobStatus};
 
+use store::Deltas;
+
 use self::cache::Cache;
 use self::calls::Calls;
 use self::join::{JoinStage, JoinSumStage, Sides};
 pub(crate) use self::plan::LocalPlan;
 use self::plan::{BarrierEntry, Outlet, SourceEntry, gather};
-use self::slots::{Gathers, Sums};
+use self::slots::{Gathers, Latest, SumSlot, Sums};
 use self::stage::{LookupStage, SourceStage, SumStage, WriteStage};
 use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Summed, Timed};
 use crate::{
@@ -187,7 +190,8 @@ impl Platform for Local {
         input: Stream<(K, V)>,
         store: &Arc<dyn store::Store<K, V>>,
     ) -> Stream<Summed<K, V>> {
-        let (slot, outlet) = (plan.slot(Gathers::<Sums<K, V>>::new()), Outlet::new(0));
+        let outlet = Outlet::new(0);
+        let slot = plan.slot(SumSlot(outlet.clone()));
         let stage = Arc::new(SumStage {
             store: store.clone(),
             calls: Calls::of(&node.options),
@@ -203,10 +207,15 @@ impl Platform for Local {
             joins: None,
             barrier: stage,
         });
-        plan.on_seal(&outlet, move |_| {
-            input.0.attach(Arc::new(move |slots, time, (key, delta)| {
-                slots.get::<Sums<K, V>>(slot).add(time, key, delta);
-            }));
+        plan.on_seal(&outlet, move |push| {
+            input.0.attach(match push {
+                Some(_) => Arc::new(move |slots, time, (key, delta)| {
+                    slots.get::<Sums<K, V>>(slot).add(key, Latest { delta, time });
+                }),
+                None => Arc::new(move |slots, _, (key, delta)| {
+                    slots.get::<Deltas<K, V>>(slot).add(key, delta);
+                }),
+            });
         });
         Stream(outlet)
     }
@@ -237,10 +246,7 @@ impl Platform for Local {
                 slots.get::<Sides<K, V, J>>(slot).left.push((time, pair));
             }));
             sum.deltas.0.attach(Arc::new(move |slots, time, (key, delta)| {
-                slots
-                    .get::<Sides<K, V, J>>(slot)
-                    .deltas
-                    .add(time, (key, time), delta);
+                slots.get::<Sides<K, V, J>>(slot).deltas.add((key, time), delta);
             }));
         });
         Stream(outlet)

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
-use store::{Commit, Progress};
+use store::{Addition, Commit, Deltas, Progress};
 
 use super::cache::Cache;
 use super::calls::Calls;
 use super::job::ClosingStatus;
 use super::plan::Outlet;
-use super::slots::{Held, Sums};
+use super::slots::{Held, Latest, Sums};
 use super::watermark::EpochTimes;
 use super::work::{Run, Work};
 use crate::memory::plus;
@@ -208,38 +208,66 @@ pub(super) struct SumStage<K, V> {
     pub(super) outlet: Arc<Outlet<Summed<K, V>>>,
 }
 
-type Writes<K, V> = Vec<(K, Option<V>)>;
+/// What a sum commits.
+pub(super) enum Change<K, V> {
+    /// Values that nobody has read: the store adds.
+    Add(Deltas<K, V>),
+    /// Values that were read, with what was added.
+    Set(Vec<(K, Option<V>)>),
+}
+
+impl<K: Key, V: Value> SumStage<K, V> {
+    /// The change of a sum that nobody reads: the store adds, unless it is to be asked for few keys at a time.
+    async fn unread(&self, deltas: Deltas<K, V>) -> Result<Stepped> {
+        let taken = deltas.len();
+        let change = if taken <= self.calls.keys_max() {
+            Change::Add(deltas)
+        } else {
+            let (keys, deltas): (Vec<K>, Vec<V>) = deltas.into_pairs().into_iter().unzip();
+            let befores = self.calls.ask(&keys, |keys| self.store.multi_get(keys)).await?;
+            let afters = befores.into_iter().zip(deltas);
+            let afters = afters.map(|(before, delta)| Some(plus(before, delta)));
+            Change::Set(keys.into_iter().zip(afters).collect())
+        };
+        Ok(Stepped {
+            taken,
+            output: Some(Box::new(change)),
+            work: None,
+        })
+    }
+}
 
 #[async_trait]
 impl<K: Key, V: Value> Barrier for SumStage<K, V> {
     async fn step(&self, input: Held, _: &EpochTimes) -> Result<Stepped> {
+        if self.outlet.push().is_none() {
+            return self.unread(typed(input)).await;
+        }
         let sums: Sums<K, V> = typed(input);
-        if sums.0.is_empty() {
+        if sums.is_empty() {
             return Ok(Stepped {
                 output: Some(self.nothing()),
                 ..Stepped::default()
             });
         }
-        let (keys, deltas): (Vec<K>, Vec<_>) = sums.0.into_iter().unzip();
+        let (keys, deltas): (Vec<K>, Vec<_>) = sums.into_pairs().into_iter().unzip();
         let befores = self.calls.ask(&keys, |keys| self.store.multi_get(keys)).await?;
-        let mut items: Vec<Timed<Summed<K, V>>> = Vec::new();
-        if self.outlet.push().is_some() {
-            items = (keys.iter().zip(&befores).zip(&deltas))
-                .map(|((key, before), (delta, time))| (*time, (key.clone(), (before.clone(), delta.clone()))))
-                .collect();
-            // In time, and the same in every run: a sum below may depend on the order.
-            items.sort_unstable_by(|(time, (key, _)), (other, (other_key, _))| {
-                (time, key).cmp(&(other, other_key))
-            });
-        }
+        let item = |((key, before), Latest { delta, time }): ((&K, &Option<V>), &Latest<V>)| {
+            (*time, (key.clone(), (before.clone(), delta.clone())))
+        };
+        let mut items: Vec<Timed<Summed<K, V>>> = keys.iter().zip(&befores).zip(&deltas).map(item).collect();
+        // In time, and the same in every run: a sum below may depend on the order.
+        items.sort_unstable_by(|(time, (key, _)), (other, (other_key, _))| {
+            (time, key).cmp(&(other, other_key))
+        });
         let afters = befores
             .into_iter()
             .zip(deltas)
-            .map(|(before, (delta, _))| Some(plus(before, delta)));
-        let writes: Writes<K, V> = keys.into_iter().zip(afters).collect();
+            .map(|(before, sum)| Some(plus(before, sum.delta)));
+        let change = Change::Set(keys.into_iter().zip(afters).collect());
         Ok(Stepped {
-            taken: writes.len(),
-            output: Some(Box::new(writes)),
+            taken: items.len(),
+            output: Some(Box::new(change)),
             work: Some(Box::new(Run::new(items, &self.outlet))),
         })
     }
@@ -252,16 +280,30 @@ impl<K: Key, V: Value> AnyTail for SumStage<K, V> {
     }
 
     async fn commit(&self, output: Held, expected: Option<Progress>, progress: &Progress) -> Result<()> {
-        let commit = Commit {
-            writes: typed(output),
-            expected,
-            progress: progress.clone(),
+        let progress = progress.clone();
+        let done = match typed(output) {
+            Change::Set(writes) => {
+                let commit = Commit {
+                    writes,
+                    expected,
+                    progress,
+                };
+                self.store.commit(commit).await
+            }
+            Change::<K, V>::Add(deltas) => {
+                let addition = Addition {
+                    deltas,
+                    expected,
+                    progress,
+                };
+                self.store.add(addition).await
+            }
         };
-        Ok(self.store.commit(commit).await?)
+        Ok(done?)
     }
 
     fn nothing(&self) -> Held {
-        Box::new(Writes::<K, V>::new())
+        Box::new(Change::<K, V>::Set(Vec::new()))
     }
 }
 

@@ -13,7 +13,7 @@ use flow::{
     Element, Error, ErrorKind, JobOptions, Key, Local, Memory, Platform, Recent, Result, Sink, Slice, Source,
     Tails, Timestamp, Value, VecSource,
 };
-use store::{Commit, MemoryStore, Progress, Store};
+use store::{Addition, Commit, MemoryStore, Progress, Store};
 
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
@@ -159,6 +159,17 @@ impl<K: Key, V: Value, S: Store<K, V>> Store<K, V> for Faulty<S> {
         let fault = self.next();
         if let Fault::None | Fault::Retry { applied: true } | Fault::Crash { applied: true } = fault {
             self.inner.commit(commit).await?;
+        }
+        match fault {
+            Fault::None => Ok(()),
+            Fault::Retry { .. } => Err(store::Error::new(store::ErrorKind::Retry, "the store is away")),
+            Fault::Crash { .. } => Err(store::Error::new(store::ErrorKind::Corrupt, "crash")),
+        }
+    }
+    async fn add(&self, addition: Addition<K, V>) -> store::Result<()> {
+        let fault = self.next();
+        if let Fault::None | Fault::Retry { applied: true } | Fault::Crash { applied: true } = fault {
+            self.inner.add(addition).await?;
         }
         match fault {
             Fault::None => Ok(()),

@@ -239,7 +239,7 @@ fn fails_after(meanwhile: impl AsyncFnOnce(&Sums<BatchId>, &OpenKeys<BatchId>)) 
     let (sums, open, told) = (Sums::new(), OpenKeys::new(), Finals::default());
     let faulty = Arc::new(Faulty {
         inner: open.clone(),
-        script: crash_after(1, false),
+        script: crash_after(2, false),
     });
     let pairs = source(vec![vec![one(1, 1), one(2, 2), one(25, 3)]], vec![2, 1]);
     let tails = tens_closed(
