@@ -2,11 +2,14 @@
 
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::FallocateFlags;
+
+/// Parts that one call of the system takes.
+const WRITE_PARTS_MAX: usize = 1_024;
 
 /// A file system.
 pub(crate) trait Disk: Debug + Send + Sync {
@@ -31,6 +34,11 @@ pub(crate) trait DiskFile: Debug + Send + Sync {
     fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()>;
     /// Writes all bytes at a position.
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+    /// Writes all parts, one after the other, at a position.
+    fn write_parts_at(&self, parts: &mut [IoSlice<'_>], at: u64) -> io::Result<()> {
+        let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
+        self.write_at(&parts.concat(), at)
+    }
     /// Cuts the file there, or fills it up with zeros.
     fn set_length(&self, length: u64) -> io::Result<()>;
     /// Makes room for bytes `from..to`, which read as zeros; without it each sync would also write the new size.
@@ -129,6 +137,22 @@ impl DiskFile for File {
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         self.write_all_at(bytes, at)
+    }
+
+    fn write_parts_at(&self, mut parts: &mut [IoSlice<'_>], mut at: u64) -> io::Result<()> {
+        while !parts.is_empty() {
+            let count = parts.len().min(WRITE_PARTS_MAX);
+            match rustix::io::pwritev(self, &parts[..count], at) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    at += written as u64;
+                    IoSlice::advance_slices(&mut parts, written);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {

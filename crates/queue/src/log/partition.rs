@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use event::{Batch, BatchKey};
 use tokio::sync::{oneshot, watch};
@@ -13,9 +14,9 @@ use super::dataset::DatasetFolder;
 use super::record::UNKNOWN;
 use super::segment::{Segment, Wanted};
 use super::tail::Tail;
-use super::writer::{Head, SegmentWriter, record_bytes};
+use super::writer::{Group, Head, SegmentWriter, record_bytes};
 use crate::dedup::{self, Decision, Dedup};
-use crate::limits::{GROUP_BYTES_MAX, IN_FLIGHT_OVERHEAD_BYTES};
+use crate::limits::{GATHER_TIME_MAX, GROUP_BYTES_MAX, IN_FLIGHT_OVERHEAD_BYTES};
 use crate::memory::was_deleted;
 use crate::{Error, ErrorKind, Offset, Partition, Receipt, Record, Result};
 
@@ -35,6 +36,7 @@ pub(crate) struct PartitionLog {
     jobs: Sender<Job>,
     budget: Arc<Budget>,
     intake: Mutex<Intake>,
+    gathered: Condvar,
     writer: Mutex<SegmentWriter>,
     segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
     /// The first offset that has not been deleted.
@@ -87,6 +89,10 @@ struct Intake {
     pending: VecDeque<Pending>,
     /// Later appends of batches in flight, which wait for their twins.
     twins: HashMap<BatchKey, Vec<Answer>>,
+    /// Of the pending ones, in bytes as they count against the budget.
+    pending_bytes: usize,
+    /// The writer waits until so much is pending; 0 when it does not wait.
+    awaited_bytes: usize,
     /// Whether a commit of this partition is on its way to its writer.
     scheduled: bool,
     closed: bool,
@@ -132,6 +138,8 @@ impl PartitionLog {
             dedup,
             pending: VecDeque::new(),
             twins: HashMap::new(),
+            pending_bytes: 0,
+            awaited_bytes: 0,
             scheduled: false,
             closed: false,
         };
@@ -141,6 +149,7 @@ impl PartitionLog {
             jobs,
             budget,
             intake: Mutex::new(intake),
+            gathered: Condvar::new(),
             writer: Mutex::new(writer),
             start: AtomicU64::new(segments.keys().next().copied().unwrap_or(end)),
             segments: RwLock::new(segments),
@@ -191,7 +200,11 @@ impl PartitionLog {
             return Reply::Now(Err(error));
         }
         intake.dedup.begin(&key);
+        intake.pending_bytes += cost(&batch);
         intake.pending.push_back(Pending { batch, answer });
+        if intake.awaited_bytes > 0 && intake.pending_bytes >= intake.awaited_bytes {
+            self.gathered.notify_all();
+        }
         if !intake.scheduled {
             intake.scheduled = true;
             if self.jobs.send(Job::Commit(self.clone())).is_err() {
@@ -207,12 +220,20 @@ impl PartitionLog {
 
     /// Writes one group of what is pending and answers it. Tells whether there is more.
     pub(crate) fn commit(&self, buffer: &mut Vec<u8>) -> bool {
-        let group = self.intake().take_group();
+        // Held until the group is kept: between, the segments and the end do not agree.
+        let mut writer = self.writer();
+        let group = self.gather(&writer.last);
         if !group.is_empty() {
-            // Held until the group is kept: between, the segments and the end do not agree.
-            let mut writer = self.writer();
+            let start = Instant::now();
+            let bytes = group.iter().map(|pending| cost(&pending.batch)).sum();
             match self.write(&mut writer, &group, buffer) {
-                Ok(end) => self.keep(group, end),
+                Ok(end) => {
+                    writer.last = Group {
+                        bytes,
+                        took: start.elapsed(),
+                    };
+                    self.keep(group, end);
+                }
                 Err(error) => {
                     tracing::warn!(dataset = %self.dataset.name, partition = self.partition.0, %error, "not written");
                     let error = Error::new(
@@ -226,9 +247,26 @@ impl PartitionLog {
                 }
             }
         }
+        drop(writer);
         let mut intake = self.intake();
         intake.scheduled = !intake.pending.is_empty();
         intake.scheduled
+    }
+
+    /// Takes what is written next. Senders that wait for acks send again when they have them, all but the first
+    /// of them too late for the next group: groups would be small and large in turns, at twice the syncs. So
+    /// where little is pending after a large group, it waits for more, for a fraction of what that group took.
+    fn gather(&self, last: &Group) -> Vec<Pending> {
+        let mut intake = self.intake();
+        if intake.pending_bytes < last.bytes / 4 {
+            let wait = (last.took / 4).min(GATHER_TIME_MAX);
+            intake.awaited_bytes = last.bytes / 4 * 3;
+            let more = |intake: &mut Intake| intake.pending_bytes < intake.awaited_bytes && !intake.closed;
+            let waited = self.gathered.wait_timeout_while(intake, wait, more);
+            intake = waited.unwrap_or_else(PoisonError::into_inner).0;
+            intake.awaited_bytes = 0;
+        }
+        intake.take_group()
     }
 
     fn write(
@@ -314,6 +352,7 @@ impl PartitionLog {
         {
             let mut intake = self.intake();
             group.extend(intake.pending.drain(..));
+            intake.pending_bytes = 0;
             intake
                 .dedup
                 .fail(group.iter().map(|pending| &pending.batch.header.key));
@@ -465,6 +504,8 @@ impl Intake {
             more
         };
         let count = self.pending.iter().map(fits).take_while(|fits| *fits).count();
-        self.pending.drain(..count).collect()
+        let group: Vec<_> = self.pending.drain(..count).collect();
+        self.pending_bytes -= group.iter().map(|pending| cost(&pending.batch)).sum::<usize>();
+        group
     }
 }

@@ -153,6 +153,16 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 
 /// Appends a record whose body is some parts, one after the other.
 pub(crate) fn encode(out: &mut Vec<u8>, kind: Kind, offset: u64, durable: u64, body: &[&[u8]]) {
+    encode_start(out, (kind, offset, durable), body, &[]);
+}
+
+/// Appends a record without the end of its body, `apart`, which is to be written behind it.
+pub(crate) fn encode_start(
+    out: &mut Vec<u8>,
+    (kind, offset, durable): (Kind, u64, u64),
+    body: &[&[u8]],
+    apart: &[u8],
+) {
     let start = out.len();
     out.extend_from_slice(&[0; PREFIX_BYTES]);
     out.push(kind as u8);
@@ -162,10 +172,12 @@ pub(crate) fn encode(out: &mut Vec<u8>, kind: Kind, offset: u64, durable: u64, b
         out.extend_from_slice(part);
     }
     let content = start + PREFIX_BYTES;
-    let length = (out.len() - content) as u32;
-    let checksum = crc32fast::hash(&out[content..]);
+    let length = (out.len() - content + apart.len()) as u32;
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&out[content..]);
+    checksum.update(apart);
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
-    out[start + 4..content].copy_from_slice(&checksum.to_le_bytes());
+    out[start + 4..content].copy_from_slice(&checksum.finalize().to_le_bytes());
 }
 
 #[cfg(test)]
@@ -181,6 +193,10 @@ mod tests {
             let stored = parse(&bytes).unwrap();
             prop_assert_eq!((stored.kind, stored.offset, stored.durable, stored.body), (Kind::Batch, offset, durable, &body[..]));
             prop_assert_eq!(stored.bytes(), bytes.len() as u64);
+            let (mut parts, middle) = (Vec::new(), body.len() / 2);
+            encode_start(&mut parts, (Kind::Batch, offset, durable), &[&body[..middle]], &body[middle..]);
+            parts.extend_from_slice(&body[middle..]);
+            prop_assert_eq!(&parts, &bytes);
             prop_assert_eq!(length(*bytes.first_chunk().unwrap()), Some(bytes.len()));
             let bit = 32 + flip.index(bytes.len() * 8 - 32);
             bytes[bit / 8] ^= 1 << (bit % 8);

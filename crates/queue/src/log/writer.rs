@@ -1,8 +1,9 @@
 //! The writing end of one partition: the active segment, its rolling, and what to do when the disk fails.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use event::{Batch, BatchHeader};
 
@@ -19,6 +20,14 @@ pub(crate) struct SegmentWriter {
     pub(crate) disk: Arc<dyn Disk>,
     /// `None` before the first batch and after a failure: the next write begins a segment.
     pub(crate) active: Option<Active>,
+    pub(crate) last: Group,
+}
+
+/// A group of batches that was written.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) bytes: usize,
+    pub(crate) took: Duration,
 }
 
 /// The segment that is being written.
@@ -40,6 +49,9 @@ pub(crate) struct Head {
     /// The table of emitters.
     pub(crate) snapshot: Vec<u8>,
 }
+
+/// Payloads from here on are written from where they are; copying smaller ones costs less than a part each.
+const COPIED_BYTES_MAX: usize = 4 << 10;
 
 /// Bytes of a batch as a record.
 pub(crate) fn record_bytes(batch: &Batch) -> u64 {
@@ -120,13 +132,30 @@ impl SegmentWriter {
         buffer.clear();
         let mut places = Vec::new();
         let mut latest = None;
+        // Large payloads are written from where they are: each comes behind so many bytes of the buffer.
+        let mut apart: Vec<(usize, &[u8])> = Vec::new();
+        let mut position = active.position;
         for (offset, batch) in (end..).zip(batches) {
-            places.push((offset, active.position + buffer.len() as u64));
+            places.push((offset, position));
+            position += record_bytes(batch);
             latest = latest.max(Some(batch.header.received_at));
             let header = batch.header.encode();
-            record::encode(buffer, Kind::Batch, offset, end, &[&header, &batch.payload]);
+            let fixed = (Kind::Batch, offset, end);
+            if batch.payload.len() < COPIED_BYTES_MAX {
+                record::encode_start(buffer, fixed, &[&header, &batch.payload], &[]);
+            } else {
+                record::encode_start(buffer, fixed, &[&header], &batch.payload);
+                apart.push((buffer.len(), &batch.payload));
+            }
         }
-        if let Err(error) = active.append(buffer, self.segment_bytes) {
+        let mut parts = Vec::with_capacity(2 * apart.len() + 1);
+        let mut from = 0;
+        for (to, payload) in apart {
+            parts.extend([IoSlice::new(&buffer[from..to]), IoSlice::new(payload)]);
+            from = to;
+        }
+        parts.push(IoSlice::new(&buffer[from..]));
+        if let Err(error) = active.append(&mut parts, position, self.segment_bytes) {
             active.trim();
             self.active = None;
             return Err(error);
@@ -149,8 +178,8 @@ impl SegmentWriter {
 }
 
 impl Active {
-    fn append(&mut self, bytes: &[u8], segment_bytes: u64) -> io::Result<()> {
-        let end = self.position + bytes.len() as u64;
+    /// Writes what ends at `end` and syncs it.
+    fn append(&mut self, parts: &mut [IoSlice<'_>], end: u64, segment_bytes: u64) -> io::Result<()> {
         if end > self.allocated {
             let ahead = self.position.clamp(PREALLOCATE_BYTES_MIN, PREALLOCATE_BYTES_MAX);
             let to = (end + ahead).min(segment_bytes).max(end);
@@ -159,7 +188,7 @@ impl Active {
                 self.allocated = to;
             }
         }
-        self.file.write_at(bytes, self.position)?;
+        self.file.write_parts_at(parts, self.position)?;
         self.file.sync()?;
         self.position = end;
         Ok(())
