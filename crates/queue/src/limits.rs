@@ -1,7 +1,5 @@
 //! The maxima of the queue. Everything that input can grow names one of these.
 
-use std::time::Duration;
-
 /// Datasets of one queue.
 pub const DATASETS_MAX: usize = 10_000;
 /// Partitions of one dataset.
@@ -16,8 +14,6 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
 pub const IN_FLIGHT_OVERHEAD_BYTES: usize = 256;
 /// Payload bytes that one write and one fsync carry, apart from the batch that reaches it.
 pub const GROUP_BYTES_MAX: usize = 16 << 20;
-/// The longest that a writer waits for a group to gather; it is a quarter of what the last one took, if less.
-pub const GATHER_TIME_MAX: Duration = Duration::from_millis(2);
 /// Size at which a segment ends and the next begins, unless settings say otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 /// The largest size that settings may ask for.

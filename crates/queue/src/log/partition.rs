@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use event::{Batch, BatchKey};
 use tokio::sync::{oneshot, watch};
@@ -14,9 +13,9 @@ use super::dataset::DatasetFolder;
 use super::record::UNKNOWN;
 use super::segment::{Segment, Wanted};
 use super::tail::Tail;
-use super::writer::{Group, Head, SegmentWriter, record_bytes};
+use super::writer::{Head, SegmentWriter, record_bytes};
 use crate::dedup::{self, Decision, Dedup};
-use crate::limits::{GATHER_TIME_MAX, GROUP_BYTES_MAX, IN_FLIGHT_OVERHEAD_BYTES};
+use crate::limits::{GROUP_BYTES_MAX, IN_FLIGHT_OVERHEAD_BYTES};
 use crate::memory::was_deleted;
 use crate::{Error, ErrorKind, Offset, Partition, Receipt, Record, Result};
 
@@ -36,7 +35,6 @@ pub(crate) struct PartitionLog {
     jobs: Sender<Job>,
     budget: Arc<Budget>,
     intake: Mutex<Intake>,
-    gathered: Condvar,
     writer: Mutex<SegmentWriter>,
     segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
     /// The first offset that has not been deleted.
@@ -89,10 +87,6 @@ struct Intake {
     pending: VecDeque<Pending>,
     /// Later appends of batches in flight, which wait for their twins.
     twins: HashMap<BatchKey, Vec<Answer>>,
-    /// Of the pending ones, in bytes as they count against the budget.
-    pending_bytes: usize,
-    /// The writer waits until so much is pending; 0 when it does not wait.
-    awaited_bytes: usize,
     /// Whether a commit of this partition is on its way to its writer.
     scheduled: bool,
     closed: bool,
@@ -138,8 +132,6 @@ impl PartitionLog {
             dedup,
             pending: VecDeque::new(),
             twins: HashMap::new(),
-            pending_bytes: 0,
-            awaited_bytes: 0,
             scheduled: false,
             closed: false,
         };
@@ -149,7 +141,6 @@ impl PartitionLog {
             jobs,
             budget,
             intake: Mutex::new(intake),
-            gathered: Condvar::new(),
             writer: Mutex::new(writer),
             start: AtomicU64::new(segments.keys().next().copied().unwrap_or(end)),
             segments: RwLock::new(segments),
@@ -200,11 +191,7 @@ impl PartitionLog {
             return Reply::Now(Err(error));
         }
         intake.dedup.begin(&key);
-        intake.pending_bytes += cost(&batch);
         intake.pending.push_back(Pending { batch, answer });
-        if intake.awaited_bytes > 0 && intake.pending_bytes >= intake.awaited_bytes {
-            self.gathered.notify_all();
-        }
         if !intake.scheduled {
             intake.scheduled = true;
             if self.jobs.send(Job::Commit(self.clone())).is_err() {
@@ -222,18 +209,10 @@ impl PartitionLog {
     pub(crate) fn commit(&self, buffer: &mut Vec<u8>) -> bool {
         // Held until the group is kept: between, the segments and the end do not agree.
         let mut writer = self.writer();
-        let group = self.gather(&writer.last);
+        let group = self.intake().take_group();
         if !group.is_empty() {
-            let start = Instant::now();
-            let bytes = group.iter().map(|pending| cost(&pending.batch)).sum();
             match self.write(&mut writer, &group, buffer) {
-                Ok(end) => {
-                    writer.last = Group {
-                        bytes,
-                        took: start.elapsed(),
-                    };
-                    self.keep(group, end);
-                }
+                Ok(end) => self.keep(group, end),
                 Err(error) => {
                     tracing::warn!(dataset = %self.dataset.name, partition = self.partition.0, %error, "not written");
                     let error = Error::new(
@@ -251,22 +230,6 @@ impl PartitionLog {
         let mut intake = self.intake();
         intake.scheduled = !intake.pending.is_empty();
         intake.scheduled
-    }
-
-    /// Takes what is written next. Senders that wait for acks send again when they have them, all but the first
-    /// of them too late for the next group: groups would be small and large in turns, at twice the syncs. So
-    /// where little is pending after a large group, it waits for more, for a fraction of what that group took.
-    fn gather(&self, last: &Group) -> Vec<Pending> {
-        let mut intake = self.intake();
-        if intake.pending_bytes < last.bytes / 4 {
-            let wait = (last.took / 4).min(GATHER_TIME_MAX);
-            intake.awaited_bytes = last.bytes / 4 * 3;
-            let more = |intake: &mut Intake| intake.pending_bytes < intake.awaited_bytes && !intake.closed;
-            let waited = self.gathered.wait_timeout_while(intake, wait, more);
-            intake = waited.unwrap_or_else(PoisonError::into_inner).0;
-            intake.awaited_bytes = 0;
-        }
-        intake.take_group()
     }
 
     fn write(
@@ -352,7 +315,6 @@ impl PartitionLog {
         {
             let mut intake = self.intake();
             group.extend(intake.pending.drain(..));
-            intake.pending_bytes = 0;
             intake
                 .dedup
                 .fail(group.iter().map(|pending| &pending.batch.header.key));
@@ -504,8 +466,6 @@ impl Intake {
             more
         };
         let count = self.pending.iter().map(fits).take_while(|fits| *fits).count();
-        let group: Vec<_> = self.pending.drain(..count).collect();
-        self.pending_bytes -= group.iter().map(|pending| cost(&pending.batch)).sum::<usize>();
-        group
+        self.pending.drain(..count).collect()
     }
 }

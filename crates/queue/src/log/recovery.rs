@@ -14,7 +14,7 @@ use super::disk::{Disk, Mode};
 use super::partition::Opened;
 use super::scan::{Damaged, Scan};
 use super::segment::{Index, Segment};
-use super::writer::{Active, Group, SegmentWriter};
+use super::writer::{Active, SegmentWriter};
 use crate::dedup::Dedup;
 use crate::limits::{DAMAGES_MAX, EMITTERS_MAX};
 use crate::retention::Consumers;
@@ -140,7 +140,6 @@ pub(crate) fn empty(path: PathBuf, disk: &Arc<dyn Disk>, options: &LogOptions) -
         segment_bytes: options.segment_bytes,
         disk: disk.clone(),
         active: None,
-        last: Group::default(),
     };
     Opened {
         segments: BTreeMap::new(),

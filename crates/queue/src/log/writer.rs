@@ -3,7 +3,6 @@
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use event::{Batch, BatchHeader};
 
@@ -20,14 +19,6 @@ pub(crate) struct SegmentWriter {
     pub(crate) disk: Arc<dyn Disk>,
     /// `None` before the first batch and after a failure: the next write begins a segment.
     pub(crate) active: Option<Active>,
-    pub(crate) last: Group,
-}
-
-/// A group of batches that was written.
-#[derive(Debug, Default)]
-pub(crate) struct Group {
-    pub(crate) bytes: usize,
-    pub(crate) took: Duration,
 }
 
 /// The segment that is being written.
