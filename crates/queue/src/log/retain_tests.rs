@@ -159,7 +159,7 @@ async fn damaged_consumers_are_put_aside_and_nothing_is_deleted() {
         .replace("progress=3", "progress=9");
     fs::write(&file, text).unwrap();
     let (queue, recovery) = open(folder.path());
-    assert_eq!(recovery.repaired, [aside.clone()]);
+    assert_eq!(recovery.repaired, std::slice::from_ref(&aside));
     let refused = queue
         .retain(&dataset(), &older_than(0), time(100))
         .await
@@ -196,7 +196,7 @@ async fn damaged_settings_are_made_again_and_those_of_a_later_version_are_refuse
     for change in [&b""[..], b"version=1\npartitions=\xff\n", b"nonsense"] {
         fs::write(&path, change).unwrap();
         let (queue, recovery) = open(folder.path());
-        assert_eq!(recovery.repaired, [path.clone()]);
+        assert_eq!(recovery.repaired, std::slice::from_ref(&path));
         assert_eq!(recovery.batches, 9);
         assert_eq!(queue.ends(&dataset()).len(), 3);
         assert_eq!(fs::read(&path).unwrap(), whole);
