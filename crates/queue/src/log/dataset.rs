@@ -115,6 +115,20 @@ impl DatasetFolder {
         Ok(())
     }
 
+    /// Makes durable what is there, and makes what is missing: a crash may have cut [`DatasetFolder::make`] short
+    /// anywhere. The folders of the partitions are made last, so where they all are, so is the rest.
+    pub(crate) fn complete(&self) -> io::Result<()> {
+        let entries = self.disk.list(&self.path)?;
+        let is_there = |name: &str| entries.iter().any(|entry| entry.name == name);
+        let partitions = (0..self.partitions).map(|partition| partition.to_string());
+        if !partitions.into_iter().all(|name| is_there(&name)) {
+            return self.make();
+        }
+        self.disk.sync_folder(&self.path)?;
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        Ok(())
+    }
+
     /// The registered consumers; `None` when the file is damaged.
     pub(crate) fn consumers(&self) -> io::Result<Option<Consumers>> {
         match read(&*self.disk, &self.path.join(CONSUMERS), CONSUMERS_FILE_BYTES_MAX) {

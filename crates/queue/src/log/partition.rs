@@ -392,8 +392,9 @@ impl PartitionLog {
 
     /// The segments with the offset behind each, oldest first.
     pub(crate) fn segments(&self) -> Vec<(Arc<Segment>, u64)> {
-        let end = self.end();
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        // Read while no segment can be added, so that it is not before the last one.
+        let end = self.end();
         let ends = segments.keys().skip(1).copied().chain([end]);
         segments.values().cloned().zip(ends).collect()
     }

@@ -81,7 +81,8 @@ pub(crate) fn datasets(
             continue;
         };
         let path = root.join(&entry.name);
-        let partitions = match dataset::settings(&**disk, &path)? {
+        let settings = dataset::settings(&**disk, &path)?;
+        let partitions = match settings {
             Settings::Partitions(partitions) => partitions,
             Settings::Rebuilt(partitions) => {
                 let path = path.join(META);
@@ -91,11 +92,15 @@ pub(crate) fn datasets(
             }
             Settings::Unfinished => continue,
         };
-        // What is there may not be durable yet, or not whole: a crash of the process alone leaves that.
         let folder = DatasetFolder::new(root, name, partitions, disk.clone());
-        folder.make().map_err(|error| io_error(&folder.path, &error))?;
+        let made = match settings {
+            Settings::Rebuilt(_) => folder.make(),
+            _ => folder.complete(),
+        };
+        made.map_err(|error| io_error(&folder.path, &error))?;
         found.push(folder);
     }
+    disk.sync_folder(root).map_err(failed)?;
     Ok(found)
 }
 
