@@ -81,8 +81,10 @@ struct Promises {
     sent: BTreeMap<u128, u64>,
     /// Where acked batches stand.
     places: BTreeMap<(u32, u64), (u128, u64)>,
-    /// The consumer's progress by partition, once it is registered.
-    taken: Option<Vec<Offset>>,
+    /// The consumer's progress by partition, as it was said to be.
+    taken: Vec<Offset>,
+    /// Whether the consumer is known to be registered.
+    registered: bool,
 }
 
 struct Machine {
@@ -124,7 +126,7 @@ async fn run(steps: Vec<Step>, segment_bytes: u64, chance: u64) {
                     ..Retention::default()
                 };
                 // Without a consumer all would go, and nothing would be left to check.
-                if machine.promises.taken.is_some() {
+                if machine.promises.registered {
                     let _ = machine.queue.retain(&dataset(), &all, Timestamp::MAX).await;
                 }
             }
@@ -176,13 +178,12 @@ impl Machine {
         let ends = self.queue.ends(&dataset());
         let progress: Vec<_> = ends.iter().map(|end| Offset(end.0 * share / 16)).collect();
         let consumer: ConsumerName = "consumer".parse().unwrap();
-        // A consumer may have registered though the answer was lost.
         let advanced = self.queue.advance(&dataset(), &consumer, &progress).await;
-        if advanced.is_ok() {
-            let taken = self.promises.taken.get_or_insert_with(|| progress.clone());
-            for (before, now) in taken.iter_mut().zip(&progress) {
-                *before = (*before).max(*now);
-            }
+        self.promises.registered |= advanced.is_ok();
+        // What was said counts even when the answer was lost: it may have been written before the machine stopped.
+        self.promises.taken.resize(PARTITIONS as usize, Offset(0));
+        for (before, now) in self.promises.taken.iter_mut().zip(&progress) {
+            *before = (*before).max(*now);
         }
     }
 
@@ -213,11 +214,7 @@ impl Machine {
         );
         let mut next: BTreeMap<u128, Option<u64>> = BTreeMap::new();
         for (partition, (start, end)) in starts.iter().zip(&ends).enumerate() {
-            let taken = self
-                .promises
-                .taken
-                .as_ref()
-                .map_or(Offset(0), |taken| taken[partition]);
+            let taken = self.promises.taken.get(partition).copied().unwrap_or_default();
             assert!(*start <= taken, "deleted before it was taken");
             let partition = Partition(partition as u32);
             let mut at = *start;
