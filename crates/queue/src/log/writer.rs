@@ -68,9 +68,9 @@ impl SegmentWriter {
 
     /// Begins a segment whose first batch is `end`; it is durable when this returns it.
     pub(crate) fn begin(&mut self, end: u64, head: &Head) -> io::Result<Arc<Segment>> {
-        if let Some(active) = &mut self.active {
-            active.trim();
-        }
+        // Given up even if this fails: the name of the new segment may outlive a crash, and then nothing from `end`
+        // on is looked for in the old one.
+        self.close();
         let segment = Arc::new(Segment::new(
             &self.disk,
             &self.folder,
