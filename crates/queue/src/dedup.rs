@@ -223,6 +223,11 @@ impl Dedup {
         }
     }
 
+    /// Whether emitters may have been forgotten for want of room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.emitters.len() >= self.emitters_max
+    }
+
     /// The kept batches as bytes: count u64, then each emitter, least recently seen first.
     pub(crate) fn snapshot(&self) -> Vec<u8> {
         let kept = self

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::Offset;
+
 /// What a caller can do about an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -16,7 +18,7 @@ pub enum ErrorKind {
     NotFound,
     /// The emitter's epoch is over, or the queue is shut.
     Closed,
-    /// Stored bytes are not what was written.
+    /// Stored bytes are not what was written; [`Error::next`] is behind them.
     Corrupt,
 }
 
@@ -26,6 +28,7 @@ pub enum ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    next: Option<Offset>,
 }
 
 /// This crate's result.
@@ -37,7 +40,21 @@ impl Error {
         Self {
             kind,
             message: message.to_string(),
+            next: None,
         }
+    }
+
+    /// The same, with the offset to go on at.
+    #[must_use]
+    pub fn with_next(mut self, next: Offset) -> Self {
+        self.next = Some(next);
+        self
+    }
+
+    /// For a read that met deleted or damaged batches: the first offset behind them. Those between are not to be
+    /// had from this queue.
+    pub fn next(&self) -> Option<Offset> {
+        self.next
     }
 
     /// What a caller can do about it.

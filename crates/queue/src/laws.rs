@@ -9,14 +9,20 @@
 //! A law that does not hold is a panic that names it. The suite makes emitters and datasets of its own, so the
 //! queue need not be empty.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use event::{Batch, BatchHeader, BatchKey, DatasetName, EmitterId, Encoding, Epoch, Sequence};
 use futures::future::join_all;
+use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::{ErrorKind, Offset, Partition, Queue, Receipt, Record};
+use crate::{
+    ConsumerName, Deleted, ErrorKind, Offset, Partition, Queue, Receipt, Record, Retain, Retention, Seek,
+    Untaken,
+};
 
 const KEPT: &str = "law kept: an append of the next batch is answered with its offset";
 
@@ -110,6 +116,205 @@ pub async fn all(queue: &dyn Queue, dataset: &DatasetName, partition: Partition)
         records.extend(more);
     }
     records
+}
+
+/// Checks the laws of [`Seek`] and [`Retain`].
+pub async fn check_retention<Q: Seek + Retain>(queue: Arc<Q>) {
+    at_a_time(&*queue).await;
+    only_what_is_due(&*queue).await;
+    not_before_it_is_taken(&*queue).await;
+    consumers(&*queue).await;
+}
+
+fn time(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("a small number")
+}
+
+/// A batch that was received at a second.
+pub fn received(dataset: &DatasetName, emitter: u128, sequence: u64, second: i64) -> Batch {
+    let mut batch = batch(dataset, emitter, 0, sequence);
+    batch.header.received_at = time(second);
+    batch
+}
+
+/// Keeps batches of one emitter in a dataset with one partition, received at these seconds.
+async fn kept_at(queue: &dyn Queue, dataset: &DatasetName, emitter: u128, seconds: &[i64]) {
+    queue.create(dataset, 1).await.expect("a dataset can be made");
+    for (sequence, second) in (0..).zip(seconds) {
+        let batch = received(dataset, emitter, sequence, *second);
+        queue.append(batch).await.expect(KEPT);
+    }
+}
+
+async fn at_a_time<Q: Seek>(queue: &Q) {
+    let (dataset, emitter, _) = fresh();
+    let seconds = [10, 20, 15, 30, 30, 5, 40];
+    kept_at(queue, &dataset, emitter, &seconds).await;
+    for second in 0..50 {
+        let expected = seconds
+            .iter()
+            .position(|at| *at >= second)
+            .unwrap_or(seconds.len());
+        let found = queue.find(&dataset, Partition(0), time(second)).await;
+        assert_eq!(
+            found,
+            Ok(Offset(expected as u64)),
+            "law at a time: second={second}"
+        );
+    }
+    let missing = queue.find(&dataset, Partition(1), time(0)).await;
+    assert_eq!(
+        missing.expect_err("no such partition").kind(),
+        ErrorKind::NotFound
+    );
+    assert_eq!(queue.starts(&fresh_dataset()), []);
+}
+
+async fn only_what_is_due<Q: Seek + Retain>(queue: &Q) {
+    let (dataset, emitter, _) = fresh();
+    let seconds: Vec<_> = (0..40).collect();
+    kept_at(queue, &dataset, emitter, &seconds).await;
+    let age = |seconds| Retention {
+        age_max: Some(Duration::from_secs(seconds)),
+        ..Retention::default()
+    };
+    let nothing = queue.retain(&dataset, &Retention::default(), time(1_000)).await;
+    assert_eq!(
+        nothing,
+        Ok(Deleted::default()),
+        "law only what is due: all is kept by default"
+    );
+    let deleted = queue
+        .retain(&dataset, &age(10), time(30))
+        .await
+        .expect("it can be deleted");
+    let start = queue.starts(&dataset)[0];
+    assert_eq!(deleted.batches, start.0, "law a prefix: what is counted is gone");
+    assert!(start.0 <= 20, "law only what is due: kept for its whole age");
+    for offset in 0..start.0 {
+        let gone = queue.read(&dataset, Partition(0), Offset(offset), 1).await;
+        let gone = gone.expect_err("law a prefix: what is deleted cannot be read");
+        assert_eq!((gone.kind(), gone.next()), (ErrorKind::NotFound, Some(start)));
+    }
+    let rest = all_from(queue, &dataset, start).await;
+    let expected: Vec<_> = (start.0..40)
+        .map(|i| received(&dataset, emitter, i, i as i64))
+        .collect();
+    assert_eq!(rest, expected, "law a prefix: the rest stays as it is");
+    queue
+        .retain(&dataset, &age(0), time(1_000))
+        .await
+        .expect("it can be deleted");
+    assert_eq!(
+        queue.starts(&dataset),
+        [Offset(40)],
+        "a dataset whose batches are all due is empty"
+    );
+    assert_eq!(queue.ends(&dataset), [Offset(40)], "law a prefix: offsets go on");
+    let again = queue
+        .append(received(&dataset, emitter, 39, 39))
+        .await
+        .expect(KEPT);
+    assert!(again.duplicate, "law once: also when the twin was deleted");
+    let next = queue
+        .append(received(&dataset, emitter, 40, 40))
+        .await
+        .expect(KEPT);
+    assert_eq!(next.offset, Some(Offset(40)), "law a prefix: offsets go on");
+    let missing = queue.retain(&fresh_dataset(), &age(0), time(0)).await;
+    assert_eq!(missing.expect_err("no such dataset").kind(), ErrorKind::NotFound);
+}
+
+async fn not_before_it_is_taken<Q: Seek + Retain>(queue: &Q) {
+    let (dataset, emitter, _) = fresh();
+    let name = |text: &str| text.parse::<ConsumerName>().expect("a plain name");
+    kept_at(queue, &dataset, emitter, &[1; 40]).await;
+    let (slow, fast) = (name("slow"), name("fast"));
+    let advance = async |consumer: &ConsumerName, offset| {
+        let advanced = queue.advance(&dataset, consumer, &[Offset(offset)]).await;
+        advanced.expect("a consumer can register");
+    };
+    advance(&slow, 7).await;
+    advance(&fast, 40).await;
+    let mut retention = Retention {
+        age_max: Some(Duration::ZERO),
+        ..Retention::default()
+    };
+    let deleted = queue
+        .retain(&dataset, &retention, time(100))
+        .await
+        .expect("it can be deleted");
+    let start = queue.starts(&dataset)[0];
+    assert!(start.0 <= 7, "law not before it is taken");
+    assert_eq!(deleted.untaken, BTreeMap::new(), "law not before it is taken");
+    assert_eq!(deleted.held.get(&fast), None, "who has taken all holds nothing");
+    assert_eq!(deleted.held.get(&slow), Some(&33), "what is held is told of");
+    retention.untaken = Untaken::Delete;
+    advance(&slow, 3).await;
+    let deleted = queue
+        .retain(&dataset, &retention, time(100))
+        .await
+        .expect("it can be deleted");
+    assert_eq!(
+        queue.starts(&dataset),
+        [Offset(40)],
+        "what nobody has taken goes if it is told to"
+    );
+    assert_eq!(deleted.batches, 40 - start.0);
+    let untaken = BTreeMap::from([(slow.clone(), 33)]);
+    assert_eq!(
+        deleted.untaken, untaken,
+        "law not before it is taken: what is missed is counted"
+    );
+    let missed: Vec<_> = queue
+        .consumers(&dataset)
+        .into_iter()
+        .map(|found| (found.name, found.missed))
+        .collect();
+    assert_eq!(missed, [(fast, 0), (slow, 33)], "and seen");
+}
+
+async fn consumers<Q: Retain>(queue: &Q) {
+    let (dataset, emitter, _) = fresh();
+    kept_at(queue, &dataset, emitter, &[1; 3]).await;
+    let consumer: ConsumerName = "table/clicks".parse().expect("a plain name");
+    for (given, expected) in [(2, 2), (1, 2), (3, 3)] {
+        let advanced = queue.advance(&dataset, &consumer, &[Offset(given)]).await;
+        assert_eq!(advanced, Ok(()));
+        let found = queue.consumers(&dataset).remove(0);
+        assert_eq!(
+            (found.name, found.progress),
+            (consumer.clone(), vec![Offset(expected)]),
+            "progress never goes back"
+        );
+    }
+    let wrong = queue.advance(&dataset, &consumer, &[Offset(0); 2]).await;
+    assert_eq!(
+        wrong.expect_err("one offset a partition").kind(),
+        ErrorKind::Invalid
+    );
+    let missing = queue.advance(&fresh_dataset(), &consumer, &[Offset(0)]).await;
+    assert_eq!(missing.expect_err("no such dataset").kind(), ErrorKind::NotFound);
+    assert_eq!(queue.forget(&dataset, &consumer).await, Ok(true));
+    assert_eq!(queue.forget(&dataset, &consumer).await, Ok(false));
+    assert_eq!(queue.consumers(&dataset), []);
+}
+
+/// The batches of partition 0 from an offset on, as they are now.
+async fn all_from(queue: &dyn Queue, dataset: &DatasetName, from: Offset) -> Vec<Batch> {
+    let end = queue.ends(dataset)[0];
+    let mut found = Vec::new();
+    while from.0 + (found.len() as u64) < end.0 {
+        let at = Offset(from.0 + found.len() as u64);
+        let records = queue.read(dataset, Partition(0), at, 1 << 20).await;
+        found.extend(
+            records
+                .expect("it is kept")
+                .into_iter()
+                .map(|record| record.batch),
+        );
+    }
+    found
 }
 
 fn fresh_dataset() -> DatasetName {

@@ -1,24 +1,52 @@
 //! The durable ordered log of batches, per dataset and partition.
 //!
-//! The port is [`Queue`]; [`MemoryQueue`] is its meaning, [`LogQueue`] keeps it in segment files, and [`laws`] is
-//! the suite that each backend runs.
+//! | name | what it is |
+//! |---|---|
+//! | [`Queue`] | the port: append batches, read records by offset |
+//! | [`Seek`] | the first offset there is, and the first one received at or after a time |
+//! | [`Retain`] | consumers by name with their progress, and deleting what is old or too much |
+//! | [`QueueExt`] | reading past damaged records, on any queue |
+//! | [`MemoryQueue`] | the meaning of the ports, in memory |
+//! | [`LogQueue`] | segment files on disk |
+//! | [`verify`] | checks the files of a log and explains them; never writes |
+//! | [`laws`] | the suites that each backend runs |
 //!
-//! Not here: decoding of payloads, jobs, HTTP, removing old batches (nothing is ever deleted yet).
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! use queue::{LogOptions, LogQueue, Offset, Partition, Queue, laws::batch};
+//! # let folder = tempfile::tempdir().unwrap(); let path = folder.path();
+//! let clicks = "clicks".parse().unwrap();
+//! let (queue, _) = LogQueue::open(path, LogOptions::default()).unwrap();
+//! queue.create(&clicks, 1).await.unwrap();
+//! queue.append(batch(&clicks, 7, 0, 0)).await.unwrap(); // on disk when this is answered
+//! let records = queue.read(&clicks, Partition(0), Offset(0), 1 << 20).await.unwrap();
+//! assert_eq!(records[0].batch, batch(&clicks, 7, 0, 0));
+//! # });
+//! ```
+//!
+//! Not here: decoding of payloads, jobs, HTTP; copies on other machines; deleting single batches (retention takes
+//! whole segments), and a clock: who calls [`Retain::retain`] brings the time.
 
 mod dedup;
 mod error;
+mod ext;
 pub mod laws;
 pub mod limits;
 mod log;
 mod memory;
+mod retention;
 
 pub use error::{Error, ErrorKind, Result};
+pub use ext::{QueueExt, Read};
+pub use log::verify::{Finding, Problem, Report, SegmentReport, verify};
 pub use log::{Damage, LogOptions, LogQueue, Recovery, TornTail};
 pub use memory::MemoryQueue;
+pub use retention::{Consumer, ConsumerName, Deleted, Retention, Untaken};
 
 use async_trait::async_trait;
 use event::{Batch, DatasetName, EmitterId};
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 /// Where a batch stands in its partition: 0, 1, 2 …
@@ -84,8 +112,8 @@ pub trait Queue: Send + Sync {
     /// `bytes_max` bytes of payload, but at least one record. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// `NotFound` when the dataset or partition does not exist or `from` has been deleted; `Corrupt` when a
-    /// record's bytes are not what was written.
+    /// `NotFound` when the dataset or partition does not exist or `from` has been deleted; `Corrupt` when the
+    /// bytes of the record at `from` are not what was written. [`Error::next`] is where to go on in both cases.
     async fn read(
         &self,
         dataset: &DatasetName,
@@ -99,4 +127,68 @@ pub trait Queue: Send + Sync {
 
     /// The datasets there are, by name, and word of each new one.
     fn datasets(&self) -> watch::Receiver<Vec<DatasetName>>;
+}
+
+/// Offsets by what is kept and by time: where a replay begins.
+///
+/// Laws (checked by [`laws::check_retention`]):
+/// * *first*: no offset before `starts` can be read, each from there up to `ends` can (apart from damage);
+/// * *at a time*: `find` answers the first offset whose batch was received at or after the time, whatever the
+///   order of the times; the end when there is none.
+#[async_trait]
+pub trait Seek: Queue {
+    /// Each partition's first offset that has not been deleted; its end when there is none. Empty when the
+    /// dataset does not exist.
+    fn starts(&self, dataset: &DatasetName) -> Vec<Offset>;
+
+    /// The first offset there is whose batch was received at or after a time, else the end.
+    ///
+    /// # Errors
+    /// `NotFound` when the dataset or partition does not exist; `Retry` when the disk cannot be read.
+    async fn find(
+        &self,
+        dataset: &DatasetName,
+        partition: Partition,
+        received_at: Timestamp,
+    ) -> Result<Offset>;
+}
+
+/// Deleting what is old or too much, but nothing that a registered consumer has not taken, unless told to.
+///
+/// Laws (checked by [`laws::check_retention`]):
+/// * *a prefix*: what is deleted of a partition is what comes first; offsets stay as they are, and a read of a
+///   deleted one is `NotFound` and names the first there is;
+/// * *only what is due*: a batch is deleted only if the [`Retention`] allows it;
+/// * *not before it is taken*: with [`Untaken::Keep`] no batch that a consumer has yet to take is deleted, also
+///   when the queue was opened again; with [`Untaken::Delete`] each such batch is counted, for each consumer;
+/// * *once*: the table of emitters outlives the batches, so a deleted batch sent again is a duplicate.
+#[async_trait]
+pub trait Retain: Queue {
+    /// A consumer has taken all before `progress` (one offset a partition) and will not ask for it again.
+    /// The first time it registers the consumer, which is durable when this answers. Progress never goes back: a
+    /// lower offset changes nothing. Later progress is in memory until the next [`Retain::retain`]; after a crash
+    /// an older one holds, which keeps more.
+    ///
+    /// # Errors
+    /// `NotFound` for a dataset that does not exist; `Invalid` for another number of partitions, or when there
+    /// are too many consumers; `Retry` when a new one cannot be written.
+    async fn advance(
+        &self,
+        dataset: &DatasetName,
+        consumer: &ConsumerName,
+        progress: &[Offset],
+    ) -> Result<()>;
+
+    /// Removes a consumer: nothing is kept for it any more. Says whether there was one.
+    async fn forget(&self, dataset: &DatasetName, consumer: &ConsumerName) -> Result<bool>;
+
+    /// The registered consumers of a dataset, by name.
+    fn consumers(&self, dataset: &DatasetName) -> Vec<Consumer>;
+
+    /// Deletes what the retention does not want kept; `now` is the time against which ages are counted.
+    ///
+    /// # Errors
+    /// `NotFound` for a dataset that does not exist; `Retry` when the disk fails: what was deleted by then stays
+    /// deleted; `Corrupt` when it is not known who the consumers are.
+    async fn retain(&self, dataset: &DatasetName, retention: &Retention, now: Timestamp) -> Result<Deleted>;
 }

@@ -13,7 +13,7 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
 /// What an append in flight counts beside its payload, so that tiny batches are bounded as well.
 pub const IN_FLIGHT_OVERHEAD_BYTES: usize = 256;
 /// Payload bytes that one write and one fsync carry, apart from the batch that reaches it.
-pub const GROUP_BYTES_MAX: usize = 4 << 20;
+pub const GROUP_BYTES_MAX: usize = 16 << 20;
 /// Size at which a segment ends and the next begins, unless settings say otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 /// The largest size that settings may ask for.
@@ -28,9 +28,22 @@ pub const TAIL_BYTES_MAX: usize = 2 << 20;
 pub const TAIL_BATCHES_MAX: usize = 4_096;
 /// Threads that write.
 pub const WRITERS_MAX: usize = 64;
+/// Consumers of one dataset that can be registered.
+pub const CONSUMERS_MAX: usize = 1_000;
+/// Characters of a consumer's name.
+pub const CONSUMER_NAME_CHARS_MAX: usize = 200;
+/// The file that holds the consumers of a dataset.
+pub const CONSUMERS_FILE_BYTES_MAX: usize = 4 << 20;
+/// The file that holds the settings of a dataset.
+pub const META_FILE_BYTES_MAX: usize = 4 << 10;
+/// Damaged places that a recovery or a verification names one by one.
+pub const DAMAGES_MAX: usize = 1_000;
 /// Body of the largest record: a batch, or a snapshot of the emitters.
 pub const RECORD_BODY_BYTES_MAX: usize = event::limits::BATCH_BYTES_MAX + 4096;
 
-const _: () = assert!(EMITTERS_MAX * crate::dedup::SNAPSHOT_ENTRY_BYTES + 8 <= RECORD_BODY_BYTES_MAX);
+const _: () = assert!(
+    CONSUMERS_MAX * (CONSUMER_NAME_CHARS_MAX + 48 + 21 * PARTITIONS_MAX as usize) < CONSUMERS_FILE_BYTES_MAX
+);
+const _: () = assert!(EMITTERS_MAX * crate::dedup::SNAPSHOT_ENTRY_BYTES + 16 <= RECORD_BODY_BYTES_MAX);
 const _: () = assert!(event::limits::BATCH_BYTES_MAX + 50 <= RECORD_BODY_BYTES_MAX);
 const _: () = assert!(IN_FLIGHT_BYTES_MAX >= event::limits::BATCH_BYTES_MAX + IN_FLIGHT_OVERHEAD_BYTES);

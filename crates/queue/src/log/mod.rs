@@ -1,29 +1,46 @@
 //! The queue on disk: segment files with a checksum per record, and one fsync for all appends that wait.
 //!
 //! Layout: `path/<dataset>/dataset.meta` (number of partitions) and
-//! `path/<dataset>/<partition>/<first offset, 20 digits>.log`; `path/lock` keeps a second process out.
+//! `path/<dataset>/<partition>/<first offset, 20 digits>.log`; `path/<dataset>/consumers.meta` (who reads, and how
+//! far it is); `path/lock` keeps a second process out.
 //!
 //! An append is decided at the call (`partition.rs`) and waits in its partition; a writer thread takes all that
 //! waits there, writes it with one call, syncs once, shows it to readers and answers. Meanwhile the next ones
 //! gather. A failed write or sync keeps nothing: its appends and all behind them are answered with `Retry`, the
 //! segment is given up at its durable end, and the next write begins a new one.
 //!
-//! Not here: removing old segments (retention), compression (batches come compressed), systems other than Unix.
+//! Retention (`retain.rs`) removes whole segments, oldest first; the head of each stands for all before it.
+//!
+//! Not here: compression (batches come compressed), one sync for several partitions, repair of damaged records,
+//! systems other than Unix.
 
 mod dataset;
 mod disk;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod model_tests;
 mod partition;
 mod record;
 mod recovery;
+mod retain;
+#[cfg(test)]
+mod retain_tests;
 mod scan;
 mod segment;
 mod tail;
 #[cfg(test)]
 mod tests;
+pub(crate) mod verify;
+#[cfg(test)]
+mod verify_tests;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -36,6 +53,7 @@ use futures::future::{BoxFuture, FutureExt, ready};
 use tokio::sync::watch;
 
 use self::dataset::DatasetFolder;
+use self::disk::Disk;
 use self::partition::{Budget, Opened, PartitionLog, Reply, closed};
 pub use self::recovery::{Damage, Recovery, TornTail};
 use crate::limits::{
@@ -43,6 +61,7 @@ use crate::limits::{
     SEGMENT_BYTES_MAX, WRITERS_MAX,
 };
 use crate::memory::{check_partitions, no_partition, too_many_datasets};
+use crate::retention::Consumers;
 use crate::{Error, ErrorKind, Offset, Partition, Queue, Receipt, Record, Result};
 
 /// How a [`LogQueue`] is kept.
@@ -57,7 +76,7 @@ pub struct LogOptions {
     /// Threads that write and sync (1 to 64); each partition belongs to one of them. 2.
     pub writers: usize,
     #[cfg(test)]
-    pub(crate) disk: disk::Disk,
+    pub(crate) disk: faults::TestDisk,
 }
 
 impl Default for LogOptions {
@@ -68,12 +87,22 @@ impl Default for LogOptions {
             partitions: PARTITIONS_DEFAULT,
             writers: 2,
             #[cfg(test)]
-            disk: disk::Disk::default(),
+            disk: faults::TestDisk::default(),
         }
     }
 }
 
 impl LogOptions {
+    #[cfg(not(test))]
+    fn disk(&self) -> Arc<dyn Disk> {
+        Arc::new(disk::RealDisk)
+    }
+
+    #[cfg(test)]
+    fn disk(&self) -> Arc<dyn Disk> {
+        self.disk.disk()
+    }
+
     fn check(&self) -> Result<()> {
         let wrong = |what: &str| Err(Error::new(ErrorKind::Invalid, what));
         check_partitions(self.partitions)?;
@@ -96,11 +125,14 @@ impl LogOptions {
 /// from memory near the end, otherwise from disk on tokio's blocking threads, and checks every checksum.
 ///
 /// Each partition with data holds one file open and up to 2 MiB of its newest batches in memory. Nothing is
-/// deleted: retention is not here yet.
+/// deleted but by [`crate::Retain::retain`].
 #[derive(Debug)]
 pub struct LogQueue {
     path: PathBuf,
     options: LogOptions,
+    disk: Arc<dyn Disk>,
+    /// Held to read while files are deleted; says whether the queue is shut.
+    shut: Arc<RwLock<bool>>,
     budget: Arc<Budget>,
     datasets: RwLock<Datasets>,
     names: watch::Sender<Vec<DatasetName>>,
@@ -119,6 +151,9 @@ struct Datasets {
 struct OpenDataset {
     folder: Arc<DatasetFolder>,
     partitions: Vec<Arc<PartitionLog>>,
+    consumers: Mutex<Consumers>,
+    /// Held while the file of consumers changes, and while it says what may be deleted.
+    changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What a writer thread is asked.
@@ -136,11 +171,13 @@ impl LogQueue {
     ///
     /// # Errors
     /// `Retry` when another process holds the folder or it cannot be read or written; `Corrupt` when a dataset's
-    /// meta file is damaged; `Invalid` for options out of range. Damaged records do not keep a log from opening.
+    /// files are those of a later version; `Invalid` for options out of range. Damaged records and
+    /// small files do not keep a log from opening.
     pub fn open(path: impl AsRef<Path>, options: LogOptions) -> Result<(Self, Recovery)> {
         options.check()?;
         let path = path.as_ref().to_owned();
-        let lock = lock(&path)?;
+        let disk = options.disk();
+        let lock = lock(&*disk, &path)?;
         let budget = Arc::new(Budget {
             in_flight_bytes: AtomicUsize::new(0),
             in_flight_bytes_max: options.in_flight_bytes_max,
@@ -149,12 +186,14 @@ impl LogQueue {
         let mut queue = Self {
             path,
             options,
+            disk,
+            shut: Arc::default(),
             budget,
             datasets: RwLock::default(),
             names: watch::Sender::default(),
             writers,
             threads: Mutex::default(),
-            lock: Mutex::new(Some(lock)),
+            lock: Mutex::new(lock),
         };
         let recovery = queue.recover()?;
         queue.start(receivers)?;
@@ -164,7 +203,7 @@ impl LogQueue {
     fn recover(&mut self) -> Result<Recovery> {
         let mut recovery = Recovery::default();
         let mut open = BTreeMap::new();
-        for folder in recovery::datasets(&self.path)? {
+        for folder in recovery::datasets(&self.path, &self.disk, &mut recovery)? {
             let mut opened = Vec::new();
             for partition in (0..folder.partitions).map(Partition) {
                 opened.push(recovery::partition(
@@ -174,7 +213,9 @@ impl LogQueue {
                     &mut recovery,
                 )?);
             }
-            open.insert(folder.name.clone(), Arc::new(self.assemble(folder, opened)));
+            let consumers = recovery::consumers(&folder, &mut recovery)?;
+            let name = folder.name.clone();
+            open.insert(name, Arc::new(self.assemble(folder, opened, consumers)));
         }
         recovery.datasets = open.len();
         self.names.send_replace(open.keys().cloned().collect());
@@ -200,7 +241,7 @@ impl LogQueue {
         Ok(())
     }
 
-    fn assemble(&self, folder: DatasetFolder, opened: Vec<Opened>) -> OpenDataset {
+    fn assemble(&self, folder: DatasetFolder, opened: Vec<Opened>, consumers: Consumers) -> OpenDataset {
         let folder = Arc::new(folder);
         let hash = crc32fast::hash(folder.name.as_str().as_bytes()) as usize;
         let partition = |(i, opened): (usize, Opened)| {
@@ -215,7 +256,12 @@ impl LogQueue {
             ))
         };
         let partitions = opened.into_iter().enumerate().map(partition).collect();
-        OpenDataset { folder, partitions }
+        OpenDataset {
+            folder,
+            partitions,
+            consumers: Mutex::new(consumers),
+            changing: Arc::default(),
+        }
     }
 
     /// The dataset, made in memory if it is not there: it goes to disk with its first batch, or by `create`. So
@@ -234,10 +280,11 @@ impl LogQueue {
         if datasets.open.len() >= DATASETS_MAX {
             return Err(too_many_datasets());
         }
-        let folder = DatasetFolder::new(&self.path, name.clone(), partitions.clamp(1, PARTITIONS_MAX));
-        let empty = |i| recovery::empty(folder.partition(Partition(i)), &self.options);
+        let partitions = partitions.clamp(1, PARTITIONS_MAX);
+        let folder = DatasetFolder::new(&self.path, name.clone(), partitions, self.disk.clone());
+        let empty = |i| recovery::empty(folder.partition(Partition(i)), &self.disk, &self.options);
         let opened = (0..folder.partitions).map(empty).collect();
-        let open = Arc::new(self.assemble(folder, opened));
+        let open = Arc::new(self.assemble(folder, opened, Consumers::default()));
         datasets.open.insert(name.clone(), open.clone());
         self.names.send_replace(datasets.open.keys().cloned().collect());
         Ok(open)
@@ -276,6 +323,7 @@ impl LogQueue {
             }
         }
         partitions.iter().for_each(|partition| partition.close());
+        *self.shut.write().unwrap_or_else(PoisonError::into_inner) = true;
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
@@ -309,20 +357,40 @@ fn run(jobs: &Receiver<Job>, again: &Sender<Job>) {
     }
 }
 
-fn lock(path: &Path) -> Result<File> {
-    let failed = |error: &dyn std::fmt::Display| {
+/// Makes a folder and those above it, durably.
+fn make_root(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    // The path of a folder in the current one has an empty parent.
+    let parent = |path: &Path| match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Some(PathBuf::from(".")),
+        parent => parent.map(Path::to_owned),
+    };
+    let mut missing = Vec::new();
+    let mut at = path.to_owned();
+    while disk.list(&at).is_err()
+        && let Some(above) = parent(&at)
+    {
+        missing.push(above.clone());
+        at = above;
+    }
+    disk.create_folder(path)?;
+    missing
+        .iter()
+        .rev()
+        .try_for_each(|folder| disk.sync_folder(folder))
+}
+
+fn lock(disk: &dyn Disk, path: &Path) -> Result<Option<File>> {
+    let made = make_root(disk, path);
+    made.and_then(|()| disk.lock(path)).map_err(|error| {
+        let what = match error.kind() {
+            io::ErrorKind::WouldBlock => "another process uses it, stop that one first".to_owned(),
+            _ => error.to_string(),
+        };
         Error::new(
             ErrorKind::Retry,
-            format_args!("log cannot be opened: {error} path={}", path.display()),
+            format_args!("log cannot be opened: {what} path={}", path.display()),
         )
-    };
-    fs::create_dir_all(path).map_err(|error| failed(&error))?;
-    let file = File::create(path.join("lock")).map_err(|error| failed(&error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(failed(&"another process uses it, stop that one first")),
-        Err(TryLockError::Error(error)) => Err(failed(&error)),
-    }
+    })
 }
 
 #[async_trait]

@@ -1,7 +1,7 @@
 //! One partition: what comes in and is decided, the group that is committed, and what readers see.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -10,11 +10,13 @@ use tokio::sync::{oneshot, watch};
 
 use super::Job;
 use super::dataset::DatasetFolder;
+use super::record::UNKNOWN;
 use super::segment::{Segment, Wanted};
 use super::tail::Tail;
-use super::writer::{SegmentWriter, record_bytes};
+use super::writer::{Head, SegmentWriter, record_bytes};
 use crate::dedup::{self, Decision, Dedup};
 use crate::limits::{GROUP_BYTES_MAX, IN_FLIGHT_OVERHEAD_BYTES};
+use crate::memory::was_deleted;
 use crate::{Error, ErrorKind, Offset, Partition, Receipt, Record, Result};
 
 /// A partition as it is when it is opened.
@@ -35,6 +37,8 @@ pub(crate) struct PartitionLog {
     intake: Mutex<Intake>,
     writer: Mutex<SegmentWriter>,
     segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
+    /// The first offset that has not been deleted.
+    start: AtomicU64,
     tail: Mutex<Tail>,
     end: watch::Sender<End>,
 }
@@ -138,6 +142,7 @@ impl PartitionLog {
             budget,
             intake: Mutex::new(intake),
             writer: Mutex::new(writer),
+            start: AtomicU64::new(segments.keys().next().copied().unwrap_or(end)),
             segments: RwLock::new(segments),
             tail: Mutex::default(),
             end: watch::Sender::new(End {
@@ -158,6 +163,11 @@ impl PartitionLog {
     /// The offset after the last durable batch.
     pub(crate) fn end(&self) -> u64 {
         self.end.borrow().offset
+    }
+
+    /// The first offset that has not been deleted.
+    pub(crate) fn start(&self) -> u64 {
+        self.start.load(Ordering::SeqCst)
     }
 
     /// Decides about a batch and, if it is to be written, takes its place in the order.
@@ -197,9 +207,11 @@ impl PartitionLog {
 
     /// Writes one group of what is pending and answers it. Tells whether there is more.
     pub(crate) fn commit(&self, buffer: &mut Vec<u8>) -> bool {
+        // Held until the group is kept: between, the segments and the end do not agree.
+        let mut writer = self.writer();
         let group = self.intake().take_group();
         if !group.is_empty() {
-            match self.write(&group, buffer) {
+            match self.write(&mut writer, &group, buffer) {
                 Ok(end) => self.keep(group, end),
                 Err(error) => {
                     tracing::warn!(dataset = %self.dataset.name, partition = self.partition.0, %error, "not written");
@@ -214,24 +226,43 @@ impl PartitionLog {
                 }
             }
         }
+        drop(writer);
         let mut intake = self.intake();
         intake.scheduled = !intake.pending.is_empty();
         intake.scheduled
     }
 
-    fn write(&self, group: &[Pending], buffer: &mut Vec<u8>) -> std::io::Result<u64> {
+    fn write(
+        &self,
+        writer: &mut SegmentWriter,
+        group: &[Pending],
+        buffer: &mut Vec<u8>,
+    ) -> std::io::Result<u64> {
         self.dataset.make()?;
         let end = self.end();
-        let mut writer = self.writer();
         let bytes = group.iter().map(|pending| record_bytes(&pending.batch)).sum();
-        if let Some(segment) = writer.prepare(end, bytes, || self.intake().dedup.snapshot())? {
-            self.segments
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(end, segment);
+        if let Some(segment) = writer.prepare(end, bytes, || self.head())? {
+            self.add_segment(segment);
         }
         writer.write(end, group.iter().map(|pending| &pending.batch), buffer)?;
         Ok(end)
+    }
+
+    /// What the next segment begins with.
+    fn head(&self) -> Head {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let last = segments.last_key_value();
+        Head {
+            latest: last.map_or(UNKNOWN, |(_, segment)| segment.known_latest()),
+            snapshot: self.intake().dedup.snapshot(),
+        }
+    }
+
+    fn add_segment(&self, segment: Arc<Segment>) {
+        self.segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(segment.base, segment);
     }
 
     /// A group is durable from offset `end` on: readers see it, then its appends are answered.
@@ -311,6 +342,7 @@ impl PartitionLog {
         if from >= end {
             return Err(closed());
         }
+        self.check_start(from)?;
         let recent = self
             .tail
             .lock()
@@ -328,24 +360,90 @@ impl PartitionLog {
                 .map(|(_, segment)| segment.clone());
             (holds, next.min(end))
         };
-        let segment = segment.ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound,
-                format_args!(
-                    "offset has been deleted, begin later offset={from} dataset={} partition={}",
-                    self.dataset.name, self.partition.0
-                ),
-            )
-        })?;
+        let Some(segment) = segment else {
+            return Err(self.was_deleted(from));
+        };
         let wanted = Wanted {
             partition: self.partition,
             from,
             until,
             bytes_max,
         };
-        let read = move || segment.read(&self.dataset.name, wanted);
+        let log = self.clone();
+        let read = move || segment.read(&log.dataset.name, wanted);
         let read = tokio::task::spawn_blocking(read).await;
-        read.map_err(|error| Error::new(ErrorKind::Retry, format_args!("read was given up: {error}")))?
+        let read =
+            read.map_err(|error| Error::new(ErrorKind::Retry, format_args!("read was given up: {error}")))?;
+        // A segment that was deleted meanwhile fails in whatever way.
+        read.or_else(|error| self.check_start(from).and(Err(error)))
+    }
+
+    fn check_start(&self, offset: u64) -> Result<()> {
+        match offset < self.start() {
+            true => Err(self.was_deleted(offset)),
+            false => Ok(()),
+        }
+    }
+
+    fn was_deleted(&self, offset: u64) -> Error {
+        let partition = (&self.dataset.name, self.partition);
+        was_deleted(partition, Offset(offset), Offset(self.start()))
+    }
+
+    /// The segments with the offset behind each, oldest first.
+    pub(crate) fn segments(&self) -> Vec<(Arc<Segment>, u64)> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        // Read while no segment can be added, so that it is not before the last one.
+        let end = self.end();
+        let ends = segments.keys().skip(1).copied().chain([end]);
+        segments.values().cloned().zip(ends).collect()
+    }
+
+    /// Begins a segment if `end` is where the partition ends, so that all before it can be deleted; says whether.
+    pub(crate) fn roll(&self, end: u64) -> std::io::Result<bool> {
+        let mut writer = self.writer();
+        if self.end() != end {
+            return Ok(false);
+        }
+        if self.segments().last().is_none_or(|(last, _)| last.base < end) {
+            self.add_segment(writer.begin(end, &self.head())?);
+        }
+        Ok(true)
+    }
+
+    /// Deletes the segments that hold only batches before `end`, but never the last one. Each is gone for good
+    /// before the next one goes: a crash leaves a partition without holes.
+    ///
+    /// # Errors
+    /// Those of the disk. A segment that could not be removed stays, and so do those behind it.
+    pub(crate) fn delete(&self, end: u64) -> Result<()> {
+        let segments = self.segments();
+        for ((segment, _), (next, _)) in segments.iter().zip(&segments[1.min(segments.len())..]) {
+            if next.base > end {
+                break;
+            }
+            let failed = |error: std::io::Error| {
+                let path = segment.path.display();
+                Error::new(
+                    ErrorKind::Retry,
+                    format_args!("segment cannot be deleted, try again later: {error} segment={path}"),
+                )
+            };
+            self.start.store(next.base, Ordering::SeqCst);
+            if let Err(error) = segment.remove() {
+                self.start.store(segment.base, Ordering::SeqCst);
+                return Err(failed(error));
+            }
+            self.segments
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&segment.base);
+            self.dataset
+                .disk
+                .sync_folder(&self.dataset.partition(self.partition))
+                .map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Takes no more appends; those in flight are still written.

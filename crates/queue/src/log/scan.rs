@@ -6,9 +6,9 @@
 //! crash cut short before its sync, possibly with later pieces of the same write behind it, none of them acked.
 //! Damage to the last write of all looks the same as a torn tail and is treated as one.
 
-use std::fs::File;
 use std::io;
 
+use super::disk::DiskFile;
 use super::record::{self, Kind, RECORD_BYTES_MIN, SEGMENT_HEADER, Stored};
 use super::segment::{Cursor, Index, Parsed};
 
@@ -18,9 +18,11 @@ pub(crate) struct Scan {
     pub(crate) index: Index,
     /// The offset after its last batch.
     pub(crate) end: u64,
-    /// Where its data ends, in bytes; 0 when not even its snapshot can be read.
+    /// Where its data ends, in bytes; 0 when not even its head can be read.
     pub(crate) position: u64,
-    /// Bytes behind that which are neither data nor zeros.
+    /// Where the last group begins that was written at once: all before it had been synced.
+    pub(crate) group: u64,
+    /// Bytes behind `position` which are neither data nor zeros.
     pub(crate) torn: u64,
     /// What lies before the end and cannot be read.
     pub(crate) damage: Vec<Damaged>,
@@ -34,9 +36,9 @@ pub(crate) struct Damaged {
 }
 
 /// Reads a segment from its start. `durable` is the offset up to which its batches are known to be durable, if
-/// that is known; the scan ends there. `visit` sees each valid record, the snapshot too.
+/// that is known; the scan ends there. `visit` sees each valid record, the head too.
 pub(crate) fn scan(
-    file: &File,
+    file: &dyn DiskFile,
     base: u64,
     durable: Option<u64>,
     mut visit: impl FnMut(Stored<'_>),
@@ -46,9 +48,9 @@ pub(crate) fn scan(
         end: base,
         ..Scan::default()
     };
-    let mut trusted = cursor.peek(SEGMENT_HEADER.len())? == SEGMENT_HEADER;
+    let mut trusted = record::is_header(cursor.peek(SEGMENT_HEADER.len())?);
     cursor.position = SEGMENT_HEADER.len() as u64;
-    let mut snapshot_seen = false;
+    let mut head_seen = false;
     loop {
         if durable.is_some_and(|durable| scan.end >= durable) {
             return Ok(scan);
@@ -56,18 +58,16 @@ pub(crate) fn scan(
         let at = cursor.position;
         let fits = match cursor.next()? {
             Parsed::Record(stored) if trusted => {
-                let expected = if snapshot_seen {
-                    Kind::Batch
-                } else {
-                    Kind::Snapshot
-                };
-                let fits = stored.kind == expected && stored.offset == scan.end;
+                let fits = stored.kind.is_head() != head_seen && stored.offset == scan.end;
                 if fits {
                     if stored.kind == Kind::Batch {
                         scan.index.note(stored.offset, at);
+                        if stored.durable == stored.offset {
+                            scan.group = at;
+                        }
                         scan.end = stored.offset + 1;
                     }
-                    snapshot_seen = true;
+                    head_seen = true;
                     visit(stored);
                 }
                 fits
@@ -78,8 +78,8 @@ pub(crate) fn scan(
             scan.position = cursor.position;
             continue;
         }
-        // Batches are written when the snapshot before them is durable.
-        let was_durable = durable.is_some() || !snapshot_seen;
+        // Batches are written when the head before them is durable.
+        let was_durable = durable.is_some() || !head_seen;
         match resume(&mut cursor, at, scan.end, was_durable)? {
             Resume::At { offset, position } => {
                 scan.damage.push(Damaged {
@@ -88,10 +88,16 @@ pub(crate) fn scan(
                 });
                 scan.index.resume(offset, position);
                 scan.end = offset;
-                (snapshot_seen, trusted) = (true, true);
+                (head_seen, trusted) = (true, true);
                 cursor.position = position;
             }
             Resume::Nowhere { data_end } => {
+                if let Some(durable) = durable {
+                    scan.damage.push(Damaged {
+                        position: at,
+                        offsets: scan.end..durable,
+                    });
+                }
                 scan.torn = data_end.saturating_sub(scan.position);
                 return Ok(scan);
             }
@@ -122,7 +128,7 @@ fn resume(cursor: &mut Cursor<'_>, bad_at: u64, bad: u64, was_durable: bool) -> 
         if head[0] != 0 {
             data_end = at + 1;
         }
-        // Offset `bad` itself stands behind a damaged snapshot.
+        // Offset `bad` itself stands behind a damaged head.
         let possible = at > bad_at
             && head
                 .first_chunk()

@@ -60,6 +60,8 @@ fn sequences(records: &[Record]) -> Vec<u64> {
 async fn keeps_the_laws() {
     let folder = tempfile::tempdir().unwrap();
     laws::check_durable(async || open(folder.path(), &LogOptions::default()).0).await;
+    let queue = open(folder.path(), &LogOptions::default()).0;
+    laws::check_retention(Arc::new(queue)).await;
 }
 
 #[tokio::test]
@@ -71,6 +73,7 @@ async fn keeps_the_laws_with_a_segment_for_each_batch() {
         ..LogOptions::default()
     };
     laws::check_durable(async || open(folder.path(), &options).0).await;
+    laws::check_retention(Arc::new(open(folder.path(), &options).0)).await;
 }
 
 #[test]
@@ -261,7 +264,7 @@ async fn a_segment_whose_making_was_cut_short_is_removed() {
     }
     drop(queue);
     let last = fs::read(segments(folder.path()).last().unwrap()).unwrap();
-    let snapshot = record::SEGMENT_HEADER.len() + record::RECORD_BYTES_MIN + 8 + 28;
+    let snapshot = record::SEGMENT_HEADER.len() + record::RECORD_BYTES_MIN + 16 + 28;
     for cut in 0..snapshot {
         let half = folder.path().join("d/0/00000000000000000009.log");
         fs::write(&half, &last[..cut]).unwrap();
@@ -373,7 +376,7 @@ async fn a_flipped_bit_in_an_old_segment_is_corrupt_and_named() {
     let base = Segment::base_of(path.file_name().unwrap().to_str().unwrap()).unwrap();
     let whole = fs::read(&path).unwrap();
     let size = record::RECORD_BYTES_MIN + 50 + 100;
-    let at = record::SEGMENT_HEADER.len() + record::RECORD_BYTES_MIN + 8 + 28 + size;
+    let at = record::SEGMENT_HEADER.len() + record::RECORD_BYTES_MIN + 16 + 28 + size;
     let mut bytes = whole.clone();
     bytes[at + 90] ^= 4;
     fs::write(&path, &bytes).unwrap();
@@ -426,7 +429,7 @@ async fn a_flipped_bit_in_an_old_segment_is_corrupt_and_named() {
 }
 
 /// What a failing disk does, however it fails: nothing acked is lost, nothing refused is kept, order holds.
-async fn a_failing_disk(break_it: impl Fn(&disk::Faults), mend_it: impl Fn(&disk::Faults)) {
+async fn a_failing_disk(break_it: impl Fn(&faults::Faults), mend_it: impl Fn(&faults::Faults)) {
     let folder = tempfile::tempdir().unwrap();
     let options = one_partition();
     let faults = options.disk.faults.clone();

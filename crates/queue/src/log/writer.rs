@@ -1,13 +1,12 @@
 //! The writing end of one partition: the active segment, its rolling, and what to do when the disk fails.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use event::{Batch, BatchHeader};
 
-use super::disk::{Disk, sync_folder};
+use super::disk::{Disk, DiskFile, Mode};
 use super::record::{self, Kind, RECORD_BYTES_MIN, SEGMENT_HEADER};
 use super::segment::{Index, Segment};
 use crate::limits::{PREALLOCATE_BYTES_MAX, PREALLOCATE_BYTES_MIN};
@@ -17,7 +16,7 @@ use crate::limits::{PREALLOCATE_BYTES_MAX, PREALLOCATE_BYTES_MIN};
 pub(crate) struct SegmentWriter {
     pub(crate) folder: PathBuf,
     pub(crate) segment_bytes: u64,
-    pub(crate) disk: Disk,
+    pub(crate) disk: Arc<dyn Disk>,
     /// `None` before the first batch and after a failure: the next write begins a segment.
     pub(crate) active: Option<Active>,
 }
@@ -25,7 +24,7 @@ pub(crate) struct SegmentWriter {
 /// The segment that is being written.
 #[derive(Debug)]
 pub(crate) struct Active {
-    pub(crate) file: File,
+    pub(crate) file: Box<dyn DiskFile>,
     pub(crate) segment: Arc<Segment>,
     /// Where its durable data ends.
     pub(crate) position: u64,
@@ -33,62 +32,72 @@ pub(crate) struct Active {
     pub(crate) allocated: u64,
 }
 
+/// What a segment begins with, about all before it.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// When the newest batch of the segment before was received, or `UNKNOWN`.
+    pub(crate) latest: i64,
+    /// The table of emitters.
+    pub(crate) snapshot: Vec<u8>,
+}
+
+/// Payloads from here on are written from where they are; copying smaller ones costs less than a part each.
+const COPIED_BYTES_MAX: usize = 4 << 10;
+
 /// Bytes of a batch as a record.
 pub(crate) fn record_bytes(batch: &Batch) -> u64 {
     (RECORD_BYTES_MIN + BatchHeader::ENCODED_BYTES + batch.payload.len()) as u64
 }
 
 impl SegmentWriter {
-    /// Makes sure that a segment has room for `bytes` more. If that is a new one, its first record is the
-    /// snapshot, its first batch `end`, and it is durable when this returns it.
+    /// Makes sure that a segment has room for `bytes` more; if that is a new one, returns it, as
+    /// [`SegmentWriter::begin`] does.
     pub(crate) fn prepare(
         &mut self,
         end: u64,
         bytes: u64,
-        snapshot: impl FnOnce() -> Vec<u8>,
+        head: impl FnOnce() -> Head,
     ) -> io::Result<Option<Arc<Segment>>> {
-        if let Some(active) = &mut self.active {
-            if active.position + bytes <= self.segment_bytes || active.segment.base == end {
-                return Ok(None);
+        match &self.active {
+            Some(active) if active.position + bytes <= self.segment_bytes || active.segment.base == end => {
+                Ok(None)
             }
-            active.trim();
+            _ => self.begin(end, &head()).map(Some),
         }
-        let segment = Arc::new(Segment::new(&self.folder, end, Some(Index::default())));
-        match self.create(&segment, &snapshot()) {
+    }
+
+    /// Begins a segment whose first batch is `end`; it is durable when this returns it.
+    pub(crate) fn begin(&mut self, end: u64, head: &Head) -> io::Result<Arc<Segment>> {
+        // Given up even if this fails: the name of the new segment may outlive a crash, and then nothing from `end`
+        // on is looked for in the old one.
+        self.close();
+        let segment = Arc::new(Segment::new(
+            &self.disk,
+            &self.folder,
+            end,
+            Some(Index::default()),
+        ));
+        match self.create(&segment, head) {
             Ok(active) => {
                 self.active = Some(active);
-                Ok(Some(segment))
+                Ok(segment)
             }
             Err(error) => {
                 // What is left of it is no segment; recovery would remove it as well.
-                let _ = fs::remove_file(&segment.path);
+                let _ = self.disk.remove(&segment.path);
                 Err(error)
             }
         }
     }
 
-    fn create(&self, segment: &Arc<Segment>, snapshot: &[u8]) -> io::Result<Active> {
-        if let Err(error) = fs::remove_file(&segment.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(error);
-        }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&segment.path)?;
+    fn create(&self, segment: &Arc<Segment>, head: &Head) -> io::Result<Active> {
+        let file = segment.open(Mode::Create)?;
         let mut bytes = SEGMENT_HEADER.to_vec();
-        record::encode(
-            &mut bytes,
-            Kind::Snapshot,
-            segment.base,
-            segment.base,
-            &[snapshot],
-        );
-        self.disk.write(&file, &bytes, 0)?;
-        self.disk.sync(&file)?;
-        sync_folder(&self.folder)?;
+        let body: [&[u8]; 2] = [&head.latest.to_le_bytes(), &head.snapshot];
+        record::encode(&mut bytes, Kind::Head, segment.base, segment.base, &body);
+        file.write_at(&bytes, 0)?;
+        file.sync()?;
+        self.disk.sync_folder(&self.folder)?;
         let position = bytes.len() as u64;
         Ok(Active {
             file,
@@ -113,16 +122,38 @@ impl SegmentWriter {
         };
         buffer.clear();
         let mut places = Vec::new();
+        let mut latest = None;
+        // Large payloads are written from where they are: each comes behind so many bytes of the buffer.
+        let mut apart: Vec<(usize, &[u8])> = Vec::new();
+        let mut position = active.position;
         for (offset, batch) in (end..).zip(batches) {
-            places.push((offset, active.position + buffer.len() as u64));
+            places.push((offset, position));
+            position += record_bytes(batch);
+            latest = latest.max(Some(batch.header.received_at));
             let header = batch.header.encode();
-            record::encode(buffer, Kind::Batch, offset, end, &[&header, &batch.payload]);
+            let fixed = (Kind::Batch, offset, end);
+            if batch.payload.len() < COPIED_BYTES_MAX {
+                record::encode_start(buffer, fixed, &[&header, &batch.payload], &[]);
+            } else {
+                record::encode_start(buffer, fixed, &[&header], &batch.payload);
+                apart.push((buffer.len(), &batch.payload));
+            }
         }
-        if let Err(error) = active.append(&self.disk, buffer, self.segment_bytes) {
+        let mut parts = Vec::with_capacity(2 * apart.len() + 1);
+        let mut from = 0;
+        for (to, payload) in apart {
+            parts.extend([IoSlice::new(&buffer[from..to]), IoSlice::new(payload)]);
+            from = to;
+        }
+        parts.push(IoSlice::new(&buffer[from..]));
+        if let Err(error) = active.append(&mut parts, position, self.segment_bytes) {
             active.trim();
             self.active = None;
             return Err(error);
         }
+        latest
+            .into_iter()
+            .for_each(|latest| active.segment.note_latest(latest));
         active
             .segment
             .with_index(|index| places.iter().for_each(|place| index.note(place.0, place.1)));
@@ -138,18 +169,18 @@ impl SegmentWriter {
 }
 
 impl Active {
-    fn append(&mut self, disk: &Disk, bytes: &[u8], segment_bytes: u64) -> io::Result<()> {
-        let end = self.position + bytes.len() as u64;
+    /// Writes what ends at `end` and syncs it.
+    fn append(&mut self, parts: &mut [IoSlice<'_>], end: u64, segment_bytes: u64) -> io::Result<()> {
         if end > self.allocated {
             let ahead = self.position.clamp(PREALLOCATE_BYTES_MIN, PREALLOCATE_BYTES_MAX);
             let to = (end + ahead).min(segment_bytes).max(end);
             // Without room ahead each sync costs more, no worse; without room at all the write will say so.
-            if disk.allocate(&self.file, self.allocated, to).is_ok() {
+            if self.file.allocate(self.allocated, to).is_ok() {
                 self.allocated = to;
             }
         }
-        disk.write(&self.file, bytes, self.position)?;
-        disk.sync(&self.file)?;
+        self.file.write_parts_at(parts, self.position)?;
+        self.file.sync()?;
         self.position = end;
         Ok(())
     }
@@ -157,7 +188,7 @@ impl Active {
     /// Cuts off all behind the durable data. A failure does no harm: readers stop at the durable end, and what
     /// is behind the first offset of the next segment is never looked at.
     fn trim(&mut self) {
-        match self.file.set_len(self.position) {
+        match self.file.set_length(self.position) {
             Ok(()) => self.allocated = self.position,
             Err(error) => {
                 tracing::warn!(segment = %self.segment.path.display(), %error, "segment keeps its spare room");
