@@ -12,6 +12,7 @@
 //!
 //! What it cannot check in one process, survival of a crash, each durable backend tests by itself.
 
+mod adding;
 mod atomic;
 mod crash;
 mod faulty;
@@ -21,6 +22,7 @@ mod readable;
 mod values;
 mod writable;
 
+pub use adding::adding;
 pub use crash::crash_points;
 pub use faulty::{Fault, Faulty};
 pub use iterable::iterable;

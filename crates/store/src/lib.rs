@@ -47,6 +47,7 @@
 mod clock;
 pub mod codec;
 mod combine;
+mod deltas;
 mod embedded;
 mod error;
 mod expiring;
@@ -68,6 +69,7 @@ pub use combine::{
     OrElse, Pending, Pivoted, RangeLimits, Ranges, ReplicaOptions, Replicated, Retrying, Sharded, Stamp,
     Stamped, StoreExt, Through, TimeLimited, Ttl, Unpivoted,
 };
+pub use deltas::Deltas;
 pub use embedded::{Embedded, EmbeddedStore};
 pub use error::{Error, ErrorKind, Result};
 pub use expiring::ExpiringMemory;
@@ -78,6 +80,9 @@ pub use progress::Progress;
 pub use single_writer::SingleWriter;
 pub use typed::Typed;
 
+use std::hash::Hash;
+
+use algebra::Semigroup;
 use async_trait::async_trait;
 
 /// Pairs of key and value, and the progress of the job that wrote them, changed together or not at all.
@@ -96,11 +101,58 @@ pub trait Store<K, V>: Send + Sync {
     /// Changes values and progress in one atomic step.
     async fn commit(&self, commit: Commit<K, V>) -> Result<()>;
 
+    /// Adds deltas to values and changes progress, in one atomic step: the commit of each `value ⊕ delta`, an absent
+    /// value becoming the delta. Fenced as a commit. For a caller that does not need the values before.
+    ///
+    /// What is provided reads the values and commits the sums. A store that can add where a value is does better;
+    /// then [`laws::adding`] is its suite.
+    async fn add(&self, addition: Addition<K, V>) -> Result<()>
+    where
+        K: Hash + Eq + Send + Sync + 'static,
+        V: Semigroup + Send + Sync + 'static,
+    {
+        let (keys, deltas): (Vec<K>, Vec<V>) = addition.deltas.into_pairs().into_iter().unzip();
+        let befores = match keys.is_empty() {
+            true => Vec::new(),
+            false => self.multi_get(&keys).await?,
+        };
+        if befores.len() != keys.len() {
+            let (got, asked) = (befores.len(), keys.len());
+            let text = format!("multi_get must give a value for each key got={got} keys={asked}");
+            return Err(Error::new(ErrorKind::Corrupt, text));
+        }
+        let sum = |(before, delta): (Option<V>, V)| match before {
+            None => delta,
+            Some(mut value) => {
+                value.plus(delta);
+                value
+            }
+        };
+        let afters = befores.into_iter().zip(deltas).map(|pair| Some(sum(pair)));
+        self.commit(Commit {
+            writes: keys.into_iter().zip(afters).collect(),
+            expected: addition.expected,
+            progress: addition.progress,
+        })
+        .await
+    }
+
     /// The progress of the last commit; `None` before the first.
     async fn progress(&self) -> Result<Option<Progress>>;
 
     /// Up to `limit` pairs after the key `after` (from the start if `None`), in the store's key order.
     async fn scan(&self, after: Option<&K>, limit: usize) -> Result<Vec<(K, V)>>;
+}
+
+/// What is added to a [`Store`] in one atomic change.
+#[derive(Clone, Debug)]
+pub struct Addition<K, V> {
+    /// What is added to which keys.
+    pub deltas: Deltas<K, V>,
+    /// The progress that the store must hold for this addition to apply.
+    pub expected: Option<Progress>,
+    /// The progress it holds afterwards.
+    pub progress: Progress,
 }
 
 /// One atomic change of a [`Store`].

@@ -12,9 +12,22 @@ pub const KEY_BYTES_MAX: usize = 32 << 10;
 pub const VALUE_BYTES_MAX: usize = 64 << 20;
 /// The keys and values of one commit, together.
 pub const COMMIT_BYTES_MAX: usize = 256 << 20;
+/// Deltas that are gathered before they are put apart by the hashes of their keys.
+pub(crate) const DELTAS_TOGETHER_MAX: usize = 4 << 10;
+/// Deltas that stand apart before those of one key are joined, by each thread that gathers.
+pub(crate) const DELTAS_UNMERGED_MAX: usize = 512 << 10;
+/// Keys whose last delta is found again: 8 bytes each, in all less than a core's own cache.
+pub(crate) const RECENT_KEYS_MAX: usize = 32 << 10;
+/// Additions of up to so many deltas are done where they are asked for, on one thread; larger ones leave the runtime's
+/// threads free.
+pub(crate) const ADDED_HERE_MAX: usize = 8 << 10;
+/// Keys that a store in memory notes for a walk that may not go on, beyond as many as it has.
+pub(crate) const ORDER_SPARE_KEYS: usize = 1 << 10;
 /// The pairs of one page, where a whole store is walked through.
 pub const PAGE_KEYS: usize = 1_000;
 
+const _: () = assert!(RECENT_KEYS_MAX.is_power_of_two() && DELTAS_TOGETHER_MAX * 8 == RECENT_KEYS_MAX);
+const _: () = assert!(DELTAS_TOGETHER_MAX < ADDED_HERE_MAX && RECENT_KEYS_MAX < DELTAS_UNMERGED_MAX);
 // The backend counts a key's length in 16 bits, a tag of ours included.
 const _: () = assert!(KEY_BYTES_MAX < u16::MAX as usize);
 const _: () = assert!(KEY_BYTES_MAX + VALUE_BYTES_MAX <= COMMIT_BYTES_MAX);

@@ -3,6 +3,7 @@
 //! Each answers **key by key**: an answer for each key asked, in order, present, absent or failed. A call that
 //! fails as a whole is that failure for each of its keys. The same key may come twice in one call.
 
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,7 +155,8 @@ macro_rules! reads_of_a_store {
 }
 
 reads_of_a_store!([K: Send + Sync, V: Send + Sync] K, V, dyn Store<K, V> + '_);
-reads_of_a_store!([K: Ord + Clone + Send + Sync, V: Clone + Send + Sync] K, V, MemoryStore<K, V>);
+reads_of_a_store!([K: Ord + Hash + Clone + Send + Sync + 'static, V: Clone + Send + Sync + 'static]
+    K, V, MemoryStore<K, V>);
 reads_of_a_store!([K: Serialize + DeserializeOwned + Send + Sync, V: Serialize + DeserializeOwned + Send + Sync]
     K, V, Typed<K, V>);
 reads_of_a_store!([] Bytes, Bytes, EmbeddedStore);

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
+use store::Deltas;
 
 use super::plan::Outlet;
-use super::slots::{Gathered, Held, Sums};
-use super::stage::{Barrier, Stepped, check_len, typed};
+use super::slots::{Gathered, Held};
+use super::stage::{Barrier, Change, Stepped, check_len, typed};
 use super::work::Run;
 use crate::memory::plus;
 use crate::platform::{DeltaFn, Timed};
@@ -18,14 +19,14 @@ use crate::{Element, Joined, Key, Result, Timestamp, Value};
 /// What an epoch has for a join: its pairs, and one delta for each key and time.
 pub(super) struct Sides<K, V, J> {
     pub(super) left: Vec<Timed<(K, V)>>,
-    pub(super) deltas: Sums<(K, Timestamp), J>,
+    pub(super) deltas: Deltas<(K, Timestamp), J>,
 }
 
 impl<K, V, J> Default for Sides<K, V, J> {
     fn default() -> Self {
         Self {
             left: Vec::new(),
-            deltas: Sums::default(),
+            deltas: Deltas::default(),
         }
     }
 }
@@ -98,7 +99,7 @@ impl<K: Key, V: Element, J: Value> Barrier for JoinStage<K, V, J> {
     async fn step(&self, input: Held) -> Result<Stepped> {
         let Sides { left, deltas }: Sides<K, V, J> = typed(input);
         let mut lanes = lanes(&left);
-        for ((key, time), (delta, _)) in deltas.0 {
+        for ((key, time), delta) in deltas.into_pairs() {
             if let Some(lane) = lanes.get_mut(&key) {
                 lane.deltas.push((time, delta));
             }
@@ -149,7 +150,7 @@ impl<K: Key, V: Element, J: Value> Barrier for JoinSumStage<K, V, J> {
             writes.extend(sum.map(|sum| (key, Some(sum))));
         }
         Ok(Stepped {
-            output: Some(Box::new(writes) as Box<dyn Any + Send>),
+            output: Some(Box::new(Change::Set(writes)) as Box<dyn Any + Send>),
             work: Some(Box::new(joined(left, found, &self.outlet))),
         })
     }

@@ -51,10 +51,12 @@ use std::sync::Arc;
 
 pub use job::{Job, JobOptions, JobState, JobStatus};
 
+use store::Deltas;
+
 use self::join::{JoinStage, JoinSumStage, Sides};
 pub(crate) use self::plan::LocalPlan;
 use self::plan::{BarrierEntry, Outlet, SourceEntry, gather};
-use self::slots::{Gathers, Sums};
+use self::slots::{Gathers, Latest, SumSlot, Sums};
 use self::stage::{LookupStage, SourceStage, SumStage, WriteStage};
 use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Summed, Timed};
 use crate::{Element, Joined, Key, NodeInfo, Platform, Result, Service, Sink, Source, Tail, Value};
@@ -162,7 +164,8 @@ impl Platform for Local {
         input: Stream<(K, V)>,
         store: &Arc<dyn store::Store<K, V>>,
     ) -> Stream<Summed<K, V>> {
-        let (slot, outlet) = (plan.slot(Gathers::<Sums<K, V>>::new()), Outlet::new(0));
+        let outlet = Outlet::new(0);
+        let slot = plan.slot(SumSlot(outlet.clone()));
         let stage = Arc::new(SumStage {
             store: store.clone(),
             outlet: outlet.clone(),
@@ -175,10 +178,15 @@ impl Platform for Local {
             joins: None,
             barrier: stage,
         });
-        plan.on_seal(&outlet, move |_| {
-            input.0.attach(Arc::new(move |slots, time, (key, delta)| {
-                slots.get::<Sums<K, V>>(slot).add(time, key, delta);
-            }));
+        plan.on_seal(&outlet, move |push| {
+            input.0.attach(match push {
+                Some(_) => Arc::new(move |slots, time, (key, delta)| {
+                    slots.get::<Sums<K, V>>(slot).add(key, Latest { delta, time });
+                }),
+                None => Arc::new(move |slots, _, (key, delta)| {
+                    slots.get::<Deltas<K, V>>(slot).add(key, delta);
+                }),
+            });
         });
         Stream(outlet)
     }
@@ -206,10 +214,7 @@ impl Platform for Local {
                 slots.get::<Sides<K, V, J>>(slot).left.push((time, pair));
             }));
             sum.deltas.0.attach(Arc::new(move |slots, time, (key, delta)| {
-                slots
-                    .get::<Sides<K, V, J>>(slot)
-                    .deltas
-                    .add(time, (key, time), delta);
+                slots.get::<Sides<K, V, J>>(slot).deltas.add((key, time), delta);
             }));
         });
         Stream(outlet)

@@ -3,11 +3,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use algebra::Semigroup;
+use store::Deltas;
 
+use super::plan::Outlet;
 use crate::counter::add_all;
-use crate::platform::Timed;
+use crate::platform::{Summed, Timed};
 use crate::{Counts, Element, Key, Timestamp, Value};
 
 /// What is in one slot; only the nodes that own the slot know its type.
@@ -91,39 +92,44 @@ impl<T: Element> Gathered for Vec<Timed<T>> {
     }
 }
 
-/// One delta per key, with the largest time; in no order.
-pub(super) struct Sums<K, V>(pub(super) HashMap<K, (V, Timestamp), foldhash::fast::RandomState>);
+/// What a sum gathers whose deltas go to readers.
+pub(super) type Sums<K, V> = Deltas<K, Latest<V>>;
 
-impl<K, V> Default for Sums<K, V> {
-    fn default() -> Self {
-        Self(HashMap::default())
+/// A delta with the largest time of what it joins.
+#[derive(Clone)]
+pub(super) struct Latest<V> {
+    pub(super) delta: V,
+    pub(super) time: Timestamp,
+}
+
+impl<V: Semigroup> Semigroup for Latest<V> {
+    fn plus(&mut self, right: Self) {
+        self.delta.plus(right.delta);
+        self.time = self.time.max(right.time);
     }
 }
 
-impl<K: Key, V: Value> Sums<K, V> {
-    pub(super) fn add(&mut self, time: Timestamp, key: K, delta: V) {
-        match self.0.entry(key) {
-            Entry::Occupied(mut sum) => {
-                let (value, latest) = sum.get_mut();
-                value.plus(delta);
-                *latest = time.max(*latest);
-            }
-            Entry::Vacant(sum) => {
-                sum.insert((delta, time));
-            }
+impl<K: Key, V: Value> Gathered for Deltas<K, V> {
+    fn append(&mut self, later: Self) {
+        Deltas::append(self, later);
+    }
+}
+
+/// The kind of a sum's slot: [`Sums`] when its outlet is read, else [`Deltas`], which need no times.
+pub(super) struct SumSlot<K: Key, V: Value>(pub(super) Arc<Outlet<Summed<K, V>>>);
+
+impl<K: Key, V: Value> SlotKind for SumSlot<K, V> {
+    fn fresh(&self) -> Held {
+        match self.0.push() {
+            Some(_) => Box::<Sums<K, V>>::default(),
+            None => Box::<Deltas<K, V>>::default(),
         }
     }
-}
 
-impl<K: Key, V: Value> Gathered for Sums<K, V> {
-    fn append(&mut self, later: Self) {
-        if self.0.is_empty() {
-            *self = later;
-        } else {
-            later
-                .0
-                .into_iter()
-                .for_each(|(key, (delta, time))| self.add(time, key, delta));
+    fn absorb(&self, into: &mut (dyn Any + Send), later: Held) {
+        match self.0.push() {
+            Some(_) => Gathers::<Sums<K, V>>::new().absorb(into, later),
+            None => Gathers::<Deltas<K, V>>::new().absorb(into, later),
         }
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
-use store::{Commit, Progress};
+use store::{Addition, Commit, Deltas, Progress};
 
 use super::plan::Outlet;
-use super::slots::{Held, Sums};
+use super::slots::{Held, Latest, Sums};
 use super::work::{Run, Work};
 use crate::memory::plus;
 use crate::platform::{KeyFn, Summed, Timed};
@@ -147,38 +147,49 @@ pub(super) struct SumStage<K, V> {
     pub(super) outlet: Arc<Outlet<Summed<K, V>>>,
 }
 
-type Writes<K, V> = Vec<(K, Option<V>)>;
+/// What a sum commits.
+pub(super) enum Change<K, V> {
+    /// Values that nobody has read: the store adds.
+    Add(Deltas<K, V>),
+    /// Values that were read, with what was added.
+    Set(Vec<(K, Option<V>)>),
+}
 
 #[async_trait]
 impl<K: Key, V: Value> Barrier for SumStage<K, V> {
     async fn step(&self, input: Held) -> Result<Stepped> {
+        if self.outlet.push().is_none() {
+            let change: Change<K, V> = Change::Add(typed(input));
+            return Ok(Stepped {
+                output: Some(Box::new(change)),
+                work: None,
+            });
+        }
         let sums: Sums<K, V> = typed(input);
-        if sums.0.is_empty() {
+        if sums.is_empty() {
             return Ok(Stepped {
                 output: Some(self.nothing()),
                 work: None,
             });
         }
-        let (keys, deltas): (Vec<K>, Vec<_>) = sums.0.into_iter().unzip();
+        let (keys, deltas): (Vec<K>, Vec<_>) = sums.into_pairs().into_iter().unzip();
         let befores = self.store.multi_get(&keys).await?;
         check_len(befores.len(), keys.len())?;
-        let mut items: Vec<Timed<Summed<K, V>>> = Vec::new();
-        if self.outlet.push().is_some() {
-            items = (keys.iter().zip(&befores).zip(&deltas))
-                .map(|((key, before), (delta, time))| (*time, (key.clone(), (before.clone(), delta.clone()))))
-                .collect();
-            // In time, and the same in every run: a sum below may depend on the order.
-            items.sort_unstable_by(|(time, (key, _)), (other, (other_key, _))| {
-                (time, key).cmp(&(other, other_key))
-            });
-        }
+        let item = |((key, before), Latest { delta, time }): ((&K, &Option<V>), &Latest<V>)| {
+            (*time, (key.clone(), (before.clone(), delta.clone())))
+        };
+        let mut items: Vec<Timed<Summed<K, V>>> = keys.iter().zip(&befores).zip(&deltas).map(item).collect();
+        // In time, and the same in every run: a sum below may depend on the order.
+        items.sort_unstable_by(|(time, (key, _)), (other, (other_key, _))| {
+            (time, key).cmp(&(other, other_key))
+        });
         let afters = befores
             .into_iter()
             .zip(deltas)
-            .map(|(before, (delta, _))| Some(plus(before, delta)));
-        let writes: Writes<K, V> = keys.into_iter().zip(afters).collect();
+            .map(|(before, sum)| Some(plus(before, sum.delta)));
+        let change = Change::Set(keys.into_iter().zip(afters).collect());
         Ok(Stepped {
-            output: Some(Box::new(writes)),
+            output: Some(Box::new(change)),
             work: Some(Box::new(Run::new(items, &self.outlet))),
         })
     }
@@ -191,16 +202,30 @@ impl<K: Key, V: Value> AnyTail for SumStage<K, V> {
     }
 
     async fn commit(&self, output: Held, expected: Option<Progress>, progress: &Progress) -> Result<()> {
-        let commit = Commit {
-            writes: typed(output),
-            expected,
-            progress: progress.clone(),
+        let progress = progress.clone();
+        let done = match typed(output) {
+            Change::Set(writes) => {
+                let commit = Commit {
+                    writes,
+                    expected,
+                    progress,
+                };
+                self.store.commit(commit).await
+            }
+            Change::<K, V>::Add(deltas) => {
+                let addition = Addition {
+                    deltas,
+                    expected,
+                    progress,
+                };
+                self.store.add(addition).await
+            }
         };
-        Ok(self.store.commit(commit).await?)
+        Ok(done?)
     }
 
     fn nothing(&self) -> Held {
-        Box::new(Writes::<K, V>::new())
+        Box::new(Change::<K, V>::Set(Vec::new()))
     }
 }
 
