@@ -99,7 +99,7 @@ fn runtime(threads: usize) -> io::Result<tokio::runtime::Runtime> {
 }
 
 /// The pairs of a store, copied when they are asked for.
-fn entries<K: Clone + 'static>(kept: MemoryStore<K, u64>) -> Box<dyn Iterator<Item = (K, u64)>> {
+fn entries<K: Ord + Clone + 'static>(kept: MemoryStore<K, u64>) -> Box<dyn Iterator<Item = (K, u64)>> {
     Box::new(iter::once_with(move || kept.entries()).flatten())
 }
 
