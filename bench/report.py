@@ -12,6 +12,7 @@ import pathlib
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +48,9 @@ def run_once(contestant, arguments):
     )
     try:
         printed, errors = process.communicate(timeout=TIME_LIMIT_SECONDS)
+    except KeyboardInterrupt:
+        process.kill()
+        raise
     except subprocess.TimeoutExpired:
         process.kill()
         sys.exit(f"took more than {TIME_LIMIT_SECONDS} s: contestant={contestant['name']}")
@@ -74,6 +78,20 @@ def check_answers(contestants):
             expected = answers.setdefault(contestant["elements"], (answer, contestant["name"]))
             if answer != expected[0]:
                 sys.exit(f"answers differ: {contestant['name']} {answer}, {expected[1]} {expected[0]}")
+
+
+def run_rounds(contestants, arguments):
+    for round_ in range(arguments.runs):
+        for contestant in contestants:
+            if round_ < contestant["most"]:
+                run = run_once(contestant, arguments)
+                contestant["runs"].append(run)
+                print(
+                    f"{round_ + 1}: {contestant['name']}: {run['seconds']:.2f} s, {run['cpu_seconds']:.2f} CPU s",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        check_answers(contestants)
 
 
 def read_list(path):
@@ -234,17 +252,16 @@ def main():
     parser.add_argument("--note", default="")
     arguments = parser.parse_args()
     contestants = read_list(arguments.list)
-    for round_ in range(arguments.runs):
-        for contestant in contestants:
-            if round_ < contestant["most"]:
-                run = run_once(contestant, arguments)
-                contestant["runs"].append(run)
-                print(
-                    f"{round_ + 1}: {contestant['name']}: {run['seconds']:.2f} s, {run['cpu_seconds']:.2f} CPU s",
-                    file=sys.stderr,
-                    flush=True,
-                )
-        check_answers(contestants)
+    # A terminal's Ctrl-C and a `kill` alike end the runs, and the report has those that were complete.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        run_rounds(contestants, arguments)
+    except KeyboardInterrupt:
+        left_out = [contestant["name"] for contestant in contestants if not contestant["runs"]]
+        arguments.note += " Interrupted" + (f"; left out: {'; '.join(left_out)}." if left_out else ".")
+        contestants = [contestant for contestant in contestants if contestant["runs"]]
+    check_answers(contestants)
     machine = circumstances(contestants)
     for contestant in contestants:
         contestant["summary"] = summary(contestant, contestants)
