@@ -130,7 +130,10 @@ impl Text {
                 break;
             };
             match self.elements {
-                Elements::Lines => items.extend(text.lines().map(|line| (Timestamp(0), line.to_owned()))),
+                Elements::Lines => items.extend(
+                    text.split_inclusive('\n')
+                        .map(|line| (Timestamp(0), line.to_owned())),
+                ),
                 Elements::Blocks => items.push((Timestamp(0), text.to_owned())),
             }
             next += text.len() as u64;
