@@ -92,7 +92,9 @@ fn layers(workspace: &Path) -> Vec<String> {
 
 fn rust_files(workspace: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    let mut folders = vec![workspace.join("crates"), workspace.join("xtask")];
+    let mut folders = ["crates", "xtask", "bench"]
+        .map(|folder| workspace.join(folder))
+        .to_vec();
     while let Some(folder) = folders.pop() {
         let Ok(entries) = fs::read_dir(&folder) else {
             continue;
@@ -150,7 +152,7 @@ fn paths(workspace: &Path, page: &str) -> Vec<String> {
     in_code
         .filter(|word| !word.contains(char::is_whitespace))
         .filter(|word| {
-            ["crates/", "docs/", ".ci/", "xtask/", "examples/"]
+            ["crates/", "docs/", ".ci/", "xtask/", "examples/", "bench/"]
                 .iter()
                 .any(|folder| word.starts_with(folder))
         })
