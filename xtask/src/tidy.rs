@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 7] = [
     &["algebra", "event"],
     &["store", "queue"],
     &["flow", "client"],
-    &["aggregator", "warehouse"],
+    &["aggregator", "files", "warehouse"],
     &["processor", "sql"],
     &["sanderling"],
 ];

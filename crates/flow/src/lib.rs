@@ -10,6 +10,7 @@
 //! | [`Platform`] | what can plan and run a job: [`Memory`] (the meaning), [`Local`] (this machine's cores), [`Hybrid`] (history in batch, live after it) |
 //! | [`Snapshots`], [`Live`], [`ClientStore`] | sums of history, sums since then, and the read of both |
 //! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
+//! | [`laws`] | what a `Source` must do, as a suite |
 //!
 //! ```
 //! use flow::{Memory, Platform, Producer, Tail};
@@ -35,6 +36,7 @@ mod framed;
 mod graph;
 mod history;
 mod hybrid;
+pub mod laws;
 mod limits;
 mod live;
 mod local;
