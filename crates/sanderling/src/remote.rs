@@ -85,6 +85,19 @@ impl Remote {
             .map_err(from_client)?;
         Ok(Arc::new(Typed::new(name, Arc::new(bytes))))
     }
+
+    /// Whether the server has a store of this name, which reading it would make otherwise.
+    pub(crate) async fn has_store(&self, name: &str) -> Result<bool> {
+        match self
+            .client
+            .query(format!("SELECT 1 FROM stores.\"{name}\" LIMIT 0"))
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == client::ErrorKind::Retry => Err(from_client(error)),
+            Err(_) => Ok(false),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]

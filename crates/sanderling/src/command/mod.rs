@@ -5,7 +5,6 @@ mod demo;
 mod query;
 mod send;
 mod serving;
-mod signal;
 mod up;
 mod validate;
 

@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use flow::{BatchId, Batcher, ClientStore, Coverage, Error, ErrorKind, Key, LIVE_VALUES_MAX, Result, Timestamp};
+use flow::{
+    BatchId, Batcher, ClientStore, Coverage, Error, ErrorKind, Key, LIVE_VALUES_MAX, Result, Timestamp,
+};
 use flow::{Value, Versions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -34,7 +36,11 @@ pub(super) trait Answers: Send + Sync {
     async fn get(&self, key: &str, at: Option<Timestamp>) -> Result<(Option<Pair>, Option<Covered>)>;
 
     /// Hands over all pairs.
-    async fn each(&self, at: Option<Timestamp>, see: &mut (dyn FnMut(Pair) + Send)) -> Result<Option<Covered>>;
+    async fn each(
+        &self,
+        at: Option<Timestamp>,
+        see: &mut (dyn FnMut(Pair) + Send),
+    ) -> Result<Option<Covered>>;
 }
 
 /// Of which times an answer is made.
@@ -115,7 +121,10 @@ where
                 let map = map.lock().unwrap_or_else(PoisonError::into_inner);
                 (map.get(&key).cloned(), None)
             }
-            Kept::Store(store) => (store.multi_get(std::slice::from_ref(&key)).await?.pop().flatten(), None),
+            Kept::Store(store) => (
+                store.multi_get(std::slice::from_ref(&key)).await?.pop().flatten(),
+                None,
+            ),
             Kept::Batches(batches) => {
                 let now = batches.now(at).await?;
                 let (value, coverage) = batches.client.get(&key, now).await?;
@@ -125,7 +134,11 @@ where
         Ok((value.map(|value| self.pair(&key, &value)).transpose()?, covered))
     }
 
-    async fn each(&self, at: Option<Timestamp>, see: &mut (dyn FnMut(Pair) + Send)) -> Result<Option<Covered>> {
+    async fn each(
+        &self,
+        at: Option<Timestamp>,
+        see: &mut (dyn FnMut(Pair) + Send),
+    ) -> Result<Option<Covered>> {
         match &self.kept {
             Kept::Map(map) => {
                 let map = map.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,7 +177,12 @@ where
     K: Serialize + DeserializeOwned,
 {
     fn pair(&self, key: &K, value: &V) -> Result<Pair> {
-        let invalid = |error| Error::new(ErrorKind::Invalid, format!("a key cannot be printed as JSON: {error}"));
+        let invalid = |error| {
+            Error::new(
+                ErrorKind::Invalid,
+                format!("a key cannot be printed as JSON: {error}"),
+            )
+        };
         Ok(Pair {
             key: serde_json::to_value(key).map_err(invalid)?,
             value: (self.show)(value),
@@ -173,10 +191,15 @@ where
 
     fn key(&self, text: &str) -> Result<K> {
         let as_text = || serde_json::from_value(Json::from(text));
-        serde_json::from_str(text).or_else(|error| as_text().map_err(|_| error)).map_err(|error| {
-            let text = format!("not a key of the store, give text or JSON: {error} store={} key={text}", self.name);
-            Error::new(ErrorKind::Invalid, text)
-        })
+        serde_json::from_str(text)
+            .or_else(|error| as_text().map_err(|_| error))
+            .map_err(|error| {
+                let text = format!(
+                    "not a key of the store, give text or JSON: {error} store={} key={text}",
+                    self.name
+                );
+                Error::new(ErrorKind::Invalid, text)
+            })
     }
 }
 
@@ -202,7 +225,10 @@ impl<K: Key, V: Value> Batches<K, V> {
     async fn bound(&self) -> Result<BatchId> {
         let bounds = self.client.snapshots().bounds().await?;
         bounds.last().copied().ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "there is no snapshot yet: run the job on batch or hybrid first")
+            Error::new(
+                ErrorKind::NotFound,
+                "there is no snapshot yet: run the job on batch or hybrid first",
+            )
         })
     }
 

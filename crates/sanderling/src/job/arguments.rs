@@ -124,7 +124,10 @@ impl std::str::FromStr for Print {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "all" => Ok(Self::All),
-            _ => text.parse().map(Self::Some).map_err(|_| "use a number or all".to_owned()),
+            _ => text
+                .parse()
+                .map(Self::Some)
+                .map_err(|_| "use a number or all".to_owned()),
         }
     }
 }

@@ -34,10 +34,13 @@
 
 mod answers;
 mod arguments;
+mod cut;
 mod declared;
 mod error;
 mod hybrid;
 mod local;
+mod look;
+mod memory;
 mod place;
 mod plan;
 mod print;
@@ -51,7 +54,8 @@ mod watched;
 use std::process::ExitCode;
 
 use ::files::EventTime;
-use flow::{Element, Key, Platform, Producer, Result, Tail, Value};
+pub use flow::Result;
+use flow::{Element, Key, Platform, Producer, Tail, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -114,8 +118,18 @@ pub trait Ports<P: Platform> {
         K: Key + Serialize + DeserializeOwned,
         V: Value + Serialize + DeserializeOwned,
     {
-        self.store_shown(name, |value: &V| serde_json::to_value(value).unwrap_or_default())
+        self.store_shown(name, V::clone)
     }
+}
+
+/// How values are printed, as JSON.
+fn shown_as_json<V, S: Serialize>(
+    show: impl Fn(&V) -> S + Send + Sync + 'static,
+) -> std::sync::Arc<dyn Fn(&V) -> serde_json::Value + Send + Sync> {
+    std::sync::Arc::new(move |value| match serde_json::to_value(show(value)) {
+        Ok(shown) => shown,
+        Err(error) => serde_json::Value::from(format!("cannot be shown: {error}")),
+    })
 }
 
 /// For programs without flags of their own.

@@ -170,7 +170,8 @@ impl FromStr for BatchFlag {
         };
         let batcher = match (unit, zone) {
             (Some(unit), zone) => {
-                let zone = jiff::tz::TimeZone::get(zone.unwrap_or("UTC")).map_err(|error| error.to_string())?;
+                let zone =
+                    jiff::tz::TimeZone::get(zone.unwrap_or("UTC")).map_err(|error| error.to_string())?;
                 Batcher::calendar(unit, zone)
             }
             (None, None) => {
@@ -203,7 +204,9 @@ fn length(text: &str) -> Option<Duration> {
         "d" => 86_400,
         _ => return None,
     };
-    Some(Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(seconds)?))
+    Some(Duration::from_secs(
+        number.parse::<u64>().ok()?.checked_mul(seconds)?,
+    ))
 }
 
 /// A time: RFC 3339, or a date, which is its midnight in UTC.
@@ -214,7 +217,9 @@ pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     });
     match instant {
         Ok(instant) => Ok(Timestamp(instant.as_millisecond())),
-        Err(error) => Err(format!("use a time such as 2015-09-12T10:00:00Z, or a date: {error}")),
+        Err(error) => Err(format!(
+            "use a time such as 2015-09-12T10:00:00Z, or a date: {error}"
+        )),
     }
 }
 
@@ -233,14 +238,31 @@ mod tests {
 
     #[test]
     fn sources_are_read_and_written() {
-        for text in ["ndjson:tweets-*.json.gz", "text:a=b.txt", "csv:x", "parquet:y", "tweets@http://127.0.0.1:8081"] {
+        for text in [
+            "ndjson:tweets-*.json.gz",
+            "text:a=b.txt",
+            "csv:x",
+            "parquet:y",
+            "tweets@http://127.0.0.1:8081",
+        ] {
             let flag: SourceFlag = text.parse().unwrap();
             assert_eq!((flag.name, flag.place.to_string()), (None, text.to_owned()));
         }
         let named: SourceFlag = "tweets=ndjson:a=b.json".parse().unwrap();
         assert_eq!(named.name.as_deref(), Some("tweets"));
-        assert_eq!(named.place, SourcePlace::Files(FileFormat::Ndjson, "a=b.json".to_owned()));
-        for bad in ["", "tweets", "json:x", "ndjson:", "a b@http://x", "tweets@https://x", "tweets@"] {
+        assert_eq!(
+            named.place,
+            SourcePlace::Files(FileFormat::Ndjson, "a=b.json".to_owned())
+        );
+        for bad in [
+            "",
+            "tweets",
+            "json:x",
+            "ndjson:",
+            "a b@http://x",
+            "tweets@https://x",
+            "tweets@",
+        ] {
             assert!(bad.parse::<SourceFlag>().is_err(), "{bad}");
         }
     }
@@ -250,7 +272,14 @@ mod tests {
         for text in ["memory", "file:./sums", "server:words@http://127.0.0.1:8081"] {
             assert_eq!(text.parse::<StorePlace>().unwrap().to_string(), text);
         }
-        for bad in ["", "disk", "file:", "server:words", "server:@http://x", "server:a b@http://x"] {
+        for bad in [
+            "",
+            "disk",
+            "file:",
+            "server:words",
+            "server:@http://x",
+            "server:a b@http://x",
+        ] {
             assert!(bad.parse::<StorePlace>().is_err(), "{bad}");
         }
     }
@@ -263,7 +292,16 @@ mod tests {
         let days: BatchFlag = "day@Europe/Berlin".parse().unwrap();
         let midnight = time("2015-09-11T22:00:00Z").unwrap();
         assert!(days.batcher.is_edge(midnight));
-        for bad in ["", "1", "h", "0h", "1y", "1h@UTC", "day@Nowhere", "99999999999999999999h"] {
+        for bad in [
+            "",
+            "1",
+            "h",
+            "0h",
+            "1y",
+            "1h@UTC",
+            "day@Nowhere",
+            "99999999999999999999h",
+        ] {
             assert!(bad.parse::<BatchFlag>().is_err(), "{bad}");
         }
     }

@@ -69,7 +69,9 @@ impl Plan {
         if let (Some(from), Some(until)) = (flags.from, flags.until)
             && from >= until
         {
-            return refused("history ends where it begins or before: give an --until that is later than --from");
+            return refused(
+                "history ends where it begins or before: give an --until that is later than --from",
+            );
         }
         // What only reads the store needs no source.
         let sources = match (&flags.get, flags.source.is_empty(), flags.history.is_empty()) {
@@ -90,7 +92,11 @@ impl Plan {
             histories,
             stores: declared.stores.clone(),
             store: flags.store.clone(),
-            reading: if flags.once { Reading::Once } else { Reading::Following },
+            reading: if flags.once {
+                Reading::Once
+            } else {
+                Reading::Following
+            },
             malformed: flags.malformed,
             batcher: match &flags.batch {
                 Some(batch) => batch.batcher.clone(),
@@ -109,6 +115,24 @@ impl Plan {
             StorePlace::Server { name, .. } if self.stores.len() > 1 => format!("{name}_{port}"),
             StorePlace::Server { name, .. } => name.clone(),
             StorePlace::Memory | StorePlace::File(_) => port.to_owned(),
+        }
+    }
+
+    /// The name of a store's snapshots.
+    pub(super) fn batch_name(&self, port: &str) -> String {
+        format!("{}_batch", self.store_name(port))
+    }
+
+    /// The name of a store's live sums by batch.
+    pub(super) fn live_name(&self, port: &str) -> String {
+        format!("{}_live", self.store_name(port))
+    }
+
+    /// The name of what holds all, or the history, of a store's sums.
+    pub(super) fn main_name(&self, port: &str) -> String {
+        match self.platform.cuts() {
+            true => self.batch_name(port),
+            false => self.store_name(port),
         }
     }
 }
@@ -155,7 +179,9 @@ mod tests {
     use flow::{Memory, Producer, Tail};
 
     fn plan(sources: &[&'static str], arguments: &[&str]) -> Result<Plan, String> {
-        let graph = Producer::<Memory, u64>::source(Vec::new()).write(Default::default()).graph();
+        let graph = Producer::<Memory, u64>::source(Vec::new())
+            .write(Default::default())
+            .graph();
         let declared = Declared {
             sources: sources.to_vec(),
             stores: vec!["counts", "top"],
@@ -185,10 +211,22 @@ mod tests {
             (&["--source", "a=text:x"], "source=b"),
             (&["--source", "text:x", "--batch", "1h"], "leave --batch out"),
             (&["--source", "text:x", "--at", "2020-01-01"], "leave --at out"),
-            (&["--platform", "memory", "--source", "text:x", "--store", "file:x"], "leave --store out"),
+            (
+                &["--platform", "memory", "--source", "text:x", "--store", "file:x"],
+                "leave --store out",
+            ),
             (&["--get", "x"], "give --store"),
             (
-                &["--platform", "batch", "--source", "text:x", "--from", "2020-01-02", "--until", "2020-01-01"],
+                &[
+                    "--platform",
+                    "batch",
+                    "--source",
+                    "text:x",
+                    "--from",
+                    "2020-01-02",
+                    "--until",
+                    "2020-01-01",
+                ],
                 "later than --from",
             ),
             (&["--store", "disk"], "file:FOLDER"),
@@ -201,7 +239,12 @@ mod tests {
 
     #[test]
     fn reading_alone_needs_no_source() {
-        assert!(plan(&["a"], &["--get", "x", "--store", "file:x"]).unwrap().sources.is_empty());
+        assert!(
+            plan(&["a"], &["--get", "x", "--store", "file:x"])
+                .unwrap()
+                .sources
+                .is_empty()
+        );
     }
 
     #[test]

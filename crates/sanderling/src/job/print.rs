@@ -67,7 +67,9 @@ pub(super) async fn one(
         _ => write(&all, format)?,
     }
     if all.iter().all(|printed| printed.pairs.is_empty()) {
-        return Err(Failure::Other(format!("no sum has been kept for it key={key}").into()));
+        return Err(Failure::Other(
+            format!("no sum has been kept for it key={key}").into(),
+        ));
     }
     Ok(())
 }
@@ -112,7 +114,10 @@ fn write(all: &[Printed], format: Format) -> Result<(), Failure> {
 
 /// Text in columns; that of the store when there are several.
 fn rows(all: &[Printed]) -> Result<RecordBatch, Failure> {
-    let pairs = || all.iter().flat_map(|printed| printed.pairs.iter().map(move |pair| (printed.store, pair)));
+    let pairs = || {
+        all.iter()
+            .flat_map(|printed| printed.pairs.iter().map(move |pair| (printed.store, pair)))
+    };
     let stores: StringArray = pairs().map(|(store, _)| Some(store)).collect();
     let keys: StringArray = pairs().map(|(_, pair)| Some(cell(&pair.key))).collect();
     let values: StringArray = pairs().map(|(_, pair)| Some(cell(&pair.value))).collect();
@@ -176,29 +181,40 @@ impl Best {
 fn order(a: &Pair, b: &Pair) -> Ordering {
     let by_value = match (&a.value, &b.value) {
         (Json::Number(_), Json::Number(_)) => compare(&b.value, &a.value),
-        _ => Ordering::Equal,
+        (a, b) => b.is_number().cmp(&a.is_number()),
     };
     by_value.then_with(|| compare(&a.key, &b.key))
 }
 
-/// Numbers as numbers, text as text, lists item by item, all else as JSON.
+/// Numbers before text before lists before all else; numbers as numbers, lists item by item, all else as JSON text.
 fn compare(a: &Json, b: &Json) -> Ordering {
+    let rank = |value: &Json| match value {
+        Json::Number(_) => 0,
+        Json::String(_) => 1,
+        Json::Array(_) => 2,
+        _ => 3,
+    };
     match (a, b) {
         (Json::Number(a), Json::Number(b)) => {
-            let whole = |number: &serde_json::Number| {
-                number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
-            };
-            match (whole(a), whole(b)) {
-                (Some(a), Some(b)) => a.cmp(&b),
-                _ => a.as_f64().unwrap_or(f64::NAN).total_cmp(&b.as_f64().unwrap_or(f64::NAN)),
-            }
+            // Large whole numbers may be one as floating point.
+            let whole = |number: &serde_json::Number| number.as_i128();
+            let float = |number: &serde_json::Number| number.as_f64().unwrap_or(f64::NAN);
+            float(a)
+                .total_cmp(&float(b))
+                .then_with(|| whole(a).cmp(&whole(b)))
         }
         (Json::String(a), Json::String(b)) => a.cmp(b),
         (Json::Array(a), Json::Array(b)) => {
-            let different = a.iter().zip(b).map(|(a, b)| compare(a, b)).find(|order| order.is_ne());
+            let different = a
+                .iter()
+                .zip(b)
+                .map(|(a, b)| compare(a, b))
+                .find(|order| order.is_ne());
             different.unwrap_or_else(|| a.len().cmp(&b.len()))
         }
-        (a, b) => a.to_string().cmp(&b.to_string()),
+        (a, b) => rank(a)
+            .cmp(&rank(b))
+            .then_with(|| a.to_string().cmp(&b.to_string())),
     }
 }
 
@@ -237,10 +253,25 @@ mod tests {
 
     #[test]
     fn keys_are_in_their_own_order() {
-        let mut keys = [json!(10), json!(9), json!(["b", 1]), json!(["a", 10]), json!(["a", 9])];
+        let mut keys = [
+            json!(10),
+            json!(9),
+            json!(["b", 1]),
+            json!(["a", 10]),
+            json!(["a", 9]),
+        ];
         keys[..2].sort_by(compare);
         keys[2..].sort_by(compare);
-        assert_eq!(keys, [json!(9), json!(10), json!(["a", 9]), json!(["a", 10]), json!(["b", 1])]);
+        assert_eq!(
+            keys,
+            [
+                json!(9),
+                json!(10),
+                json!(["a", 9]),
+                json!(["a", 10]),
+                json!(["b", 1])
+            ]
+        );
         assert!(compare(&json!(u64::MAX), &json!(u64::MAX - 1)).is_gt());
         assert!(compare(&json!(1.5), &json!(1)).is_gt());
     }

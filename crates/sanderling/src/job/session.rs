@@ -1,6 +1,7 @@
 //! What a run has at hand: its plan, connections, the folder of stores, and what has been read.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flow::{Error, ErrorKind, Result};
@@ -22,13 +23,22 @@ pub(super) struct Session {
     remotes: Mutex<BTreeMap<String, Remote>>,
 }
 
+/// Whether a session makes what is not there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Opening {
+    Making,
+    OnlyWhatIsThere,
+}
+
 impl Session {
     /// # Errors
     /// When the folder of stores cannot be opened.
-    pub(super) fn new(plan: Plan, runtime: Handle) -> Result<Self> {
+    pub(super) fn new(plan: Plan, runtime: Handle, opening: Opening) -> Result<Self> {
         let embedded = match &plan.store {
-            StorePlace::File(folder) => Some(Arc::new(Embedded::open(folder)?)),
-            StorePlace::Memory | StorePlace::Server { .. } => None,
+            StorePlace::File(folder) if opening == Opening::Making || holds_stores(Path::new(folder)) => {
+                Some(Arc::new(Embedded::open(folder)?))
+            }
+            _ => None,
         };
         Ok(Self {
             plan,
@@ -57,9 +67,25 @@ impl Session {
     /// The place of a source.
     pub(super) fn place<'a, P>(&self, places: &'a BTreeMap<&'static str, P>, name: &str) -> Result<&'a P> {
         places.get(name).ok_or_else(|| {
-            let text = "the job asks for another source than the first time it was built: let it ask for the same";
+            let text =
+                "the job asks for another source than the first time it was built: let it ask for the same";
             Error::new(ErrorKind::Invalid, format_args!("{text} source={name}"))
         })
+    }
+
+    /// Whether a store is there.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub(super) fn has_store(&self, name: &str) -> Result<bool> {
+        match (&self.plan.store, &self.embedded) {
+            (StorePlace::Server { server, .. }, _) => {
+                let remote = self.remote(server)?;
+                self.runtime.block_on(remote.has_store(name))
+            }
+            (_, Some(embedded)) => Ok(embedded.names().iter().any(|known| known == name)),
+            (_, None) => Ok(false),
+        }
     }
 
     /// Makes what was committed survive the loss of power.
@@ -69,4 +95,9 @@ impl Session {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a folder looks like one of stores.
+fn holds_stores(folder: &Path) -> bool {
+    folder.join("keyspaces").is_dir()
 }

@@ -128,13 +128,16 @@ pub(super) fn without_malformed<T: Element>(
     source: impl Source<std::result::Result<T, Malformed>> + 'static,
     watch: Arc<Watch>,
 ) -> impl Source<T> {
-    convert(source, move |record: std::result::Result<T, Malformed>| match record {
-        Ok(item) => Ok(Some(item)),
-        Err(malformed) => {
-            watch.skip(&malformed);
-            Ok(None)
-        }
-    })
+    convert(
+        source,
+        move |record: std::result::Result<T, Malformed>| match record {
+            Ok(item) => Ok(Some(item)),
+            Err(malformed) => {
+                watch.skip(&malformed);
+                Ok(None)
+            }
+        },
+    )
 }
 
 /// A source of what `f` makes of the elements of `source`.
