@@ -6,7 +6,7 @@ use flow::{Error, ErrorKind, Result, Timestamp};
 
 use crate::malformed::{Malformed, Reason};
 use crate::paths::DataFile;
-use crate::text::{Frame, Text};
+use crate::text::Text;
 
 /// A record: an element with its time, or what is wrong with it.
 pub(crate) type Record<T> = std::result::Result<(Timestamp, T), Malformed>;
@@ -43,68 +43,77 @@ pub(crate) trait Format<T>: Send + Sync {
     fn open(&self, file: &Arc<DataFile>, offset: u64, record_bytes_max: usize) -> Result<Box<dyn Cursor<T>>>;
 }
 
-/// What a line without its end is as an element; `None` if it is nothing.
-pub(crate) type DecodeLine<T> =
-    dyn Fn(&[u8]) -> Option<std::result::Result<(Timestamp, T), Reason>> + Send + Sync;
+/// How a text is cut into records, and what they are.
+pub(crate) trait Records<T>: Send {
+    /// Finds the record at the text's offset; `None` at the end.
+    fn frame(&mut self, text: &mut Text, bytes_max: usize) -> Result<Option<Frame>>;
 
-/// Files whose records are lines.
-pub(crate) struct Lines<T>(pub(crate) Arc<DecodeLine<T>>);
-
-impl<T: 'static> Format<T> for Lines<T> {
-    fn open(&self, file: &Arc<DataFile>, offset: u64, record_bytes_max: usize) -> Result<Box<dyn Cursor<T>>> {
-        let mut text = Text::open(file)?;
-        text.skip_to(offset)?;
-        Ok(Box::new(LineCursor {
-            text,
-            decode: self.0.clone(),
-            record_bytes_max,
-        }))
-    }
+    /// What the record that was found last is, from its bytes in the file; `None` if it is nothing.
+    fn decode(&mut self, raw: &[u8]) -> Option<std::result::Result<(Timestamp, T), Reason>>;
 }
 
-struct LineCursor<T> {
-    text: Text,
-    decode: Arc<DecodeLine<T>>,
-    record_bytes_max: usize,
+/// What stands at the offset of a text.
+pub(crate) enum Frame {
+    /// A record of so many bytes, its end included.
+    Whole(usize),
+    /// A line that no record can begin with.
+    Broken(Reason),
 }
 
-impl<T> Cursor<T> for LineCursor<T> {
+/// A place in a text.
+pub(crate) struct TextCursor<R> {
+    pub(crate) text: Text,
+    pub(crate) records: R,
+    pub(crate) record_bytes_max: usize,
+}
+
+impl<T, R: Records<T>> Cursor<T> for TextCursor<R> {
     fn offset(&self) -> u64 {
         self.text.offset()
     }
 
     fn read(&mut self, bounds: Bounds, emit: &mut dyn FnMut(Record<T>) -> Result<()>) -> Result<Chunk> {
+        let Self {
+            text,
+            records,
+            record_bytes_max,
+        } = self;
         let mut chunk = Chunk {
             bytes: 0,
             ended: false,
         };
-        while self.text.offset() < bounds.until && (chunk.bytes == 0 || chunk.bytes < bounds.bytes_max) {
-            let Some(frame) = self.text.line(self.record_bytes_max)? else {
+        while text.offset() < bounds.until && (chunk.bytes == 0 || chunk.bytes < bounds.bytes_max) {
+            let Some(frame) = records.frame(text, *record_bytes_max)? else {
                 chunk.ended = true;
                 break;
             };
             match frame {
                 Frame::Whole(bytes) => {
                     chunk.bytes += bytes;
-                    let raw = &self.text.held()[..bytes];
-                    match (self.decode)(without_end(raw)) {
+                    match records.decode(&text.held()[..bytes]) {
                         Some(Ok(element)) => emit(Ok(element))?,
                         Some(Err(reason)) => {
-                            let malformed = malformed(&mut self.text, bytes, reason)?;
-                            emit(Err(malformed))?;
+                            let line = text.line_number()?;
+                            let raw = without_end(&text.held()[..bytes]);
+                            emit(Err(reason.at(&text.file.part, line, raw)))?;
                         }
                         None => {}
                     }
-                    self.text.consume(bytes);
+                    text.consume(bytes);
                 }
-                Frame::TooLong => {
-                    let malformed = skip_too_long(&mut self.text, self.record_bytes_max)?;
-                    chunk.bytes += malformed.raw.len();
-                    emit(Err(malformed))?;
+                Frame::Broken(reason) => {
+                    let line = text.line_number()?;
+                    let raw = text.skip_line()?;
+                    chunk.bytes += raw.len();
+                    emit(Err(reason.at(&text.file.part, line, without_end(&raw))))?;
                 }
             }
         }
-        within(&self.text, bounds)?;
+        if text.offset() > bounds.until {
+            return Err(text
+                .file
+                .changed("a record does not end where the job's progress says"));
+        }
         Ok(chunk)
     }
 }
@@ -117,30 +126,11 @@ pub(crate) fn without_end(line: &[u8]) -> &[u8] {
     }
 }
 
-/// The record of some bytes at the text's offset, which is malformed.
-pub(crate) fn malformed(text: &mut Text, bytes: usize, reason: Reason) -> Result<Malformed> {
-    let line = text.line_number()?;
-    Ok(reason.at(&text.file.part, line, without_end(&text.held()[..bytes])))
-}
-
-/// Moves past a line that is too long, and says so.
-pub(crate) fn skip_too_long(text: &mut Text, bytes_max: usize) -> Result<Malformed> {
-    let line = text.line_number()?;
-    let raw = text.skip_line()?;
-    let reason = Reason::new(format_args!(
+/// Why a record that is too long is malformed.
+pub(crate) fn too_long(bytes_max: usize) -> Reason {
+    Reason::new(format_args!(
         "it is longer than a record may be: raise `record_bytes_max` bytes_max={bytes_max}"
-    ));
-    Ok(reason.at(&text.file.part, line, without_end(&raw)))
-}
-
-/// Fails when a record began before the bounds and ended after them.
-pub(crate) fn within(text: &Text, bounds: Bounds) -> Result<()> {
-    if text.offset() <= bounds.until {
-        return Ok(());
-    }
-    Err(text
-        .file
-        .changed("a record does not end where the job's progress says"))
+    ))
 }
 
 /// An error for a reading that panicked: in a function that the user gave, or in a decoder of damaged bytes.

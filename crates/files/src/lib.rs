@@ -9,15 +9,18 @@
 //!
 //! Not here: files that are followed while they grow, sinks, files that are elsewhere than on this machine.
 
+mod csv;
 mod cursor;
-mod formats;
 pub mod limits;
+mod lines;
 mod malformed;
+mod parquet;
 mod paths;
 mod source;
 mod text;
 mod time;
 
+pub use csv::{Columns, CsvOptions};
 pub use malformed::Malformed;
 pub use source::{FileOptions, FileSource, Gone};
 pub use time::EventTime;

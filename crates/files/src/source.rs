@@ -11,11 +11,14 @@ use store::Progress;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use crate::cursor::{Bounds, Chunk, Cursor, Format, Lines, Record, panicked};
+use crate::csv::{Csv, CsvOptions};
+use crate::cursor::{Bounds, Chunk, Cursor, Format, Record, panicked};
 use crate::limits::{FILES_AT_ONCE, RECORD_BYTES_MAX};
-use crate::malformed::{Malformed, Reason};
+use crate::lines::Lines;
+use crate::malformed::Malformed;
+use crate::parquet::Parquet;
 use crate::paths::{DataFile, expand};
-use crate::{EventTime, formats};
+use crate::{EventTime, lines};
 
 /// How files are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,10 +115,7 @@ impl FileSource<String> {
         paths: impl IntoIterator<Item = impl AsRef<Path>>,
         time: impl Fn(&str) -> R + Send + Sync + 'static,
     ) -> Result<Self> {
-        Self::new(
-            paths,
-            Lines(Arc::new(move |line| Some(formats::text(line, &time)))),
-        )
+        Self::new(paths, Lines::new(move |line| Some(lines::text(line, &time))))
     }
 }
 
@@ -128,7 +128,43 @@ impl<T: Element + DeserializeOwned> FileSource<T> {
         paths: impl IntoIterator<Item = impl AsRef<Path>>,
         time: impl Fn(&T) -> R + Send + Sync + 'static,
     ) -> Result<Self> {
-        Self::new(paths, Lines(Arc::new(move |line| formats::json(line, &time))))
+        Self::new(paths, Lines::new(move |line| lines::json(line, &time)))
+    }
+
+    /// The records of CSV files with a header: fields go to `T`'s fields by name, an empty one is `None`. A record with
+    /// another number of fields is malformed, and so is a line that opens a quote which is never closed.
+    ///
+    /// # Errors
+    /// As [`text`](FileSource::text).
+    pub fn csv<R: EventTime>(
+        paths: impl IntoIterator<Item = impl AsRef<Path>>,
+        time: impl Fn(&T) -> R + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::csv_with(paths, CsvOptions::default(), time)
+    }
+
+    /// The records of CSV files with other columns or delimiters.
+    ///
+    /// # Errors
+    /// As [`text`](FileSource::text).
+    pub fn csv_with<R: EventTime>(
+        paths: impl IntoIterator<Item = impl AsRef<Path>>,
+        options: CsvOptions,
+        time: impl Fn(&T) -> R + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::new(paths, Csv::new(options, time))
+    }
+
+    /// The rows of Parquet files: columns go to `T`'s fields by name, and only those that `T` has are read. Column
+    /// types are those of `serde_arrow`; a time stamp in UTC is read as `jiff::Timestamp`, or a number in its own unit.
+    ///
+    /// # Errors
+    /// As [`text`](FileSource::text).
+    pub fn parquet<R: EventTime>(
+        paths: impl IntoIterator<Item = impl AsRef<Path>>,
+        time: impl Fn(&T) -> R + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::new(paths, Parquet::new(time))
     }
 }
 
@@ -390,13 +426,4 @@ impl<T: Element, E: Element> Source<E> for FileSource<T, E> {
             }
         }
     }
-}
-
-/// An element with its time, or the reason why it has none.
-pub(crate) fn timed<T, R: EventTime>(
-    element: T,
-    time: impl Fn(&T) -> R,
-) -> std::result::Result<(Timestamp, T), Reason> {
-    let at = time(&element).event_time().map_err(Reason::new)?;
-    Ok((at, element))
 }

@@ -9,7 +9,9 @@ use flate2::bufread::MultiGzDecoder;
 use flow::Result;
 use memchr::{memchr, memchr_iter};
 
+use crate::cursor::too_long;
 use crate::limits::{RAW_BYTES_MAX, READ_BYTES};
+use crate::malformed::Reason;
 use crate::paths::DataFile;
 
 /// Compression by the first bytes, which no text begins with; the name does not matter.
@@ -47,14 +49,6 @@ pub(crate) struct Text {
     counted_from: u64,
 }
 
-/// What stands at the offset.
-pub(crate) enum Frame {
-    /// A line, its bytes with its line feed.
-    Whole(usize),
-    /// A line of more bytes than are kept.
-    TooLong,
-}
-
 impl Text {
     /// The text from its beginning.
     pub(crate) fn open(file: &Arc<DataFile>) -> Result<Self> {
@@ -77,10 +71,13 @@ impl Text {
 
     /// Moves on to a later offset at which a record begins. Plain text is not read on the way, compressed text is.
     pub(crate) fn skip_to(&mut self, offset: u64) -> Result<()> {
-        let ahead = offset.saturating_sub(self.offset);
-        if ahead == 0 {
+        if offset == 0 || offset == self.offset {
             return Ok(());
         }
+        let ahead = offset.checked_sub(self.offset).ok_or_else(|| {
+            self.file
+                .changed("its beginning is longer than the job's progress says")
+        })?;
         // The byte before is read: it has to end a record.
         self.skip(ahead - 1)?;
         if self.held().is_empty() && !self.fill()? {
@@ -156,25 +153,21 @@ impl Text {
         }
     }
 
-    /// Finds the next line; `None` at the end.
-    pub(crate) fn line(&mut self, bytes_max: usize) -> Result<Option<Frame>> {
+    /// The bytes of the next line with its line feed: `Ok(0)` at the end, `Err` when they are more than `bytes_max`.
+    pub(crate) fn line(&mut self, bytes_max: usize) -> Result<std::result::Result<usize, Reason>> {
         let mut searched = 0;
         loop {
             let held = self.held();
-            if let Some(end) = memchr(b'\n', &held[searched..]) {
-                let bytes = searched + end + 1;
-                return Ok(Some(if bytes > bytes_max {
-                    Frame::TooLong
-                } else {
-                    Frame::Whole(bytes)
-                }));
-            }
+            let end = memchr(b'\n', &held[searched..]).map(|end| searched + end + 1);
             searched = held.len();
-            if searched > bytes_max {
-                return Ok(Some(Frame::TooLong));
+            if end.unwrap_or(searched) > bytes_max {
+                return Ok(Err(too_long(bytes_max)));
+            }
+            if let Some(bytes) = end {
+                return Ok(Ok(bytes));
             }
             if !self.fill()? {
-                return Ok((searched > 0).then_some(Frame::Whole(searched)));
+                return Ok(Ok(searched));
             }
         }
     }

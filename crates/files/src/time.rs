@@ -4,6 +4,8 @@ use std::fmt::Display;
 
 use flow::Timestamp;
 
+use crate::malformed::Reason;
+
 /// What a source's `time` function may return. An element without a time, or with one outside the years -9999 to
 /// 9999, is malformed.
 ///
@@ -51,4 +53,10 @@ impl<R: EventTime, E: Display> EventTime for Result<R, E> {
         self.map_err(|error| format!("its event time cannot be read: {error}"))?
             .event_time()
     }
+}
+
+/// An element with its time, or the reason why it has none.
+pub(crate) fn timed<T, R: EventTime>(element: T, time: impl Fn(&T) -> R) -> Result<(Timestamp, T), Reason> {
+    let at = time(&element).event_time().map_err(Reason::new)?;
+    Ok((at, element))
 }

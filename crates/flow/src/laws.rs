@@ -23,7 +23,7 @@ pub type Parts<T> = BTreeMap<String, Vec<(Timestamp, T)>>;
 /// Sizes of reads: all at once, one element after the other, and between.
 const READ_BYTES: [usize; 5] = [usize::MAX, 0, 1, 100, 4_000];
 /// The positions from which is gone on, and the pairs of positions that are read between: the suite is quadratic.
-const POSITIONS_MAX: usize = 24;
+const POSITIONS_MAX: usize = 12;
 
 /// Checks every law on a source that ends; `make` opens the same one each time. Gives what it read, for a comparison
 /// with what it should.
