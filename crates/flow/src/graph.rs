@@ -1,10 +1,13 @@
-//! The graph of a job, for people: numbered nodes, drawn as Mermaid or Graphviz.
+//! The graph of a job: numbered nodes, as written and as planned; drawn as Mermaid or Graphviz.
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
+mod draw;
+
+use std::collections::{BTreeMap, HashMap};
 
 use crate::node::{NodeRef, Shape};
-use crate::{Counts, Platform};
+use crate::options::resolve;
+use crate::planner::{Draft, Form, Work};
+use crate::{Counts, NodeOptions, PlanOptions, Platform, Result};
 
 /// The number of a node in its graph: parents have smaller ones; the same job always gets the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +69,11 @@ impl NodeKind {
     pub fn is_tail(self) -> bool {
         matches!(self, Self::Sum | Self::JoinSum | Self::Write)
     }
+
+    /// Whether elements come from outside, are gathered or are written there: neither a function nor a merge.
+    fn is_barrier(self) -> bool {
+        self.is_tail() || matches!(self, Self::Source | Self::Lookup | Self::Join)
+    }
 }
 
 /// One node of a [`Graph`].
@@ -75,25 +83,74 @@ pub struct NodeInfo {
     pub id: NodeId,
     /// What it does.
     pub kind: NodeKind,
-    /// The name that the user gave.
-    pub name: Option<String>,
+    /// The names that the user gave, the nearest to the node first.
+    pub names: Vec<String>,
     /// The nodes it reads from, once for each time.
     pub parents: Vec<NodeId>,
+    /// The nodes of the job as written whose work it is: itself, or several that are planned as one.
+    pub members: Vec<NodeId>,
+    /// The options that its kind reads, as set by names.
+    pub options: NodeOptions,
+    /// What has gone through it, if that is known.
+    pub elements: Option<NodeElements>,
+    /// Functions that are called within one another.
+    pub(crate) depth: usize,
+    /// What it is drawn with, if that is not kind and name.
+    pub(crate) planned_title: Option<String>,
+}
+
+/// How many elements a running job has put through a node, in epochs that are committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeElements {
+    /// Elements that it took; of a sum deltas, those of a key in an epoch joined to one. None go into a source.
+    pub taken: u64,
+    /// Elements that it handed on.
+    pub given: u64,
 }
 
 impl NodeInfo {
-    /// The name given, or kind and number: `sum-3`.
+    fn written(id: NodeId, kind: NodeKind, parents: Vec<NodeId>) -> Self {
+        Self {
+            id,
+            kind,
+            names: Vec::new(),
+            parents,
+            members: vec![id],
+            options: NodeOptions::default(),
+            elements: None,
+            depth: 1,
+            planned_title: None,
+        }
+    }
+
+    /// The nearest name.
+    pub fn name(&self) -> Option<&str> {
+        self.names.first().map(String::as_str)
+    }
+
+    /// The nearest name, or kind and number in the graph as written: `sum-3`.
     pub fn label(&self) -> String {
-        self.name
-            .clone()
-            .unwrap_or_else(|| format!("{}-{}", self.kind.word(), self.id.0))
+        let number = self.members.last().unwrap_or(&self.id);
+        self.name()
+            .map_or_else(|| format!("{}-{}", self.kind.word(), number.0), str::to_owned)
+    }
+
+    /// Kind and name, as drawn: `sum counts`; of functions that are one `filter ▸ map words`.
+    pub fn title(&self) -> String {
+        let written = || match self.name() {
+            Some(name) => format!("{} {name}", self.kind.word()),
+            None => self.kind.word().to_owned(),
+        };
+        self.planned_title.clone().unwrap_or_else(written)
     }
 }
 
-/// The nodes of a job, parents before children; and what its functions have counted, if that is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The nodes of a job, parents before children, as written or as planned; what its functions have counted, if that is
+/// known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
     nodes: Vec<NodeInfo>,
+    stages: Vec<Vec<NodeId>>,
     counts: Counts,
 }
 
@@ -103,85 +160,58 @@ impl Graph {
         &self.nodes
     }
 
+    /// Of a planned graph: functions and merges that elements pass through without being gathered between them.
+    pub fn stages(&self) -> &[Vec<NodeId>] {
+        &self.stages
+    }
+
     /// The same, drawn with these counts beside it: those of [`JobStatus::counters`](crate::JobStatus::counters).
     pub fn with_counts(self, counts: Counts) -> Self {
         Self { counts, ..self }
     }
 
-    /// The counts, a line each.
-    fn legend(&self, line_end: &str) -> Option<String> {
-        let lines = self.counts.iter().map(|(name, n)| format!("{name}: {n}"));
-        let lines: Vec<String> = lines.collect();
-        (!lines.is_empty()).then(|| lines.join(line_end))
+    /// The same, with what has gone through its nodes.
+    pub(crate) fn with_elements(mut self, elements: &BTreeMap<NodeId, NodeElements>) -> Self {
+        for node in &mut self.nodes {
+            node.elements = elements.get(&node.id).copied();
+        }
+        self
     }
 
-    /// A Mermaid flow chart.
-    pub fn to_mermaid(&self) -> String {
-        let mut text = String::from("flowchart LR\n");
-        for NodeInfo { id, kind, .. } in &self.nodes {
-            let label = self.title(*id).replace('"', "#quot;");
-            let (open, close) = match kind {
-                NodeKind::Source => ("([", "])"),
-                kind if kind.is_tail() => ("[(", ")]"),
-                _ => ("[", "]"),
-            };
-            let _ = writeln!(text, "  n{}{open}\"{label}\"{close}", id.0);
-        }
-        self.edges(|from, to| {
-            let _ = writeln!(text, "  n{from} --> n{to}");
-        });
-        if let Some(legend) = self.legend("<br/>") {
-            let _ = writeln!(text, "  counters>\"{}\"]", legend.replace('"', "#quot;"));
-        }
-        text
-    }
-
-    /// A Graphviz digraph.
-    pub fn to_dot(&self) -> String {
-        let mut text = String::from("digraph job {\n  rankdir=LR;\n");
-        for NodeInfo { id, kind, .. } in &self.nodes {
-            let label = self.title(*id).replace('\\', "\\\\").replace('"', "\\\"");
-            let shape = match kind {
-                NodeKind::Source => "ellipse",
-                kind if kind.is_tail() => "cylinder",
-                _ => "box",
-            };
-            let _ = writeln!(text, "  n{} [label=\"{label}\", shape={shape}];", id.0);
-        }
-        self.edges(|from, to| {
-            let _ = writeln!(text, "  n{from} -> n{to};");
-        });
-        if let Some(legend) = self.legend("\n") {
-            let label = legend
-                .replace('\\', "\\\\")
-                .replace('"', "\\\"")
-                .replace('\n', "\\l");
-            let _ = writeln!(text, "  counters [label=\"{label}\\l\", shape=note];");
-        }
-        text.push_str("}\n");
-        text
-    }
-
-    fn title(&self, id: NodeId) -> String {
-        let NodeInfo { kind, name, .. } = &self.nodes[id.0];
-        name.as_ref().map_or_else(
-            || kind.word().to_owned(),
-            |name| format!("{} {name}", kind.word()),
-        )
-    }
-
-    fn edges(&self, mut edge: impl FnMut(usize, usize)) {
-        for node in &self.nodes {
-            for parent in &node.parents {
-                edge(parent.0, node.id.0);
+    /// Connected functions and merges.
+    fn staged(mut self) -> Self {
+        let inside = |node: &NodeInfo| !node.kind.is_barrier();
+        // For each node the first of its stage, as far as known: parents come first.
+        let mut first: Vec<usize> = (0..self.nodes.len()).collect();
+        let root = |first: &mut Vec<usize>, mut n: usize| {
+            while first[n] != n {
+                first[n] = first[first[n]];
+                n = first[n];
+            }
+            n
+        };
+        for node in self.nodes.iter().filter(|node| inside(node)) {
+            for parent in node.parents.iter().filter(|parent| inside(&self.nodes[parent.0])) {
+                let (a, b) = (root(&mut first, parent.0), root(&mut first, node.id.0));
+                first[a.max(b)] = a.min(b);
             }
         }
+        let mut stages = BTreeMap::<usize, Vec<NodeId>>::new();
+        for node in self.nodes.iter().filter(|node| inside(node)) {
+            stages
+                .entry(root(&mut first, node.id.0))
+                .or_default()
+                .push(node.id);
+        }
+        self.stages = stages.into_values().collect();
+        self
     }
 }
 
-/// The nodes that tails reach, parents first. A name has the number of the node that it names.
+/// A job as written: its nodes by number, names left out; the ends, and the graph.
 pub(crate) struct Order<P: Platform> {
-    pub(crate) nodes: Vec<(NodeRef<P>, NodeId)>,
+    pub(crate) nodes: Vec<NodeRef<P>>,
+    pub(crate) ends: Vec<NodeId>,
     pub(crate) graph: Graph,
 }
 
@@ -207,31 +237,73 @@ impl<P: Platform> Order<P> {
                 continue;
             }
             let parents: Vec<NodeId> = parents.iter().map(|parent| ids[&parent.address()]).collect();
-            let id = match node.get().shape() {
+            match node.get().shape() {
                 Shape::Name(name) => {
-                    infos[parents[0].0].name.get_or_insert_with(|| name.to_owned());
-                    parents[0]
+                    let names = &mut infos[parents[0].0].names;
+                    if !names.iter().any(|known| known == name) {
+                        names.push(name.to_owned());
+                    }
+                    ids.insert(node.address(), parents[0]);
+                    stack.pop();
                 }
                 Shape::Node(kind) => {
                     let id = NodeId(infos.len());
-                    infos.push(NodeInfo {
-                        id,
-                        kind,
-                        name: None,
-                        parents,
-                    });
-                    id
+                    infos.push(NodeInfo::written(id, kind, parents));
+                    ids.insert(node.address(), id);
+                    nodes.extend(stack.pop());
                 }
-            };
-            ids.insert(node.address(), id);
-            nodes.extend(stack.pop().map(|node| (node, id)));
+            }
         }
         Self {
             nodes,
+            ends: ends.iter().map(|end| ids[&end.address()]).collect(),
             graph: Graph {
                 nodes: infos,
-                counts: Counts::new(),
+                ..Graph::default()
             },
         }
+    }
+
+    /// After the planner: the graph as run, and how each of its nodes is lowered.
+    pub(crate) fn planned(&self, options: &PlanOptions) -> Result<(Graph, Vec<Form>)> {
+        let resolved = resolve(&self.graph, options)?;
+        let written = |node: NodeId| {
+            let node = self.nodes[node.0].get();
+            (node.work(), node.typed().element())
+        };
+        let mut draft = Draft::new(&self.graph, &self.ends, written);
+        options.planner.apply(&mut draft)?;
+        let (mut numbers, mut nodes, mut forms) = (HashMap::new(), Vec::new(), Vec::new());
+        for (drafted, form) in draft.finish()? {
+            let id = NodeId(nodes.len());
+            numbers.insert(drafted, id);
+            let written = |member: &NodeId| &self.graph.nodes[member.0];
+            let title = matches!(&form.members[..], [member] if written(member).kind == form.kind);
+            nodes.push(NodeInfo {
+                names: form
+                    .members
+                    .iter()
+                    .flat_map(|member| written(member).names.clone())
+                    .collect(),
+                members: form.members.clone(),
+                options: match form.work {
+                    Work::Written => resolved[form.carrier.0].clone(),
+                    _ => NodeOptions::default(),
+                },
+                depth: form.depth,
+                planned_title: (!title).then(|| form.title.clone()),
+                ..NodeInfo::written(
+                    id,
+                    form.kind,
+                    form.parents.iter().map(|parent| numbers[parent]).collect(),
+                )
+            });
+            forms.push(form);
+        }
+        let graph = Graph {
+            nodes,
+            ..Graph::default()
+        };
+        Ok((graph.staged(), forms))
     }
 }

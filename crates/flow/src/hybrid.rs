@@ -126,7 +126,7 @@ impl HybridJob {
             stores: HashSet::new(),
             problem: None,
         };
-        tail.lower(&mut plan);
+        plan.local.graph = tail.lower(&mut plan, &self.options.plan)?;
         match plan.problem {
             Some(problem) => Err(Error::new(
                 ErrorKind::Invalid,
@@ -206,13 +206,8 @@ impl Platform for Hybrid {
         Local::flat_map(&mut plan.local, node, input, function)
     }
 
-    fn merge<T: Element>(
-        plan: &mut HybridPlan,
-        node: &NodeInfo,
-        left: Stream<T>,
-        right: Stream<T>,
-    ) -> Stream<T> {
-        Local::merge(&mut plan.local, node, left, right)
+    fn merge<T: Element>(plan: &mut HybridPlan, node: &NodeInfo, sides: Vec<Stream<T>>) -> Stream<T> {
+        Local::merge(&mut plan.local, node, sides)
     }
 
     fn lookup<T: Element, K: Key, V: Element>(

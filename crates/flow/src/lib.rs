@@ -8,6 +8,8 @@
 //! | [`SumByKey`] | a written sum by key, which other producers may join |
 //! | [`counter`] | what functions count on the way |
 //! | [`Platform`] | what can plan and run a job: [`Memory`] (the meaning), [`Local`] (this machine's cores), [`Hybrid`] (history in batch, live after it) |
+//! | [`NodeOptions`], [`Planner`] | options of nodes by name; how the graph is rewritten before it runs |
+//! | [`Graph`] | a job's graph as written, as planned, or with live counts; draws itself |
 //! | [`Snapshots`], [`Live`], [`ClientStore`] | sums of history, sums since then, and the read of both |
 //! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
 //! | [`laws`] | what a `Source` must do, as a suite |
@@ -42,6 +44,8 @@ mod live;
 mod local;
 mod memory;
 mod node;
+mod options;
+mod planner;
 mod platform;
 mod ports;
 mod producer;
@@ -55,13 +59,15 @@ pub use client::{Answer, ClientStore, Coverage};
 pub use counter::{Counter, Counts, counter};
 pub use element::{Element, Key, Timestamp, Value};
 pub use error::{Error, ErrorKind, Result};
-pub use graph::{Graph, NodeId, NodeInfo, NodeKind};
+pub use graph::{Graph, NodeElements, NodeId, NodeInfo, NodeKind};
 pub use history::{History, Within};
 pub use hybrid::{Hybrid, HybridJob, HybridPlan, HybridSource};
 pub use limits::{BUILD_BATCHES_MAX, LIVE_BATCHES_MAX, LIVE_VALUES_MAX, SNAPSHOTS_MAX};
 pub use live::Live;
 pub use local::{Job, JobOptions, JobState, JobStatus, Local};
 pub use memory::Memory;
+pub use options::{NodeOptions, PlanOptions};
+pub use planner::{Draft, Form, Planner, Rule, rules};
 pub use platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Platform, Summed};
 pub use ports::{FromStore, Service, Sink, Slice, Source, VecSink, VecSource};
 pub use producer::{Joined, Producer, SumByKey, Tail, Tails, Written};

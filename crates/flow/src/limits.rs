@@ -42,3 +42,14 @@ const _: () = assert!(
 );
 /// Hopping windows that one time is in.
 pub(crate) const WINDOWS_OF_A_TIME_MAX: i64 = 1_000;
+
+/// Functions that a planner makes one of.
+pub(crate) const COMPOSED_FUNCTIONS_MAX: usize = 16;
+
+const _: () = assert!(
+    COMPOSED_FUNCTIONS_MAX <= FUSED_NODES_MAX,
+    "a function fits between two places where elements are gathered"
+);
+
+/// How often a planner calls its rules for each node and rule before it gives up; own rules take less than 20.
+pub(crate) const RULE_CALLS_PER_NODE_MAX: usize = 200;

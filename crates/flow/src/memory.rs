@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::counter::counting;
 use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Summed, Timed};
-use crate::{Counts, Element, Joined, Key, NodeInfo, Platform, Tail, Value};
+use crate::{Counts, Element, Joined, Key, NodeInfo, PlanOptions, Platform, Result, Tail, Value};
 
 /// The platform that other platforms are compared with: one thread, plain vectors and maps, nothing clever.
 ///
@@ -15,9 +15,17 @@ pub enum Memory {}
 impl Memory {
     /// Runs a job over all of its sources; gives what its functions have counted. Panics if one of them does.
     pub fn run(tail: &impl Tail<Self>) -> Counts {
+        Self::run_with(tail, &PlanOptions::default()).expect("a job without options can be planned")
+    }
+
+    /// As [`run`](Self::run). Options of nodes are checked; there is nothing here that they could change.
+    ///
+    /// # Errors
+    /// `Invalid` as for [`Tail::lower`].
+    pub fn run_with(tail: &impl Tail<Self>, options: &PlanOptions) -> Result<Counts> {
         let mut counts = Counts::new();
-        counting(&mut counts, || tail.lower(&mut ()));
-        counts
+        counting(&mut counts, || tail.lower(&mut (), options))?;
+        Ok(counts)
     }
 }
 
@@ -50,13 +58,8 @@ impl Platform for Memory {
         Arc::new(output)
     }
 
-    fn merge<T: Element>(
-        _: &mut (),
-        _: &NodeInfo,
-        left: Self::Stream<T>,
-        right: Self::Stream<T>,
-    ) -> Self::Stream<T> {
-        Arc::new(left.iter().chain(right.iter()).cloned().collect())
+    fn merge<T: Element>(_: &mut (), _: &NodeInfo, sides: Vec<Self::Stream<T>>) -> Self::Stream<T> {
+        Arc::new(sides.iter().flat_map(|side| side.iter().cloned()).collect())
     }
 
     fn lookup<T: Element, K: Key, V: Element>(

@@ -1,18 +1,25 @@
 //! The nodes behind producers: one struct per primitive, walked and dropped without recursion.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::graph::NodeKind;
-use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn};
-use crate::{Element, Key, NodeInfo, Platform, Producer, SumByKey, Value};
+use crate::planner::{AnyFunction, ElementType, Function, Work};
+use crate::platform::{DeltaFn, FlatMapFn, JoinedSum, KeyFn, Summed};
+use crate::{Element, Joined, Key, NodeInfo, Platform, Producer, SumByKey, Value};
 
 /// A node whose element type only its own code knows.
 pub(crate) trait Node<P: Platform>: Any + Send + Sync {
     fn shape(&self) -> Shape<'_>;
     fn parents(&self) -> Vec<NodeRef<P>>;
+    /// What knows the type of its elements.
+    fn typed(&self) -> &'static dyn Typed<P>;
+    /// How a planner sees it.
+    fn work(&self) -> Work {
+        Work::Written
+    }
     /// The stream of this node, boxed; the streams of its parents are there.
     fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any>;
 }
@@ -78,19 +85,47 @@ impl<P: Platform> Drop for NodeRef<P> {
     }
 }
 
-/// The streams of the nodes lowered so far, and the plan they go into.
+/// A type of elements, on a platform.
+pub(crate) trait Typed<P: Platform>: Sync {
+    fn element(&self) -> ElementType;
+    /// The merge of what the lowering has for inputs.
+    fn merge(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any>;
+}
+
+/// Knows one type.
+struct Of<T>(PhantomData<fn() -> T>);
+
+impl<P: Platform, T: Element> Typed<P> for Of<T> {
+    fn element(&self) -> ElementType {
+        ElementType {
+            id: TypeId::of::<T>(),
+            name: std::any::type_name::<T>(),
+        }
+    }
+
+    fn merge(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
+        let sides = (0..lowering.inputs.len()).map(|n| lowering.input::<T>(n));
+        let sides = sides.collect();
+        Box::new(P::merge(lowering.plan, info, sides))
+    }
+}
+
+fn of<P: Platform, T: Element>() -> &'static dyn Typed<P> {
+    const { &Of::<T>(PhantomData) }
+}
+
+/// The plan of a job, and the streams that the node reads that is lowered now.
 pub(crate) struct Lowering<'a, P: Platform> {
     pub(crate) plan: &'a mut P::Plan,
-    pub(crate) streams: HashMap<usize, Box<dyn Any>>,
+    /// In the order of its parents; for a join the deltas of its sum come after them.
+    pub(crate) inputs: Vec<&'a dyn Any>,
+    /// Of a function: what the planner has made of it.
+    pub(crate) function: Option<&'a dyn AnyFunction>,
 }
 
 impl<P: Platform> Lowering<'_, P> {
-    fn input<T: Element>(&self, parent: &Producer<P, T>) -> P::Stream<T> {
-        let stream = self
-            .streams
-            .get(&parent.node.address())
-            .expect("parents are lowered first");
-        stream
+    fn input<T: Element>(&self, n: usize) -> P::Stream<T> {
+        self.inputs[n]
             .downcast_ref::<P::Stream<T>>()
             .expect("a node's stream has the node's type")
             .clone()
@@ -102,6 +137,9 @@ pub(crate) struct SourceNode<P: Platform, T: Element>(pub(crate) P::Source<T>);
 impl<P: Platform, T: Element> Node<P> for SourceNode<P, T> {
     fn shape(&self) -> Shape<'_> {
         Shape::Node(NodeKind::Source)
+    }
+    fn typed(&self) -> &'static dyn Typed<P> {
+        of::<P, T>()
     }
     fn parents(&self) -> Vec<NodeRef<P>> {
         Vec::new()
@@ -121,12 +159,20 @@ impl<P: Platform, T: Element, U: Element> Node<P> for FlatMapNode<P, T, U> {
     fn shape(&self) -> Shape<'_> {
         Shape::Node(self.kind)
     }
+    fn typed(&self) -> &'static dyn Typed<P> {
+        of::<P, U>()
+    }
+    fn work(&self) -> Work {
+        Work::Function(Arc::new(Function(self.function.clone())))
+    }
     fn parents(&self) -> Vec<NodeRef<P>> {
         vec![self.parent.node.clone()]
     }
     fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
-        let input = lowering.input(&self.parent);
-        Box::new(P::flat_map(lowering.plan, info, input, &self.function))
+        let input = lowering.input(0);
+        let planned = lowering.function.and_then(Function::of);
+        let function = planned.as_ref().unwrap_or(&self.function);
+        Box::new(P::flat_map(lowering.plan, info, input, function))
     }
 }
 
@@ -139,12 +185,17 @@ impl<P: Platform, T: Element> Node<P> for MergeNode<P, T> {
     fn shape(&self) -> Shape<'_> {
         Shape::Node(NodeKind::Merge)
     }
+    fn typed(&self) -> &'static dyn Typed<P> {
+        of::<P, T>()
+    }
+    fn work(&self) -> Work {
+        Work::Merge
+    }
     fn parents(&self) -> Vec<NodeRef<P>> {
         vec![self.left.node.clone(), self.right.node.clone()]
     }
     fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
-        let (left, right) = (lowering.input(&self.left), lowering.input(&self.right));
-        Box::new(P::merge(lowering.plan, info, left, right))
+        of::<P, T>().merge(info, lowering)
     }
 }
 
@@ -157,11 +208,14 @@ impl<P: Platform, T: Element> Node<P> for NameNode<P, T> {
     fn shape(&self) -> Shape<'_> {
         Shape::Name(&self.name)
     }
+    fn typed(&self) -> &'static dyn Typed<P> {
+        of::<P, T>()
+    }
     fn parents(&self) -> Vec<NodeRef<P>> {
         vec![self.parent.node.clone()]
     }
     fn lower(&self, _: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
-        Box::new(lowering.input(&self.parent))
+        Box::new(lowering.input::<T>(0))
     }
 }
 
@@ -175,11 +229,14 @@ impl<P: Platform, T: Element, K: Key, V: Element> Node<P> for LookupNode<P, T, K
     fn shape(&self) -> Shape<'_> {
         Shape::Node(NodeKind::Lookup)
     }
+    fn typed(&self) -> &'static dyn Typed<P> {
+        of::<P, (T, Option<V>)>()
+    }
     fn parents(&self) -> Vec<NodeRef<P>> {
         vec![self.parent.node.clone()]
     }
     fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
-        let input = lowering.input(&self.parent);
+        let input = lowering.input(0);
         Box::new(P::lookup(lowering.plan, info, input, &self.key, &self.service))
     }
 }
@@ -193,11 +250,14 @@ impl<P: Platform, K: Key, V: Value> Node<P> for SumNode<P, K, V> {
     fn shape(&self) -> Shape<'_> {
         Shape::Node(NodeKind::Sum)
     }
+    fn typed(&self) -> &'static dyn Typed<P> {
+        of::<P, Summed<K, V>>()
+    }
     fn parents(&self) -> Vec<NodeRef<P>> {
         vec![self.parent.node.clone()]
     }
     fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
-        let input = lowering.input(&self.parent);
+        let input = lowering.input(0);
         Box::new(P::sum_by_key(lowering.plan, info, input, &self.store))
     }
 }
@@ -211,11 +271,14 @@ impl<P: Platform, T: Element> Node<P> for WriteNode<P, T> {
     fn shape(&self) -> Shape<'_> {
         Shape::Node(NodeKind::Write)
     }
+    fn typed(&self) -> &'static dyn Typed<P> {
+        of::<P, T>()
+    }
     fn parents(&self) -> Vec<NodeRef<P>> {
         vec![self.parent.node.clone()]
     }
     fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
-        let input = lowering.input(&self.parent);
+        let input = lowering.input(0);
         Box::new(P::write(lowering.plan, info, input, &self.sink))
     }
 }
@@ -229,15 +292,18 @@ impl<P: Platform, K: Key, V: Element, J: Value> Node<P> for JoinNode<P, K, V, J>
     fn shape(&self) -> Shape<'_> {
         Shape::Node(NodeKind::Join)
     }
+    fn typed(&self) -> &'static dyn Typed<P> {
+        of::<P, Joined<K, V, J>>()
+    }
     fn parents(&self) -> Vec<NodeRef<P>> {
         vec![self.left.node.clone(), self.sum.changes.node.clone()]
     }
     fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
-        let left = lowering.input(&self.left);
+        let left = lowering.input::<(K, V)>(0);
         let sum = JoinedSum {
             node: info.parents[1],
-            deltas: lowering.input(&self.sum.deltas),
-            changes: lowering.input(&self.sum.changes),
+            deltas: lowering.input(2),
+            changes: lowering.input(1),
             store: &self.sum.store,
         };
         Box::new(P::left_join_sum(lowering.plan, info, left, sum))
@@ -254,11 +320,14 @@ impl<P: Platform, K: Key, V: Element, J: Value> Node<P> for JoinSumNode<P, K, V,
     fn shape(&self) -> Shape<'_> {
         Shape::Node(NodeKind::JoinSum)
     }
+    fn typed(&self) -> &'static dyn Typed<P> {
+        of::<P, Joined<K, V, J>>()
+    }
     fn parents(&self) -> Vec<NodeRef<P>> {
         vec![self.parent.node.clone()]
     }
     fn lower(&self, info: &NodeInfo, lowering: &mut Lowering<'_, P>) -> Box<dyn Any> {
-        let input = lowering.input(&self.parent);
+        let input = lowering.input(0);
         Box::new(P::left_join_and_sum(
             lowering.plan,
             info,

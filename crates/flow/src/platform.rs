@@ -30,12 +30,17 @@ pub type Summed<K, V> = (K, (Option<V>, V));
 
 /// What can plan and run a job. A job is written once, generic over its platform.
 ///
-/// [`crate::Tail::lower`] walks a job parents first and calls one method per node, with the node's concrete
-/// types; each node once, however many nodes read it. A method gets the streams of its parents and returns its
-/// own. Whether running happens meanwhile or afterwards is the platform's affair.
+/// [`crate::Tail::lower`] plans a job and walks the planned graph parents first; it calls one method per node, with the
+/// node's concrete types; each node once, however many nodes read it. A method gets the streams of its parents and
+/// returns its own. Whether running happens meanwhile or afterwards is the platform's affair.
 ///
-/// All platforms agree on what arrives in stores and sinks, with five freedoms: the order between the two
-/// sides of a merge; how many elements of a key one delta of a sum joins (the deltas of a key always form a
+/// The planned graph is not the graph as written: a [`Planner`](crate::Planner) has made one function of several, and
+/// one merge of many sides of several merges. [`NodeInfo::members`] says which nodes as written a node stands for;
+/// sources, look-ups, joins and tails stand for themselves alone and are never left out. [`NodeInfo::options`]
+/// has what the user has set for them.
+///
+/// All platforms, with any rules of a planner, agree on what arrives in stores and sinks, with five freedoms: the order
+/// between the sides of a merge; how many elements of a key one delta of a sum joins (the deltas of a key always form a
 /// chain, `before ⊕ delta = next before`); the time of such a delta, which is the largest of its elements'; the
 /// order between keys behind a sum; and what late elements see in a join with a sum: see
 /// [`Producer::left_join_sum`](crate::Producer::left_join_sum).
@@ -68,12 +73,11 @@ pub trait Platform: Sized + 'static {
         function: &FlatMapFn<T, U>,
     ) -> Self::Stream<U>;
 
-    /// The elements of both; each side keeps its order.
+    /// The elements of all sides, of which there is one at least; each side keeps its order.
     fn merge<T: Element>(
         plan: &mut Self::Plan,
         node: &NodeInfo,
-        left: Self::Stream<T>,
-        right: Self::Stream<T>,
+        sides: Vec<Self::Stream<T>>,
     ) -> Self::Stream<T>;
 
     /// Each element with the value of its key.

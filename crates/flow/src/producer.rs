@@ -4,7 +4,7 @@ mod aggregated;
 mod join;
 mod keyed;
 
-use std::collections::HashMap;
+use std::any::Any;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -17,8 +17,9 @@ use crate::graph::{Graph, NodeKind, Order};
 use crate::node::{
     FlatMapNode, LookupNode, Lowering, MergeNode, NameNode, Node, NodeRef, SourceNode, WriteNode,
 };
+use crate::planner::Work;
 use crate::platform::Platform;
-use crate::{Element, Key, Timestamp};
+use crate::{Element, Key, PlanOptions, Result, Timestamp};
 
 /// A node of a job's graph that produces elements of type `T`; cheap to clone, a clone is the same node.
 ///
@@ -127,7 +128,8 @@ impl<P: Platform, T: Element> Producer<P, T> {
         self.map(Either::Left).merge(&other.map(Either::Right))
     }
 
-    /// Names this node, for graphs, errors and progress. The first name on the way from the sources counts.
+    /// Names this node, for graphs, errors, progress and options. It may have several: graphs, errors and progress show
+    /// the nearest, the one given first; options can be set by each.
     pub fn name(&self, name: impl Into<String>) -> Self {
         Self::new(NameNode {
             parent: self.clone(),
@@ -204,23 +206,49 @@ pub trait Tail<P: Platform> {
         tails
     }
 
-    /// The graph of the job.
+    /// The graph of the job as written.
     fn graph(&self) -> Graph {
         Order::of(&self.ends().0).graph
     }
 
-    /// For platforms: calls `P` for each node of the job, parents first, each node once.
-    fn lower(&self, plan: &mut P::Plan) -> Graph {
+    /// The graph of the job as it runs with these options: rewritten by rules, grouped in stages.
+    ///
+    /// # Errors
+    /// `Invalid` as for [`lower`](Self::lower).
+    fn planned(&self, options: &PlanOptions) -> Result<Graph> {
+        Ok(Order::of(&self.ends().0).planned(options)?.0)
+    }
+
+    /// For platforms: plans the job, and calls `P` for each node of the planned graph, parents first, each node once.
+    /// What names set for a node is in its [`NodeInfo::options`](crate::NodeInfo::options).
+    ///
+    /// # Errors
+    /// `Invalid` if an option is set for a name that no node has, or nothing under the name reads it, or a rule is wrong;
+    /// before anything is called.
+    fn lower(&self, plan: &mut P::Plan, options: &PlanOptions) -> Result<Graph> {
         let order = Order::of(&self.ends().0);
-        let mut lowering = Lowering {
-            plan,
-            streams: HashMap::new(),
-        };
-        for (node, id) in &order.nodes {
-            let stream = node.get().lower(&order.graph.nodes()[id.0], &mut lowering);
-            lowering.streams.insert(node.address(), stream);
+        let (graph, forms) = order.planned(options)?;
+        let mut streams: Vec<Box<dyn Any>> = Vec::new();
+        for (info, form) in graph.nodes().iter().zip(&forms) {
+            // A join reads the deltas of its sum too: what the sum reads.
+            let deltas = (info.kind == NodeKind::Join).then(|| graph.nodes()[info.parents[1].0].parents[0]);
+            let inputs = info.parents.iter().chain(&deltas);
+            let mut lowering = Lowering {
+                plan: &mut *plan,
+                inputs: inputs.map(|parent| &*streams[parent.0]).collect(),
+                function: match &form.work {
+                    Work::Function(function) => Some(&**function),
+                    _ => None,
+                },
+            };
+            let carrier = order.nodes[form.carrier.0].get();
+            let stream = match form.work {
+                Work::Merge => carrier.typed().merge(info, &mut lowering),
+                _ => carrier.lower(info, &mut lowering),
+            };
+            streams.push(stream);
         }
-        order.graph
+        Ok(graph)
     }
 }
 

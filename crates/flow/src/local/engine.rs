@@ -11,7 +11,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use store::Progress;
 use tokio::sync::watch;
 
-use super::job::{JobOptions, JobState, JobStatus};
+use super::job::{Flows, JobOptions, JobState, JobStatus};
 use super::plan::Lowered;
 use super::position::{Parts, Position};
 use super::slots::{Held, Slots};
@@ -54,6 +54,7 @@ struct Unfinished {
     at: Progress,
     elements: u64,
     counts: Counts,
+    flows: Flows,
 }
 
 /// An epoch between the halves.
@@ -61,6 +62,8 @@ struct Epoch {
     /// What has gathered before the first barriers.
     slots: Slots,
     elements: usize,
+    /// What its sources gave.
+    flows: Flows,
     /// The progress after it.
     at: Progress,
     /// For each tail whether it has this epoch already.
@@ -157,6 +160,11 @@ impl Engine {
             self.status(|status| {
                 status.elements += epoch.elements;
                 add_all(&mut status.counters, &epoch.counts);
+                for (node, more) in epoch.flows {
+                    let elements = status.nodes.entry(node).or_default();
+                    elements.taken += more.taken;
+                    elements.given += more.given;
+                }
             });
         }
     }
@@ -211,8 +219,7 @@ impl Engine {
                 }
             }
             taken.sort_by(|a, b| (a.source, &a.part).cmp(&(b.source, &b.part)));
-            let work: Vec<_> = taken.into_iter().map(|taken| taken.work).collect();
-            let elements: usize = work.iter().map(|work| work.items()).sum();
+            let elements: usize = taken.iter().map(|taken| taken.work.items()).sum();
             if elements == 0 {
                 continue;
             }
@@ -221,14 +228,36 @@ impl Engine {
                 .map(|tail| position.is_muted(tail))
                 .collect();
             let at = position.at.clone();
-            let slots = work::run(&self.job, work, Slots::fresh(&self.job.slots), self.cores()).await?;
+            let (slots, flows) = self.functions(taken).await?;
             return Ok(Front::Epoch(Epoch {
                 slots,
                 elements,
+                flows,
                 at,
                 muted,
             }));
         }
+    }
+
+    /// Puts what sources gave through; those with as many threads all at once.
+    async fn functions(&self, taken: Vec<Taken>) -> Result<(Slots, Flows)> {
+        let (mut slots, mut flows) = (Slots::fresh(&self.job.slots), Flows::new());
+        let mut taken = taken.into_iter().peekable();
+        let options = |taken: &Taken| &self.job.sources[taken.source].options;
+        while let Some(first) = taken.next() {
+            let parallelism = options(&first).parallelism;
+            let mut alike = vec![first];
+            while let Some(next) = taken.next_if(|next| options(next).parallelism == parallelism) {
+                alike.push(next);
+            }
+            for piece in &alike {
+                let flow = flows.entry(self.job.sources[piece.source].node).or_default();
+                flow.given += piece.work.items() as u64;
+            }
+            let work = alike.into_iter().map(|piece| piece.work).collect();
+            slots = work::run(&self.job, work, slots, self.threads(parallelism)).await?;
+        }
+        Ok((slots, flows))
     }
 
     /// Waits for elements after the position, which it moves on.
@@ -256,7 +285,8 @@ impl Engine {
         let share = (self.options.epoch_bytes_max / asked.len()).max(1);
         let job = self.job.clone();
         let reads = asked.iter().map(|(i, from, until)| {
-            let read = job.sources[*i].source.read(from, until.as_ref(), share);
+            let bytes_max = job.sources[*i].options.epoch_bytes_max.unwrap_or(share);
+            let read = job.sources[*i].source.read(from, until.as_ref(), bytes_max);
             read.map(move |got| (*i, from, until, got))
         });
         let mut reads: FuturesUnordered<_> = reads.collect();
@@ -311,6 +341,7 @@ impl Engine {
         let Epoch {
             mut slots,
             elements,
+            mut flows,
             at,
             muted,
         } = epoch;
@@ -323,24 +354,36 @@ impl Engine {
                 continue;
             }
             let stepped = counting_while(&mut slots.counts, entry.barrier.step(input)).await?;
+            let flow = flows.entry(entry.node).or_default();
+            flow.taken += stepped.taken as u64;
+            flow.given += stepped.work.as_ref().map_or(0, |work| work.items() as u64);
             if let Some(tail) = entry.tail {
                 outputs[tail] = stepped.output;
             }
             if let Some(work) = stepped.work.filter(|work| work.items() > 0) {
-                slots = work::run(job, vec![work], slots, self.cores()).await?;
+                slots = work::run(job, vec![work], slots, self.threads(entry.parallelism)).await?;
+            }
+        }
+        for (i, entry) in job.tails.iter().enumerate().filter(|(i, _)| !muted[*i]) {
+            let output = outputs[i].get_or_insert_with(|| slots.take(entry.slot));
+            if let Some(written) = entry.tail.written(output) {
+                let flow = flows.entry(entry.node).or_default();
+                flow.taken += written as u64;
+                flow.given += written as u64;
             }
         }
         unfinished.get_or_insert_with(|| Unfinished {
             at: at.clone(),
             elements: elements as u64,
             counts: std::mem::take(&mut slots.counts),
+            flows,
         });
         for (i, entry) in job.tails.iter().enumerate().rev().filter(|(i, _)| !muted[*i]) {
             debug_assert!(
                 entry.above.iter().all(|sum| !muted[*sum]),
                 "a tail has missed what a sum emitted"
             );
-            let output = outputs[i].take().unwrap_or_else(|| slots.take(entry.slot));
+            let output = outputs[i].take().expect("what is not muted has an output");
             entry.tail.commit(output, held[i].clone(), &at).await?;
             held[i] = Some(at.clone());
         }
@@ -352,8 +395,8 @@ impl Engine {
         Ok(())
     }
 
-    fn cores(&self) -> usize {
-        self.options.parallelism.max(1)
+    fn threads(&self, own: Option<usize>) -> usize {
+        own.unwrap_or(self.options.parallelism).max(1)
     }
 
     fn status<R>(&self, change: impl FnOnce(&mut JobStatus) -> R) -> R {

@@ -1,5 +1,6 @@
 //! A running job as its owner sees it: options, handle, status.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::plan::{LocalPlan, Lowered};
 use super::position::Parts;
 use super::work::panic_error;
 use crate::limits::{CONFLICTS_MAX, EPOCH_BYTES_MAX};
-use crate::{Counts, Error, ErrorKind, Result};
+use crate::{Counts, Error, ErrorKind, Graph, NodeElements, NodeId, NodeOptions, PlanOptions, Result};
 
 /// How a job runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +31,8 @@ pub struct JobOptions {
     pub retry_wait_max: Duration,
     /// How many conflicts in a row, with no epoch between them, the job takes before it fails. Default 5.
     pub conflicts_max: u32,
+    /// Options of single nodes, by name, and the rules that rewrite the graph. Default: no options, all rules.
+    pub plan: PlanOptions,
 }
 
 impl Default for JobOptions {
@@ -40,11 +43,27 @@ impl Default for JobOptions {
             retry_wait_min: Duration::from_millis(50),
             retry_wait_max: Duration::from_secs(30),
             conflicts_max: CONFLICTS_MAX,
+            plan: PlanOptions::default(),
         }
     }
 }
 
 impl JobOptions {
+    /// These, with the options of the node of this name, in the place of those that it had.
+    pub fn with(mut self, name: impl Into<String>, options: NodeOptions) -> Self {
+        self.plan.nodes.insert(name.into(), options);
+        self
+    }
+
+    /// These, with an option set from text; as [`PlanOptions::set`].
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such option, or the value does not fit.
+    pub fn set(mut self, option: &str, value: &str) -> Result<Self> {
+        self.plan.set(option, value)?;
+        Ok(self)
+    }
+
     /// The wait after the `failures`-th failure in a row.
     pub(super) fn wait(&self, failures: u32) -> Duration {
         let doubled = 2u32.saturating_pow(failures.saturating_sub(1));
@@ -86,17 +105,24 @@ pub struct JobStatus {
     pub progress: Progress,
     /// The last error, also when it has been overcome.
     pub last_error: Option<String>,
+    /// What has gone through the nodes of the planned graph, exactly as counters count.
+    pub(super) nodes: Flows,
 }
+
+/// What has gone through nodes.
+pub(super) type Flows = BTreeMap<NodeId, NodeElements>;
 
 /// A job that runs on its own task. Dropping it stops the job after its current epoch.
 pub struct Job {
     task: Option<JoinHandle<Result<()>>>,
     stop: watch::Sender<bool>,
     status: Arc<Mutex<JobStatus>>,
+    graph: Graph,
 }
 
 impl Job {
-    pub(crate) fn spawn(name: &str, plan: LocalPlan, options: JobOptions) -> Result<Self> {
+    pub(crate) fn spawn(name: &str, mut plan: LocalPlan, options: JobOptions) -> Result<Self> {
+        let graph = std::mem::take(&mut plan.graph);
         let job = Arc::new(Lowered::of(plan).map_err(|error| named(name, error))?);
         let parts = Parts::of(&job).map_err(|error| named(name, error))?;
         let status = Arc::new(Mutex::new(JobStatus {
@@ -106,6 +132,7 @@ impl Job {
             counters: Counts::new(),
             progress: Progress::default(),
             last_error: None,
+            nodes: Flows::new(),
         }));
         let (stop, stop_receiver) = watch::channel(false);
         let engine = Engine {
@@ -131,7 +158,16 @@ impl Job {
             task: Some(task),
             stop,
             status,
+            graph,
         })
+    }
+
+    /// The planned graph, with what has gone through sources, look-ups, joins and tails in the epochs that this run has
+    /// committed, and with its counters; each exactly as [`JobStatus::counters`].
+    pub fn graph(&self) -> Graph {
+        let status = self.status();
+        let graph = self.graph.clone().with_counts(status.counters);
+        graph.with_elements(&status.nodes)
     }
 
     /// Asks the job to end after its current epoch; [`join`](Self::join) waits for that.

@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
+use super::calls::Calls;
 use super::plan::Outlet;
 use super::slots::{Gathered, Held, Sums};
-use super::stage::{Barrier, Stepped, check_len, typed};
+use super::stage::{Barrier, Stepped, typed};
 use super::work::Run;
 use crate::memory::plus;
 use crate::platform::{DeltaFn, Timed};
@@ -67,11 +68,11 @@ fn lanes<K: Key, V, J>(left: &[Timed<(K, V)>]) -> Lanes<K, J> {
 /// The value of each lane before the epoch.
 async fn befores<K: Key, J: Value>(
     store: &Arc<dyn store::Store<K, J>>,
+    calls: &Calls,
     lanes: Lanes<K, J>,
 ) -> Result<Vec<(K, Lane<J>, Option<J>)>> {
     let (keys, lanes): (Vec<K>, Vec<Lane<J>>) = lanes.into_iter().unzip();
-    let befores = store.multi_get(&keys).await?;
-    check_len(befores.len(), keys.len())?;
+    let befores = calls.ask(&keys, |keys| store.multi_get(keys)).await?;
     let lanes = keys.into_iter().zip(lanes).zip(befores);
     Ok(lanes.map(|((key, lane), before)| (key, lane, before)).collect())
 }
@@ -90,6 +91,7 @@ fn joined<K: Key, V: Element, J: Value>(
 /// A join with a sum that does not depend on it.
 pub(super) struct JoinStage<K, V, J: Element> {
     pub(super) store: Arc<dyn store::Store<K, J>>,
+    pub(super) calls: Calls,
     pub(super) outlet: Arc<Outlet<Joined<K, V, J>>>,
 }
 
@@ -104,7 +106,7 @@ impl<K: Key, V: Element, J: Value> Barrier for JoinStage<K, V, J> {
             }
         }
         let mut found = vec![None; left.len()];
-        for (_, mut lane, before) in befores(&self.store, lanes).await? {
+        for (_, mut lane, before) in befores(&self.store, &self.calls, lanes).await? {
             lane.deltas.sort_unstable_by_key(|(time, _)| *time);
             let (mut sum, mut deltas) = (before, lane.deltas.into_iter().peekable());
             for (time, place) in lane.pairs {
@@ -115,6 +117,7 @@ impl<K: Key, V: Element, J: Value> Barrier for JoinStage<K, V, J> {
             }
         }
         Ok(Stepped {
+            taken: left.len(),
             output: None,
             work: Some(Box::new(joined(left, found, &self.outlet))),
         })
@@ -124,6 +127,7 @@ impl<K: Key, V: Element, J: Value> Barrier for JoinStage<K, V, J> {
 /// A join with the sum that it adds to.
 pub(super) struct JoinSumStage<K, V, J: Element> {
     pub(super) store: Arc<dyn store::Store<K, J>>,
+    pub(super) calls: Calls,
     pub(super) function: DeltaFn<V, J>,
     pub(super) outlet: Arc<Outlet<Joined<K, V, J>>>,
 }
@@ -134,7 +138,7 @@ impl<K: Key, V: Element, J: Value> Barrier for JoinSumStage<K, V, J> {
         let left: Vec<Timed<(K, V)>> = typed(input);
         let mut found = vec![None; left.len()];
         let mut writes = Vec::<(K, Option<J>)>::new();
-        for (key, lane, before) in befores(&self.store, lanes(&left)).await? {
+        for (key, lane, before) in befores(&self.store, &self.calls, lanes(&left)).await? {
             let (mut sum, mut deltas) = (before, Vec::new());
             for instant in lane.pairs.chunk_by(|(time, _), (other, _)| time == other) {
                 for (_, place) in instant {
@@ -149,6 +153,7 @@ impl<K: Key, V: Element, J: Value> Barrier for JoinSumStage<K, V, J> {
             writes.extend(sum.map(|sum| (key, Some(sum))));
         }
         Ok(Stepped {
+            taken: left.len(),
             output: Some(Box::new(writes) as Box<dyn Any + Send>),
             work: Some(Box::new(joined(left, found, &self.outlet))),
         })

@@ -38,6 +38,8 @@
 //! An epoch without elements is not committed. A lookup may give another value in a replay; each element still
 //! arrives once in each tail.
 
+mod cache;
+mod calls;
 mod engine;
 mod job;
 mod join;
@@ -51,6 +53,8 @@ use std::sync::Arc;
 
 pub use job::{Job, JobOptions, JobState, JobStatus};
 
+use self::cache::Cache;
+use self::calls::Calls;
 use self::join::{JoinStage, JoinSumStage, Sides};
 pub(crate) use self::plan::LocalPlan;
 use self::plan::{BarrierEntry, Outlet, SourceEntry, gather};
@@ -66,11 +70,11 @@ impl Local {
     /// Starts a job; the name is for errors. Bounded sources: it ends when all is committed. Unbounded: it goes
     /// on until stopped. Costs one task, and threads of the blocking pool while an epoch is large.
     ///
-    /// Errors: `Invalid` if two tails write to one store or sink, or two sources have one name. Panics outside
-    /// a tokio runtime.
+    /// Errors: `Invalid` if two tails write to one store or sink, or two sources have one name, or an option is set that
+    /// no node reads. Panics outside a tokio runtime.
     pub fn run(name: &str, tail: &impl Tail<Self>, options: JobOptions) -> Result<Job> {
         let mut plan = LocalPlan::default();
-        tail.lower(&mut plan);
+        plan.graph = tail.lower(&mut plan, &options.plan)?;
         Job::spawn(name, plan, options)
     }
 }
@@ -90,7 +94,9 @@ impl Platform for Local {
             outlet: outlet.clone(),
         };
         plan.lowered.sources.push(SourceEntry {
-            name: node.name.clone(),
+            node: node.id,
+            name: node.name().map(str::to_owned),
+            options: node.options.clone(),
             source: Arc::new(stage),
         });
         plan.on_seal(&outlet, |_| ());
@@ -104,10 +110,11 @@ impl Platform for Local {
         function: &FlatMapFn<T, U>,
     ) -> Stream<U> {
         plan.depends(node, None);
-        let ([input], outlet) = plan.fuse([input.0]);
+        let (inputs, outlet) = plan.fuse(node, [input.0]);
         let function = function.clone();
         plan.on_seal(&outlet, move |push| {
-            if let Some(push) = push {
+            for (input, push) in inputs.iter().zip(push) {
+                let function = function.clone();
                 input.attach(Arc::new(move |slots, time, item| {
                     function(time, item, &mut |out| push(slots, time, out));
                 }));
@@ -116,14 +123,9 @@ impl Platform for Local {
         Stream(outlet)
     }
 
-    fn merge<T: Element>(
-        plan: &mut LocalPlan,
-        node: &NodeInfo,
-        left: Stream<T>,
-        right: Stream<T>,
-    ) -> Stream<T> {
+    fn merge<T: Element>(plan: &mut LocalPlan, node: &NodeInfo, sides: Vec<Stream<T>>) -> Stream<T> {
         plan.depends(node, None);
-        let (inputs, outlet) = plan.fuse([left.0, right.0]);
+        let (inputs, outlet) = plan.fuse(node, sides.into_iter().map(|side| side.0));
         plan.on_seal(&outlet, move |push| {
             for input in inputs.iter().rev() {
                 push.iter().for_each(|push| input.attach(push.clone()));
@@ -144,9 +146,13 @@ impl Platform for Local {
         let stage = LookupStage {
             key: key.clone(),
             service: service.clone(),
+            calls: Calls::of(&node.options),
+            cache: Cache::of(&node.options),
             outlet: outlet.clone(),
         };
         plan.lowered.barriers.push(BarrierEntry {
+            node: node.id,
+            parallelism: node.options.parallelism,
             slot,
             tail: None,
             joins: None,
@@ -165,11 +171,14 @@ impl Platform for Local {
         let (slot, outlet) = (plan.slot(Gathers::<Sums<K, V>>::new()), Outlet::new(0));
         let stage = Arc::new(SumStage {
             store: store.clone(),
+            calls: Calls::of(&node.options),
             outlet: outlet.clone(),
         });
         let tail = plan.tail(node, slot, stage.clone(), Arc::as_ptr(store).cast::<()>().addr());
         plan.depends(node, Some(tail));
         plan.lowered.barriers.push(BarrierEntry {
+            node: node.id,
+            parallelism: node.options.parallelism,
             slot,
             tail: Some(tail),
             joins: None,
@@ -193,9 +202,12 @@ impl Platform for Local {
         let (slot, outlet) = (plan.slot(Gathers::<Sides<K, V, J>>::new()), Outlet::new(0));
         let stage = JoinStage {
             store: sum.store.clone(),
+            calls: Calls::of(&node.options),
             outlet: outlet.clone(),
         };
         plan.lowered.barriers.push(BarrierEntry {
+            node: node.id,
+            parallelism: node.options.parallelism,
             slot,
             tail: None,
             joins: plan.tail_of(sum.node),
@@ -225,16 +237,20 @@ impl Platform for Local {
         let (slot, outlet) = (plan.slot(Gathers::<Vec<Timed<(K, V)>>>::new()), Outlet::new(0));
         let end = Arc::new(SumStage {
             store: store.clone(),
+            calls: Calls::of(&node.options),
             outlet: Outlet::new(0),
         });
         let tail = plan.tail(node, slot, end, Arc::as_ptr(store).cast::<()>().addr());
         plan.depends(node, Some(tail));
         let stage = JoinSumStage {
             store: store.clone(),
+            calls: Calls::of(&node.options),
             function: function.clone(),
             outlet: outlet.clone(),
         };
         plan.lowered.barriers.push(BarrierEntry {
+            node: node.id,
+            parallelism: node.options.parallelism,
             slot,
             tail: Some(tail),
             joins: Some(tail),
@@ -254,10 +270,12 @@ impl Platform for Local {
         let slot = plan.slot(Gathers::<Vec<Timed<T>>>::new());
         let stage = Arc::new(WriteStage(sink.clone()));
         plan.tail(node, slot, stage, Arc::as_ptr(sink).cast::<()>().addr());
-        let ([input], outlet) = plan.fuse([input.0]);
+        let (inputs, outlet) = plan.fuse(node, [input.0]);
         plan.on_seal(&outlet, move |push| {
-            push.into_iter().for_each(|push| input.attach(push));
-            input.attach(gather(slot));
+            for input in &inputs {
+                push.iter().for_each(|push| input.attach(push.clone()));
+                input.attach(gather(slot));
+            }
         });
         Stream(outlet)
     }

@@ -7,7 +7,7 @@ use super::slots::{Gathers, SlotKind, Slots};
 use super::stage::{AnySource, AnyTail, Barrier};
 use crate::limits::FUSED_NODES_MAX;
 use crate::platform::Timed;
-use crate::{Element, Error, ErrorKind, NodeId, NodeInfo, Result, Timestamp};
+use crate::{Element, Error, ErrorKind, Graph, NodeId, NodeInfo, NodeOptions, Result, Timestamp};
 
 /// Takes one element to wherever it has to go.
 pub(super) type Push<T> = Arc<dyn Fn(&mut Slots, Timestamp, T) + Send + Sync>;
@@ -81,11 +81,16 @@ impl<T: Element> Relay for RelayNode<T> {
 }
 
 pub(super) struct SourceEntry {
+    pub(super) node: NodeId,
     pub(super) name: Option<String>,
+    pub(super) options: NodeOptions,
     pub(super) source: Arc<dyn AnySource>,
 }
 
 pub(super) struct BarrierEntry {
+    pub(super) node: NodeId,
+    /// On how many threads the functions below it run, if the job's number does not hold.
+    pub(super) parallelism: Option<usize>,
     pub(super) slot: usize,
     /// The tail that the barrier is, if it is one.
     pub(super) tail: Option<usize>,
@@ -95,6 +100,7 @@ pub(super) struct BarrierEntry {
 }
 
 pub(super) struct TailEntry {
+    pub(super) node: NodeId,
     pub(super) name: String,
     pub(super) slot: usize,
     pub(super) tail: Arc<dyn AnyTail>,
@@ -131,6 +137,8 @@ impl Lowered {
 /// A job while it is lowered.
 #[derive(Default)]
 pub struct LocalPlan {
+    /// The planned graph.
+    pub(crate) graph: Graph,
     pub(super) lowered: Lowered,
     /// Connects outputs to inputs, to be run from the last to the first.
     seals: Vec<Box<dyn FnOnce()>>,
@@ -159,20 +167,19 @@ impl LocalPlan {
         self.seals.push(Box::new(move || connect(outlet.seal())));
     }
 
-    /// An output at depth + 1 for a node that reads `inputs`; with relays where they are deep already.
-    pub(super) fn fuse<T: Element, U: Element, const N: usize>(
+    /// An output below `inputs`, deeper by the functions of the node; with relays where they are deep already.
+    pub(super) fn fuse<T: Element, U: Element>(
         &mut self,
-        inputs: [Arc<Outlet<T>>; N],
-    ) -> ([Arc<Outlet<T>>; N], Arc<Outlet<U>>) {
-        let inputs = inputs.map(|input| {
-            if input.depth < FUSED_NODES_MAX {
-                input
-            } else {
-                self.relay(&input)
-            }
-        });
+        node: &NodeInfo,
+        inputs: impl IntoIterator<Item = Arc<Outlet<T>>>,
+    ) -> (Vec<Arc<Outlet<T>>>, Arc<Outlet<U>>) {
+        let mut shallow = |input: Arc<Outlet<T>>| match input.depth + node.depth <= FUSED_NODES_MAX {
+            true => input,
+            false => self.relay(&input),
+        };
+        let inputs: Vec<_> = inputs.into_iter().map(&mut shallow).collect();
         let depth = inputs.iter().map(|input| input.depth).max().unwrap_or(0);
-        (inputs, Outlet::new(depth + 1))
+        (inputs, Outlet::new(depth + node.depth))
     }
 
     fn relay<T: Element>(&mut self, input: &Arc<Outlet<T>>) -> Arc<Outlet<T>> {
@@ -224,6 +231,7 @@ impl LocalPlan {
             ));
         }
         self.lowered.tails.push(TailEntry {
+            node: node.id,
             name: node.label(),
             slot,
             tail,

@@ -1,13 +1,15 @@
 //! The ends of the fused functions: sources before them, lookups, sums and writes after them.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
 use store::{Commit, Progress};
 
+use super::cache::Cache;
+use super::calls::Calls;
 use super::plan::Outlet;
 use super::slots::{Held, Sums};
 use super::work::{Run, Work};
@@ -70,6 +72,8 @@ impl<T: Element> AnySource for SourceStage<T> {
 /// What a step of a barrier gives.
 #[derive(Default)]
 pub(super) struct Stepped {
+    /// How many elements it took; of a sum deltas.
+    pub(super) taken: usize,
     /// For its tail, to be committed.
     pub(super) output: Option<Held>,
     /// For its readers, to be put through.
@@ -89,6 +93,10 @@ pub(super) trait AnyTail: Send + Sync {
     async fn commit(&self, output: Held, expected: Option<Progress>, progress: &Progress) -> Result<()>;
     /// The output of an epoch that has none.
     fn nothing(&self) -> Held;
+    /// How many elements an output has, if they are written as they are.
+    fn written(&self, _: &Held) -> Option<usize> {
+        None
+    }
 }
 
 pub(super) fn typed<T: Any>(held: Held) -> T {
@@ -111,6 +119,8 @@ pub(super) fn check_len(got: usize, keys: usize) -> Result<()> {
 pub(super) struct LookupStage<T, K, V> {
     pub(super) key: KeyFn<T, K>,
     pub(super) service: Arc<dyn Service<K, V>>,
+    pub(super) calls: Calls,
+    pub(super) cache: Option<Mutex<Cache<K, V>>>,
     pub(super) outlet: Arc<Outlet<(T, Option<V>)>>,
 }
 
@@ -122,13 +132,21 @@ impl<T: Element, K: Key, V: Element> Barrier for LookupStage<T, K, V> {
             return Ok(Stepped::default());
         }
         let mut keys = IndexSet::<K, RandomState>::default();
+        let mut firsts = Vec::new();
         let places: Vec<usize> = items
             .iter()
-            .map(|(_, item)| keys.insert_full((self.key)(item)).0)
+            .enumerate()
+            .map(|(n, (_, item))| {
+                let (place, new) = keys.insert_full((self.key)(item));
+                firsts.extend(new.then_some(n));
+                place
+            })
             .collect();
         let keys: Vec<K> = keys.into_iter().collect();
-        let values = self.service.multi_get(&keys).await?;
-        check_len(values.len(), keys.len())?;
+        let values = match &self.cache {
+            None => self.calls.ask(&keys, |keys| self.service.multi_get(keys)).await?,
+            Some(cache) => self.ask_new(cache, items.len(), keys, &firsts).await?,
+        };
         let found = places.into_iter().map(|place| values[place].clone());
         let items: Vec<_> = items
             .into_iter()
@@ -136,14 +154,51 @@ impl<T: Element, K: Key, V: Element> Barrier for LookupStage<T, K, V> {
             .map(|((time, item), v)| (time, (item, v)))
             .collect();
         Ok(Stepped {
+            taken: items.len(),
             output: None,
             work: Some(Box::new(Run::new(items, &self.outlet))),
         })
     }
 }
 
+impl<T: Element, K: Key, V: Element> LookupStage<T, K, V> {
+    /// The values of the keys, of which only those that the cache does not know are asked for. `firsts`: the place of the
+    /// first of `elements` with each key.
+    async fn ask_new(
+        &self,
+        cache: &Mutex<Cache<K, V>>,
+        elements: usize,
+        keys: Vec<K>,
+        firsts: &[usize],
+    ) -> Result<Vec<Option<V>>> {
+        let cache = || cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut values: Vec<Option<Option<V>>> = {
+            let cache = cache();
+            keys.iter().map(|key| cache.get(key).cloned()).collect()
+        };
+        let new = |n: &usize| values[*n].is_none();
+        let (places, new): (Vec<_>, Vec<_>) =
+            (0..keys.len()).filter(new).map(|n| (n, keys[n].clone())).unzip();
+        let mut answers = Vec::new();
+        if !new.is_empty() {
+            answers = self.calls.ask(&new, |keys| self.service.multi_get(keys)).await?;
+        }
+        for (place, answer) in places.iter().zip(&answers) {
+            values[*place] = Some(answer.clone());
+        }
+        let asked = places
+            .into_iter()
+            .map(|place| firsts[place])
+            .zip(new)
+            .zip(answers);
+        cache().keep(elements, asked.map(|((first, key), answer)| (first, key, answer)));
+        Ok(values.into_iter().map(Option::flatten).collect())
+    }
+}
+
 pub(super) struct SumStage<K, V> {
     pub(super) store: Arc<dyn store::Store<K, V>>,
+    pub(super) calls: Calls,
     pub(super) outlet: Arc<Outlet<Summed<K, V>>>,
 }
 
@@ -156,12 +211,11 @@ impl<K: Key, V: Value> Barrier for SumStage<K, V> {
         if sums.0.is_empty() {
             return Ok(Stepped {
                 output: Some(self.nothing()),
-                work: None,
+                ..Stepped::default()
             });
         }
         let (keys, deltas): (Vec<K>, Vec<_>) = sums.0.into_iter().unzip();
-        let befores = self.store.multi_get(&keys).await?;
-        check_len(befores.len(), keys.len())?;
+        let befores = self.calls.ask(&keys, |keys| self.store.multi_get(keys)).await?;
         let mut items: Vec<Timed<Summed<K, V>>> = Vec::new();
         if self.outlet.push().is_some() {
             items = (keys.iter().zip(&befores).zip(&deltas))
@@ -178,6 +232,7 @@ impl<K: Key, V: Value> Barrier for SumStage<K, V> {
             .map(|(before, (delta, _))| Some(plus(before, delta)));
         let writes: Writes<K, V> = keys.into_iter().zip(afters).collect();
         Ok(Stepped {
+            taken: writes.len(),
             output: Some(Box::new(writes)),
             work: Some(Box::new(Run::new(items, &self.outlet))),
         })
@@ -218,5 +273,9 @@ impl<T: Element> AnyTail for WriteStage<T> {
 
     fn nothing(&self) -> Held {
         Box::new(Vec::<Timed<T>>::new())
+    }
+
+    fn written(&self, output: &Held) -> Option<usize> {
+        output.downcast_ref::<Vec<Timed<T>>>().map(Vec::len)
     }
 }

@@ -18,4 +18,7 @@ mod keyed;
 mod kit;
 mod late;
 mod operators;
+mod options;
+mod planner;
+mod rules;
 mod snapshots;
