@@ -1,5 +1,7 @@
 //! A running server as seen from a job in another process: its datasets are sources, its stores hold sums.
 
+mod service;
+
 use std::sync::Arc;
 
 use arrow::array::AsArray;

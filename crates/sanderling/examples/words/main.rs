@@ -55,7 +55,10 @@ impl Words {
         match self {
             Self::Talk => {
                 let text = text.to_lowercase();
-                let kept: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || is_space(*c)).collect();
+                let kept: String = text
+                    .chars()
+                    .filter(|c| c.is_ascii_alphanumeric() || is_space(*c))
+                    .collect();
                 not_empty(kept.split(is_space).collect())
             }
             Self::Ascii => {

@@ -162,11 +162,12 @@ where
             }
             Kept::Batches(batches) => {
                 let now = batches.now(at).await?;
-                let coverage = batches.each(now, &mut |key, value| {
+                let mut see = |key: &K, value: &V| {
                     see(self.pair(key, value)?);
                     Ok(())
-                });
-                Ok(Some(Covered::of(&coverage.await?, &batches.batcher)))
+                };
+                let coverage = batches.each(now, &mut see).await?;
+                Ok(Some(Covered::of(&coverage, &batches.batcher)))
             }
         }
     }

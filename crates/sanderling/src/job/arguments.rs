@@ -49,6 +49,10 @@ pub(super) struct Flags {
     /// the end of history; on hybrid to the batch of its latest event, which is live.
     #[arg(long, env = "SANDERLING_UNTIL", value_parser = time)]
     pub(super) until: Option<Timestamp>,
+    /// Sets an option of a node, NODE.OPTION=VALUE, or of all, OPTION=VALUE: parallelism, epoch_bytes_max, call_keys_max,
+    /// calls_max, cache_elements. Nodes have the names that the job gives them, sources those of --source.
+    #[arg(long, env = "SANDERLING_OPTION", value_delimiter = ';')]
+    pub(super) option: Vec<String>,
     /// Print so many sums at the end, the largest if values are numbers, else the first by key; or all, by key.
     #[arg(long, env = "SANDERLING_PRINT", default_value = "10")]
     pub(super) print: Print,

@@ -1,6 +1,6 @@
 //! What a job asks for, found by building it once with nothing behind its ports.
 
-use flow::{Element, Graph, Key, Memory, Platform, Producer, Result, Tail, Value};
+use flow::{Element, Graph, Key, Memory, PlanOptions, Platform, Producer, Result, Tail, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -30,6 +30,17 @@ impl Declared {
             graph,
         })
     }
+}
+
+/// Whether the job has the nodes that options are for.
+///
+/// # Errors
+/// `Invalid` when an option is nobody's.
+pub(super) fn check_options<J: Program>(flags: &J::Flags, options: &PlanOptions) -> Result<()> {
+    let tail = J::tail::<Memory, _>(flags, &mut Names::default())?;
+    // Over no elements this plans the job and does no more.
+    Memory::run_with(&tail, options)?;
+    Ok(())
 }
 
 #[derive(Default)]

@@ -63,7 +63,8 @@ pub(super) fn run<J: Program>(session: &Session, flags: &J::Flags) -> Result<Vec
         answers: Vec::new(),
     };
     let tail = J::tail::<Hybrid, _>(flags, &mut ports)?;
-    let job = HybridJob::new(session.plan.job, session.plan.batcher.clone());
+    let job = HybridJob::new(session.plan.job, session.plan.batcher.clone())
+        .with_options(session.plan.options.clone());
     session.runtime.block_on(async {
         for side in &ports.sides {
             side.begin(cut.first).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::files::EventTime;
-use flow::{Element, Job, JobOptions, Key, Local, Platform, Producer, Result, Value};
+use flow::{Element, Job, Key, Local, Platform, Producer, Result, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -28,7 +28,7 @@ pub(super) fn run<J: Program>(session: &Session, flags: &J::Flags) -> Result<Vec
     let tail = J::tail::<Local, _>(flags, &mut ports)?;
     session.runtime.block_on(async {
         let mut shown = Shown::new(session.plan.job, session.watch.clone());
-        let mut job = Local::run(session.plan.job, &tail, JobOptions::default())?;
+        let mut job = Local::run(session.plan.job, &tail, session.plan.options.clone())?;
         let ending = joined(&mut job, &mut shown).await;
         let persisted = session.persist().await;
         shown.end(ending?);

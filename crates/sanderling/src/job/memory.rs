@@ -31,7 +31,7 @@ pub(super) fn run<J: Program>(session: &Session, flags: &J::Flags) -> Result<Vec
         answers: Vec::new(),
     };
     let tail = J::tail::<Memory, _>(flags, &mut ports)?;
-    let counts = Memory::run(&tail);
+    let counts = Memory::run_with(&tail, &session.plan.options.plan)?;
     shown.end("done");
     progress::counters(&counts);
     Ok(ports.answers)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use flow::{Batcher, Timestamp};
+use flow::{Batcher, JobOptions, Timestamp};
 
 use super::arguments::{Flags, MalformedFlag, PlatformFlag};
 use super::declared::Declared;
@@ -27,6 +27,7 @@ pub(super) struct Plan {
     pub(super) from: Option<Timestamp>,
     pub(super) until: Option<Timestamp>,
     pub(super) at: Option<Timestamp>,
+    pub(super) options: JobOptions,
 }
 
 /// How far a dataset is read.
@@ -105,6 +106,7 @@ impl Plan {
             from: flags.from,
             until: flags.until,
             at: flags.at,
+            options: options(&flags.option)?,
         })
     }
 
@@ -135,6 +137,15 @@ impl Plan {
             false => self.store_name(port),
         }
     }
+}
+
+/// `NODE.OPTION=VALUE` or `OPTION=VALUE`, each.
+fn options(given: &[String]) -> Result<JobOptions, Failure> {
+    given.iter().try_fold(JobOptions::default(), |options, text| {
+        let form = || Failure::arguments(format!("use NODE.OPTION=VALUE or OPTION=VALUE: --option {text}"));
+        let (option, value) = text.split_once('=').ok_or_else(form)?;
+        options.set(option, value).map_err(Failure::arguments)
+    })
 }
 
 /// A place for each port: the one with its name, else the one without a name.
@@ -231,6 +242,11 @@ mod tests {
             ),
             (&["--store", "disk"], "file:FOLDER"),
             (&["--print", "few"], "a number or all"),
+            (&["--source", "text:x", "--option", "parallelism"], "OPTION=VALUE"),
+            (
+                &["--source", "text:x", "--option", "a.paralelism=2"],
+                "parallelism",
+            ),
         ] {
             let text = plan(&["a", "b"], arguments).unwrap_err();
             assert!(text.contains(said), "{arguments:?}: {text}");

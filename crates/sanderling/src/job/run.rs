@@ -9,7 +9,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use super::answers::Answers;
 use super::arguments::{Arguments, Drawing, PlatformFlag, examples};
-use super::declared::Declared;
+use super::declared::{Declared, check_options};
 use super::error::Failure;
 use super::plan::Plan;
 use super::session::{Opening, Session};
@@ -87,6 +87,7 @@ fn run<J: Program>(
         return Ok(std::io::stdout().write_all(text.as_bytes())?);
     }
     let plan = Plan::new(J::NAME, &declared, flags)?;
+    check_options::<J>(own, &plan.options.plan).map_err(Failure::arguments)?;
     let _entered = runtime.enter();
     let looks = flags.dry_run || flags.get.is_some();
     let opening = if looks {

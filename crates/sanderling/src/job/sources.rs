@@ -44,8 +44,8 @@ impl Session {
             SourcePlace::Files(format, pattern) => {
                 let time = move |item: &T| time(item);
                 self.records(match format {
-                    FileFormat::Csv => FileSource::ndjson([pattern], time)?,
-                    FileFormat::Parquet => FileSource::ndjson([pattern], time)?,
+                    FileFormat::Csv => FileSource::csv([pattern], time)?,
+                    FileFormat::Parquet => FileSource::parquet([pattern], time)?,
                     FileFormat::Ndjson | FileFormat::Text => FileSource::ndjson([pattern], time)?,
                 })
             }
