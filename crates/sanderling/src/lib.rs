@@ -22,7 +22,7 @@
 //! |---|---|
 //! | [`prelude`] | what a job needs |
 //! | [`job`] | a job as a program: [`job!`] and the command line it gives |
-//! | [`remote`] | a dataset's stream and a job's store on a running server, for `Local` |
+//! | [`remote`] | a dataset's stream, rows by key and a job's store on a running server, for `Local` |
 //! | [`client`] | the client library: emit events |
 //! | [`Server`], [`Settings`] | a server in this process |
 //! | [`generator`] | synthetic user behaviour, for demos and measurements |

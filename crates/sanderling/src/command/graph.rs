@@ -76,8 +76,11 @@ fn list(out: &mut impl Write, answer: &str) -> Result<(), Failure> {
 
 /// The body of an answer that is 200.
 async fn get(address: &str) -> Result<String, Failure> {
-    let failed = |error: &dyn std::fmt::Display| format!("cannot ask the server, is it up? {error} address={address}");
-    let uri: Uri = address.parse().map_err(|error| format!("not an address: {error} address={address}"))?;
+    let failed =
+        |error: &dyn std::fmt::Display| format!("cannot ask the server, is it up? {error} address={address}");
+    let uri: Uri = address
+        .parse()
+        .map_err(|error| format!("not an address: {error} address={address}"))?;
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
     let answer = client.get(uri).await.map_err(|error| failed(&error))?;
     let status = answer.status();

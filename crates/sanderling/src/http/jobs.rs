@@ -67,7 +67,10 @@ pub(super) async fn graph(
     let jobs = parts.processor.status();
     let Some(found) = jobs.iter().find(|status| status.dataset.as_str() == dataset) else {
         let known: Vec<&str> = jobs.iter().map(|status| status.dataset.as_str()).collect();
-        let text = format!("no such dataset, there are {} dataset={dataset:?}\n", known.join(" "));
+        let text = format!(
+            "no such dataset, there are {} dataset={dataset:?}\n",
+            known.join(" ")
+        );
         return Err((StatusCode::NOT_FOUND, text));
     };
     let Some(graph) = &found.graph else {

@@ -203,6 +203,7 @@ impl Ports<Hybrid> for OnHybrid<'_> {
             }
             _ => history.clone(),
         };
+        let (history, live) = (session.watched(history), session.watched(live));
         Ok(Producer::source(HybridSource { history, live }).name(name))
     }
 

@@ -71,7 +71,7 @@ impl Ports<Local> for OnLocal<'_> {
         let plan = &self.session.plan;
         let place = self.session.place(&plan.sources, name)?;
         let source = self.session.source(place, Arc::new(time), plan.reading)?;
-        Ok(Producer::source(source).name(name))
+        Ok(Producer::source(self.session.watched(source)).name(name))
     }
 
     fn store_shown<K, V, S>(

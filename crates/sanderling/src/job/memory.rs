@@ -62,7 +62,7 @@ impl Ports<Memory> for OnMemory<'_> {
     {
         let place = self.session.place(&self.session.plan.sources, name)?;
         let source = self.session.source(place, Arc::new(time), Reading::Once)?;
-        let elements = self.session.runtime.block_on(all(source))?;
+        let elements = self.session.runtime.block_on(all(self.session.watched(source)))?;
         Ok(Producer::source(elements).name(name))
     }
 

@@ -29,7 +29,7 @@
 //! The function's arguments are its sources and then its stores, in the order of the lines. A job with flags of its
 //! own is written as a [`Program`] by hand.
 //!
-//! Not here: services and sinks (such a job is a program of its own, with [`flow::Local`]); backfills while the live
+//! Not here: counters of the batch side; services and sinks (such a job is a program of its own, with [`flow::Local`]); backfills while the live
 //! side goes on; sources that follow a growing file.
 
 mod answers;

@@ -32,7 +32,7 @@ impl Session {
         T: Element + DeserializeOwned,
         R: EventTime,
     {
-        let source = match place {
+        Ok(match place {
             SourcePlace::Dataset { dataset, server } => {
                 let remote = self.remote(server)?;
                 match reading {
@@ -49,11 +49,15 @@ impl Session {
                     FileFormat::Ndjson | FileFormat::Text => FileSource::ndjson([pattern], time)?,
                 })
             }
-        };
-        Ok(Arc::new(Watched {
+        })
+    }
+
+    /// The same, and what is read of it is counted.
+    pub(super) fn watched<T: Element>(&self, source: Arc<dyn Source<T>>) -> Arc<dyn Source<T>> {
+        Arc::new(Watched {
             source,
             watch: self.watch.clone(),
-        }))
+        })
     }
 
     /// Lines of text as elements.

@@ -69,7 +69,10 @@ where
 {
     async fn multi_get(&self, keys: &[K]) -> Result<Vec<Option<V>>> {
         let asked: BTreeSet<&K> = keys.iter().collect();
-        let literals: Vec<String> = asked.into_iter().map(|key| self.literal(key)).collect::<Result<_>>()?;
+        let literals: Vec<String> = asked
+            .into_iter()
+            .map(|key| self.literal(key))
+            .collect::<Result<_>>()?;
         let mut found = HashMap::new();
         for literals in literals.chunks(SERVICE_KEYS_MAX) {
             let (_, rows) = self.client.query(self.sql(literals)).await.map_err(from_client)?;
@@ -90,9 +93,13 @@ where
     /// The newest row of each key that has one.
     fn sql(&self, literals: &[String]) -> String {
         let (dataset, column) = (quoted(self.dataset.as_str()), quoted(&self.column));
-        let newest = [SystemColumn::EventTime, SystemColumn::ReceivedTime, SystemColumn::Sequence]
-            .map(|column| format!("{} DESC", quoted(column.name())))
-            .join(", ");
+        let newest = [
+            SystemColumn::EventTime,
+            SystemColumn::ReceivedTime,
+            SystemColumn::Sequence,
+        ]
+        .map(|column| format!("{} DESC", quoted(column.name())))
+        .join(", ");
         format!(
             "SELECT * FROM (SELECT {column} AS {key}, *, row_number() OVER (PARTITION BY {column} ORDER BY {newest}) AS _rank \
              FROM {dataset} WHERE {column} IN ({literals})) WHERE _rank = 1",
@@ -113,9 +120,13 @@ where
     }
 
     fn pairs(&self, batch: &RecordBatch) -> Result<Vec<(K, V)>> {
-        let place = batch.schema().index_of(KEY).map_err(|error| self.invalid(error))?;
+        let place = batch
+            .schema()
+            .index_of(KEY)
+            .map_err(|error| self.invalid(error))?;
         let keys = batch.project(&[place]).map_err(|error| self.invalid(error))?;
-        let keys: Vec<Keyed<K>> = serde_arrow::from_record_batch(&keys).map_err(|error| self.invalid(error))?;
+        let keys: Vec<Keyed<K>> =
+            serde_arrow::from_record_batch(&keys).map_err(|error| self.invalid(error))?;
         let values: Vec<V> = serde_arrow::from_record_batch(batch).map_err(|error| self.invalid(error))?;
         Ok(keys.into_iter().map(|keyed| keyed.key).zip(values).collect())
     }

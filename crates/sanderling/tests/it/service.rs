@@ -25,7 +25,9 @@ async fn the_newest_row_of_each_key_is_found() {
     for round in 0..3 {
         for id in 0..(1_500 - round * 100) {
             let country = (round == 1).then_some("WF");
-            users.emit(&json!({"id": id, "name": format!("o'{id} {round}"), "country": country})).unwrap();
+            users
+                .emit(&json!({"id": id, "name": format!("o'{id} {round}"), "country": country}))
+                .unwrap();
         }
         client.flush().await.unwrap();
     }
@@ -49,7 +51,10 @@ async fn the_newest_row_of_each_key_is_found() {
     }
     assert_eq!(by_id.multi_get(&[]).await.unwrap(), []);
     let by_name = remote.service::<String, User>("users", "name").unwrap();
-    let found = by_name.multi_get(&["o'5 0".to_owned(), "o'5".to_owned()]).await.unwrap();
+    let found = by_name
+        .multi_get(&["o'5 0".to_owned(), "o'5".to_owned()])
+        .await
+        .unwrap();
     assert_eq!(found[0].as_ref().map(|user| user.name.as_str()), Some("o'5 0"));
     assert_eq!(found[1], None);
 
@@ -60,19 +65,47 @@ async fn the_newest_row_of_each_key_is_found() {
         .lookup(by_id)
         .filter_map(|(_, user)| user.map(|user| (user.name, 1)))
         .sum_by_key(Arc::new(sums.clone()) as Arc<dyn Store<_, _>>);
-    Local::run("names", &job, JobOptions::default()).unwrap().join().await.unwrap();
+    Local::run("names", &job, JobOptions::default())
+        .unwrap()
+        .join()
+        .await
+        .unwrap();
     assert_eq!(sums.entries().len(), 5);
 
     for (error, said) in [
-        (remote.service::<i64, User>("users", "nothing").unwrap().multi_get(&[1]).await, "nothing"),
-        (remote.service::<i64, User>("nobody", "id").unwrap().multi_get(&[1]).await, "nobody"),
+        (
+            remote
+                .service::<i64, User>("users", "nothing")
+                .unwrap()
+                .multi_get(&[1])
+                .await,
+            "nothing",
+        ),
+        (
+            remote
+                .service::<i64, User>("nobody", "id")
+                .unwrap()
+                .multi_get(&[1])
+                .await,
+            "nobody",
+        ),
     ] {
         let error = error.unwrap_err().to_string();
         assert!(error.contains(said), "{error}");
     }
-    let misfit = remote.service::<i64, (u64, u64)>("users", "id").unwrap().multi_get(&[1]).await.unwrap_err();
+    let misfit = remote
+        .service::<i64, (u64, u64)>("users", "id")
+        .unwrap()
+        .multi_get(&[1])
+        .await
+        .unwrap_err();
     assert!(misfit.to_string().contains("do not fit"), "{misfit}");
-    let floats = remote.service::<Vec<u64>, User>("users", "id").unwrap().multi_get(&[vec![1]]).await.unwrap_err();
+    let floats = remote
+        .service::<Vec<u64>, User>("users", "id")
+        .unwrap()
+        .multi_get(&[vec![1]])
+        .await
+        .unwrap_err();
     assert!(floats.to_string().contains("keys must be"), "{floats}");
     server.shutdown().await.unwrap();
 }

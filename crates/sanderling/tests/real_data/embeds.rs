@@ -29,9 +29,16 @@ async fn server(folder: &Path) -> Server {
     let file = std::fs::File::open(data().join(FILE)).unwrap();
     for line in BufReader::new(MultiGzDecoder::new(file)).lines() {
         let line = line.unwrap();
-        let Some(time) = line.split(['[', ']']).nth(1) else { continue };
-        let Ok(time) = jiff::Timestamp::strptime("%d/%b/%Y:%H:%M:%S %z", time) else { continue };
-        dataset.emit_wait(&json!({"time": time, "line": line})).await.unwrap();
+        let Some(time) = line.split(['[', ']']).nth(1) else {
+            continue;
+        };
+        let Ok(time) = jiff::Timestamp::strptime("%d/%b/%Y:%H:%M:%S %z", time) else {
+            continue;
+        };
+        dataset
+            .emit_wait(&json!({"time": time, "line": line}))
+            .await
+            .unwrap();
     }
     client.flush().await.unwrap();
     let lines = reference("weblog")["scalars"]["lines"].as_i64().unwrap();
@@ -42,16 +49,22 @@ async fn server(folder: &Path) -> Server {
 fn check(found: &BTreeMap<String, Value>) {
     let reference = &reference("weblog")["maps"];
     let of_store = |store: &str| -> BTreeMap<String, &Value> {
-        let keys = found.iter().filter_map(|(key, value)| Some((key.strip_prefix(store)?.to_owned(), value)));
+        let keys = found
+            .iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix(store)?.to_owned(), value)));
         keys.collect()
     };
     let images: BTreeMap<(String, String), &Value> = of_store("images")
         .into_iter()
         .map(|(key, value)| (serde_json::from_str(&key).unwrap(), value))
         .collect();
-    let by_hour_path =
-        images.iter().map(|((path, hour), shown)| (format!("{hour}\t{path}"), shown["times"].to_string()));
-    assert_eq!(digest(by_hour_path.collect()), reference["image_embeds_by_hour_path"]["sha256"]);
+    let by_hour_path = images
+        .iter()
+        .map(|((path, hour), shown)| (format!("{hour}\t{path}"), shown["times"].to_string()));
+    assert_eq!(
+        digest(by_hour_path.collect()),
+        reference["image_embeds_by_hour_path"]["sha256"]
+    );
 
     let mut by_site = BTreeMap::<&str, u64>::new();
     for shown in images.values() {
@@ -63,12 +76,20 @@ fn check(found: &BTreeMap<String, Value>) {
         // All are found that make up a tenth, with their true counts: there are few, so no two share all four cells.
         let total = shown["times"].as_u64().unwrap();
         let top: BTreeMap<String, u64> = serde_json::from_value(pairs_as_map(&shown["top_sites"])).unwrap();
-        for (site, times) in sites.iter().filter(|(_, times)| times.as_u64().unwrap() * 10 >= total) {
+        for (site, times) in sites
+            .iter()
+            .filter(|(_, times)| times.as_u64().unwrap() * 10 >= total)
+        {
             assert_eq!(top.get(site).copied(), times.as_u64(), "{site}");
         }
     }
-    let by_site = by_site.into_iter().map(|(site, times)| (site.to_owned(), times.to_string()));
-    assert_eq!(digest(by_site.collect()), reference["image_embeds_by_host"]["sha256"]);
+    let by_site = by_site
+        .into_iter()
+        .map(|(site, times)| (site.to_owned(), times.to_string()));
+    assert_eq!(
+        digest(by_site.collect()),
+        reference["image_embeds_by_host"]["sha256"]
+    );
 
     let top = of_store("top");
     assert!(!top.is_empty());
@@ -98,23 +119,53 @@ async fn embeds_are_the_reference_on_every_platform() {
     let folder = tempfile::tempdir().unwrap();
     let file = format!("text:{}", data().join(FILE).display());
     let of_file = ["--source", &file, "--malformed", "skip"].map(str::to_owned);
-    let store = |name: &str| ["--store".to_owned(), format!("file:{}", folder.path().join(name).display())];
-    let on = |platform: &str| ["--platform".to_owned(), platform.to_owned(), "--batch".to_owned(), "1d".to_owned()];
-    let first = pairs_of("embeds", [&of_file[..], &["--platform".to_owned(), "memory".to_owned()]].concat()).await;
+    let store = |name: &str| {
+        [
+            "--store".to_owned(),
+            format!("file:{}", folder.path().join(name).display()),
+        ]
+    };
+    let on = |platform: &str| {
+        [
+            "--platform".to_owned(),
+            platform.to_owned(),
+            "--batch".to_owned(),
+            "1d".to_owned(),
+        ]
+    };
+    let first = pairs_of(
+        "embeds",
+        [&of_file[..], &["--platform".to_owned(), "memory".to_owned()]].concat(),
+    )
+    .await;
     check(&first);
     for arguments in [
         [&of_file[..], &store("local")].concat(),
         [&of_file[..], &on("batch"), &store("batch")].concat(),
-        [&of_file[..], &on("hybrid"), &["--until".to_owned(), "2015-05-19".to_owned()]].concat(),
+        [
+            &of_file[..],
+            &on("hybrid"),
+            &["--until".to_owned(), "2015-05-19".to_owned()],
+        ]
+        .concat(),
     ] {
         assert_eq!(pairs_of("embeds", arguments).await, first);
     }
 
     let server = server(folder.path()).await;
     let address = format!("http://{}", server.flight());
-    let live = ["--source".to_owned(), format!("weblog@{address}"), "--once".to_owned()];
+    let live = [
+        "--source".to_owned(),
+        format!("weblog@{address}"),
+        "--once".to_owned(),
+    ];
     let to_server = |name: &str| ["--store".to_owned(), format!("server:{name}@{address}")];
-    let history = ["--history".to_owned(), file, "--malformed".to_owned(), "skip".to_owned()];
+    let history = [
+        "--history".to_owned(),
+        file,
+        "--malformed".to_owned(),
+        "skip".to_owned(),
+    ];
     for arguments in [
         [&live[..], &to_server("live")].concat(),
         [&live[..], &on("batch"), &to_server("batch")].concat(),
