@@ -9,6 +9,7 @@ use super::place::{BatchFlag, SourceFlag, StorePlace, time};
 
 /// Flags of a job; each has a twin in the environment, over which the flag wins.
 #[derive(Parser)]
+#[group(skip)]
 pub(super) struct Arguments<F: Args> {
     #[command(flatten)]
     pub(super) flags: Flags,
@@ -16,7 +17,9 @@ pub(super) struct Arguments<F: Args> {
     pub(super) own: F,
 }
 
+// Without a group, whose name would be taken from flags of the job that have the same type name.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub(super) struct Flags {
     /// What runs it.
     #[arg(long, env = "SANDERLING_PLATFORM", value_enum, default_value = "local")]

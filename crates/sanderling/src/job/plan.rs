@@ -26,7 +26,6 @@ pub(super) struct Plan {
     pub(super) batcher: Batcher,
     pub(super) from: Option<Timestamp>,
     pub(super) until: Option<Timestamp>,
-    pub(super) at: Option<Timestamp>,
     pub(super) options: JobOptions,
 }
 
@@ -105,7 +104,6 @@ impl Plan {
             },
             from: flags.from,
             until: flags.until,
-            at: flags.at,
             options: options(&flags.option)?,
         })
     }
