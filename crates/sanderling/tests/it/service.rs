@@ -63,7 +63,7 @@ async fn the_newest_row_of_each_key_is_found() {
     let sums = MemoryStore::<String, u64>::new();
     let job = Producer::<Local, i64>::source(ids)
         .lookup(by_id)
-        .filter_map(|(_, user)| user.map(|user| (user.name, 1)))
+        .filter_map(|(_, user)| user.map(|user| (user.name, 1_u64)))
         .sum_by_key(Arc::new(sums.clone()) as Arc<dyn Store<_, _>>);
     Local::run("names", &job, JobOptions::default())
         .unwrap()
