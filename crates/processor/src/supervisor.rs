@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use event::wire::Position;
 use event::{DatasetName, DatasetSchema, DatasetSettings, Decoder, failed_schema};
-use flow::{Job, JobOptions, JobStatus, Local, Sink};
+use flow::{Graph, Job, JobOptions, JobStatus, Local, Sink};
 use queue::Queue;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -47,6 +47,8 @@ pub struct DatasetStatus {
     pub behind_batches: u64,
     /// Why the job was last restarted.
     pub last_error: Option<String>,
+    /// The job as it is planned, with its counts; as old as `job`.
+    pub graph: Option<Graph>,
 }
 
 /// Runs one job for each dataset that the queue has or gets. A cheap handle: clones are the same processor.
@@ -70,7 +72,16 @@ struct Dataset {
 #[derive(Default)]
 struct State {
     job: Option<JobStatus>,
+    graph: Option<Graph>,
     last_error: Option<String>,
+}
+
+impl Dataset {
+    fn note(&self, job: &Job) {
+        let (status, graph) = (job.status(), job.graph());
+        let mut state = locked(&self.state);
+        (state.job, state.graph) = (Some(status), Some(graph));
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -160,14 +171,14 @@ impl Processor {
         loop {
             tokio::select! {
                 ended = job.join() => {
-                    locked(&dataset.state).job = Some(job.status());
+                    dataset.note(job);
                     return ended.map_err(Error::from);
                 }
                 () = told(stop) => {
                     job.stop();
                     return job.join().await.map_err(Error::from);
                 }
-                _ = every_second.tick() => locked(&dataset.state).job = Some(job.status()),
+                _ = every_second.tick() => dataset.note(job),
             }
         }
     }
@@ -250,6 +261,7 @@ impl Processor {
             DatasetStatus {
                 behind_batches: ends.iter().enumerate().map(behind).sum(),
                 job: state.job.clone(),
+                graph: state.graph.clone(),
                 last_error: state.last_error.clone(),
                 dataset: name,
             }

@@ -1,5 +1,7 @@
 //! The HTTP door: events in, queries and stores out, health and metrics.
 
+mod jobs;
+
 use std::fmt::Write;
 
 use axum::Router;
@@ -17,6 +19,8 @@ const INDEX: &str = "sanderling
 POST /v1/datasets/{dataset}/events   NDJSON or a JSON array of events
 POST /v1/query                       SQL; ?format=json|ndjson|csv|arrow
 GET  /v1/stores/{job}/{key}          the sum of a job for a key
+GET  /v1/jobs                        the jobs of the datasets
+GET  /v1/jobs/{dataset}/graph        a job's graph with its counts; ?format=dot|mermaid
 GET  /health  /ready  /metrics
 ";
 
@@ -27,6 +31,8 @@ pub(crate) fn router(parts: &Parts) -> Router {
         .route("/health", get(|| async { "ok\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
+        .route("/v1/jobs", get(jobs::list))
+        .route("/v1/jobs/{dataset}/graph", get(jobs::graph))
         .with_state(parts.clone());
     own.merge(aggregator::router(parts.aggregator.clone()))
         .merge(sql::router(parts.engine.clone()))

@@ -21,7 +21,8 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`prelude`] | what a job needs |
-//! | [`remote`] | a dataset's stream and a job's store on a running server, for `Local` |
+//! | [`job`] | a job as a program: [`job!`] and the command line it gives |
+//! | [`remote`] | a dataset's stream, rows by key and a job's store on a running server, for `Local` |
 //! | [`client`] | the client library: emit events |
 //! | [`Server`], [`Settings`] | a server in this process |
 //! | [`generator`] | synthetic user behaviour, for demos and measurements |
@@ -31,18 +32,21 @@
 mod flight;
 pub mod generator;
 mod http;
+pub mod job;
 mod limits;
 mod metrics;
 pub mod remote;
 mod server;
 mod settings;
 mod shape;
+mod signal;
 mod stores;
 
 pub use algebra;
 pub use client;
 pub use server::{Server, ServerError};
 pub use settings::{QueueSettings, Settings, SettingsError, WarehouseSettings};
+pub use signal::told_to_end;
 
 /// What a job needs.
 pub mod prelude {

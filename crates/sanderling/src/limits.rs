@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(crate) const FLIGHT_MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Pairs in one answer to `store.scan`.
 pub(crate) const STORE_SCAN_PAIRS_MAX: usize = 10_000;
+/// Keys that one query of a [`Remote::service`](crate::remote::Remote::service) asks for.
+pub(crate) const SERVICE_KEYS_MAX: usize = 1_000;
 /// How long a server that ends waits for its jobs to take what has been acked.
 pub(crate) const DRAIN_WAIT_MAX: Duration = Duration::from_secs(20);
 /// How often stores are made durable against a loss of power.

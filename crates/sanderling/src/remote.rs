@@ -1,5 +1,7 @@
 //! A running server as seen from a job in another process: its datasets are sources, its stores hold sums.
 
+mod service;
+
 use std::sync::Arc;
 
 use arrow::array::AsArray;
@@ -84,6 +86,19 @@ impl Remote {
             .await
             .map_err(from_client)?;
         Ok(Arc::new(Typed::new(name, Arc::new(bytes))))
+    }
+
+    /// Whether the server has a store of this name, which reading it would make otherwise.
+    pub(crate) async fn has_store(&self, name: &str) -> Result<bool> {
+        match self
+            .client
+            .query(format!("SELECT 1 FROM stores.\"{name}\" LIMIT 0"))
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == client::ErrorKind::Retry => Err(from_client(error)),
+            Err(_) => Ok(false),
+        }
     }
 }
 

@@ -9,12 +9,11 @@ use arrow::util::pretty::pretty_format_batches;
 use client::{Client, ClientOptions};
 use event::DatasetName;
 use futures::TryStreamExt;
-use sanderling::Server;
 use sanderling::generator::Generator;
+use sanderling::{Server, told_to_end};
 
 use super::Failure;
 use super::serving::{Serving, try_lines};
-use super::signal::told_to_end;
 
 /// The query of the Sparrow paper, section IV.A.
 const QUERY: &str = "SELECT event.clientName, COUNT(event.clientName) AS c FROM `user_behavior_events` \

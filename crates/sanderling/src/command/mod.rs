@@ -2,10 +2,10 @@
 
 mod bench;
 mod demo;
+mod graph;
 mod query;
 mod send;
 mod serving;
-mod signal;
 mod up;
 mod validate;
 
@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Send(send::Send),
     /// Run a SQL query.
     Query(query::Query),
+    /// Draw the jobs of a running server.
+    Graph(graph::Graph),
     /// Check a settings file.
     Validate(validate::Validate),
     /// Measure the way from emit to visible in SQL on this machine.
@@ -35,6 +37,7 @@ impl Command {
             Self::Up(up) => up.run().await,
             Self::Send(send) => send.run().await,
             Self::Query(query) => query.run().await,
+            Self::Graph(graph) => graph.run().await,
             Self::Validate(validate) => validate.run(),
             Self::Bench(bench) => bench.run().await,
         }

@@ -1,10 +1,9 @@
 //! `sanderling up`: everything in one process.
 
-use sanderling::Server;
+use sanderling::{Server, told_to_end};
 
 use super::Failure;
 use super::serving::{Serving, try_lines};
-use super::signal::told_to_end;
 
 /// Start everything in one process, until Ctrl-C or SIGTERM, which drain it.
 #[derive(clap::Args)]

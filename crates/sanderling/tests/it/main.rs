@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod crash;
+mod graph;
 mod http;
 mod ingest;
 mod job;
+mod program;
 mod seam;
+mod service;
 mod support;

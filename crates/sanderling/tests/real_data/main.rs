@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod embeds;
+mod program;
 mod words;
 
 #[path = "../it/support.rs"]

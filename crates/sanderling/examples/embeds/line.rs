@@ -1,63 +1,28 @@
-//! Which images do other sites embed, by hour: a job over a web log, and how a line becomes a request.
-
-use std::collections::BTreeMap;
+//! A line of a web log, and the request that it tells of.
 
 use jiff::fmt::strtime;
-use sanderling::algebra::sketch::{HeavyHitters, HyperLogLog, Sketch};
 use sanderling::prelude::*;
+use serde::Deserialize;
 
-/// One line of the log, of what the job needs.
+/// A line of a text file, or an event with such a field.
+#[derive(Clone, Deserialize)]
+pub(crate) struct Line {
+    pub(crate) line: String,
+}
+
+/// What the job needs of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Request {
+    pub(crate) time: Timestamp,
     method: String,
     path: String,
     /// The host of the page that asked for it, if it says so.
     referrer: Option<String>,
 }
 
-/// An image and where it was shown in one hour.
-#[derive(Clone, Debug, PartialEq, Semigroup)]
-#[algebra(crate = sanderling::algebra)]
-pub(crate) struct Shown {
-    /// How often.
-    pub(crate) times: u64,
-    /// How often by each site.
-    pub(crate) sites: BTreeMap<String, u64>,
-    /// About how many sites, in bytes that do not grow with them.
-    pub(crate) distinct_sites: HyperLogLog<10>,
-}
-
-/// Images that make up a twentieth of an hour's embeds.
-pub(crate) type TopImages = HeavyHitters<String, 50_000, 128, 4>;
-
-/// `(image, hour) → where it was shown`, and `hour → the images shown most`.
-pub(crate) fn embeds<P: Platform>(
-    log: &Producer<P, Request>,
-    hours: &Batcher,
-    images: P::Store<(String, BatchId), Shown>,
-    top: P::Store<BatchId, TopImages>,
-) -> impl Tail<P> + use<P> {
-    let embeds = log.filter_map(Request::embed);
-    let by_image = embeds
-        .map_values(|site| Shown {
-            times: 1,
-            distinct_sites: HyperLogLog::of(&site),
-            sites: BTreeMap::from([(site, 1)]),
-        })
-        .batched(hours.clone())
-        .sum_by_key(images);
-    let hours = hours.clone();
-    let by_hour = embeds
-        .keys()
-        .with_time()
-        .map(move |(time, image)| (hours.batch_of(time), TopImages::of(&image)))
-        .sum_by_key(top);
-    by_image.also(by_hour)
-}
-
 impl Request {
     /// The image and the site, if it is one that another site shows.
-    fn embed(self) -> Option<(String, String)> {
+    pub(crate) fn embed(self) -> Option<(String, String)> {
         let site = self.referrer?;
         let is_image = [".png", ".jpg", ".jpeg", ".gif"]
             .iter()
@@ -67,7 +32,7 @@ impl Request {
     }
 
     /// A line in the combined format of web servers; `None` when it is not.
-    pub(crate) fn parse(line: &str) -> Option<(Timestamp, Self)> {
+    pub(crate) fn parse(line: &str) -> Option<Self> {
         let (before, rest) = line.split_once('[')?;
         let (time, rest) = rest.split_once("] \"")?;
         let (request, rest) = rest.split_once("\" ")?;
@@ -91,12 +56,12 @@ impl Request {
         let mut words = request.split(' ');
         let (method, target) = (words.next()?, words.next().unwrap_or_default());
         let path = target.split('?').next().unwrap_or_default();
-        let request = Self {
+        Some(Self {
+            time: Timestamp(time.as_millisecond()),
             method: method.to_owned(),
             path: path.to_owned(),
             referrer: host(referrer),
-        };
-        Some((Timestamp(time.as_millisecond()), request))
+        })
     }
 }
 

@@ -1,0 +1,84 @@
+//! The datasets' jobs: how they are doing, and their graphs. As old as a second.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use flow::JobState;
+use serde::{Deserialize, Serialize};
+
+use crate::server::Parts;
+
+/// One line of the list.
+#[derive(Serialize)]
+pub(super) struct Listed {
+    dataset: String,
+    /// `starting` while there is none.
+    state: &'static str,
+    epochs: u64,
+    elements: u64,
+    behind_batches: u64,
+    last_error: Option<String>,
+}
+
+/// All of them, by dataset.
+pub(super) async fn list(State(parts): State<Parts>) -> Json<Vec<Listed>> {
+    let listed = parts.processor.status().into_iter().map(|status| Listed {
+        dataset: status.dataset.to_string(),
+        state: status.job.as_ref().map_or("starting", |job| word(job.state)),
+        epochs: status.job.as_ref().map_or(0, |job| job.epochs),
+        elements: status.job.as_ref().map_or(0, |job| job.elements),
+        behind_batches: status.behind_batches,
+        last_error: status.last_error,
+    });
+    Json(listed.collect())
+}
+
+fn word(state: JobState) -> &'static str {
+    match state {
+        JobState::Running => "running",
+        JobState::Waiting => "waiting",
+        JobState::Ended => "ended",
+        JobState::Stopped => "stopped",
+        JobState::Failed => "failed",
+        _ => "unknown",
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Drawn {
+    #[serde(default)]
+    format: Drawing,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Drawing {
+    #[default]
+    Dot,
+    Mermaid,
+}
+
+/// One of them.
+pub(super) async fn graph(
+    State(parts): State<Parts>,
+    Path(dataset): Path<String>,
+    Query(drawn): Query<Drawn>,
+) -> Result<String, (StatusCode, String)> {
+    let jobs = parts.processor.status();
+    let Some(found) = jobs.iter().find(|status| status.dataset.as_str() == dataset) else {
+        let known: Vec<&str> = jobs.iter().map(|status| status.dataset.as_str()).collect();
+        let text = format!(
+            "no such dataset, there are {} dataset={dataset:?}\n",
+            known.join(" ")
+        );
+        return Err((StatusCode::NOT_FOUND, text));
+    };
+    let Some(graph) = &found.graph else {
+        let text = format!("the job is being started, try again dataset={dataset}\n");
+        return Err((StatusCode::SERVICE_UNAVAILABLE, text));
+    };
+    Ok(match drawn.format {
+        Drawing::Dot => graph.to_dot(),
+        Drawing::Mermaid => graph.to_mermaid(),
+    })
+}
