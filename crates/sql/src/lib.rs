@@ -22,6 +22,7 @@ pub mod limits;
 mod postgres;
 mod rewrite;
 mod shape;
+mod sketch;
 mod store_table;
 mod table;
 mod text;
