@@ -107,6 +107,7 @@ impl Engine {
             .with_default_features()
             .build();
         let base = SessionContext::new_with_state(state);
+        crate::sketch::register(&base);
 
         let live = Tables::new(options.warehouse.clone(), options.stores.clone(), Pinning::Never);
         let catalog = Arc::new(MemoryCatalogProvider::new());

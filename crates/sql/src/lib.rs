@@ -8,6 +8,9 @@
 //! | [`serve_postgres`] | the Postgres wire protocol |
 //! | [`Shape`] | what the keys and values of a store look like |
 //!
+//! Besides DataFusion's functions there are those of sketches (`hll`, `theta`, `kll`, `frequent_items`) and BigQuery's
+//! spellings of some.
+//!
 //! Schema `public` has a table per dataset and one per `<dataset>$failed`, schema `stores` one per job's store.
 //! A query reads one version of each table, taken once.
 //!
@@ -22,6 +25,7 @@ pub mod limits;
 mod postgres;
 mod rewrite;
 mod shape;
+mod sketch;
 mod store_table;
 mod table;
 mod text;

@@ -18,4 +18,7 @@ pub const POSTGRES_CONNECTIONS_MAX: usize = 256;
 /// Pairs of a store that a query reads at once.
 pub const STORE_PAGE_ROWS: usize = 4096;
 
+/// Parts that `approx_quantiles` divides values into.
+pub const QUANTILES_MAX: usize = 10_000;
+
 const _: () = assert!(QUERY_BYTES_MAX < BODY_BYTES_MAX, "a body quotes a query");

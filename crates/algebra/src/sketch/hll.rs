@@ -75,6 +75,15 @@ impl<const LG_K: u8> HyperLogLog<LG_K> {
         }
     }
 
+    /// How many bytes of memory it takes.
+    pub fn memory_bytes(&self) -> usize {
+        let held = match &self.state {
+            State::Coupons(coupons) => coupons.memory_bytes(),
+            State::Registers(ranks) => ranks.len(),
+        };
+        size_of::<Self>() + held
+    }
+
     /// The sketch with fewer registers of the same items:
     /// `(a ⊕ b).downsize() = a.downsize() ⊕ b.downsize()`, and it is the sketch that would have been made so at once.
     pub fn downsize<const SMALLER: u8>(&self) -> HyperLogLog<SMALLER> {

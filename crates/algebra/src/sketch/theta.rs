@@ -82,6 +82,11 @@ impl<const LG_K: u8> Theta<LG_K> {
         }
     }
 
+    /// How many bytes of memory it takes.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.hashes.memory_bytes()
+    }
+
     /// The items that both have: θ the smaller one, the hashes in both.
     #[must_use]
     pub fn intersect(&self, other: &Self) -> Self {

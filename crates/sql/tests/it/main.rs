@@ -4,6 +4,7 @@
 
 mod doors;
 mod queries;
+mod sketches;
 mod tables;
 
 use std::sync::Arc;

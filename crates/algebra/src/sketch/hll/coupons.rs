@@ -62,6 +62,10 @@ impl Coupons {
         self.len
     }
 
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.table.capacity() * size_of::<u32>()
+    }
+
     #[inline]
     pub(super) fn insert(&mut self, coupon: Coupon) {
         if (self.len + 1) * 4 > self.table.len() * 3 {

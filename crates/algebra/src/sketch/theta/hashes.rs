@@ -13,6 +13,10 @@ impl Hashes {
         self.len
     }
 
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.table.capacity() * size_of::<u64>()
+    }
+
     /// Whether it is new. A table of up to `places_max` places is kept at most three quarters full, one of that many
     /// the caller keeps from filling.
     #[inline]
