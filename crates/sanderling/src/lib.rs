@@ -52,9 +52,9 @@ pub use signal::told_to_end;
 pub mod prelude {
     pub use algebra::{Group, Monoid, Semigroup};
     pub use flow::{
-        BatchId, Batcher, CalendarUnit, ClientStore, Closing, History, Hopping, Hybrid, HybridJob,
-        HybridSource, Job, JobOptions, Live, Local, Memory, Open, Platform, Producer, Sink, SnapshotOptions,
-        Snapshots, Source, Tail, Ticks, Timestamp, VecSource,
+        BatchId, Batcher, CalendarUnit, ClientStore, Closing, GenerationStore, Generations, History, Hopping,
+        Hybrid, HybridJob, HybridSource, Job, JobOptions, Live, Local, Memory, Open, Platform, Producer,
+        Sink, SnapshotOptions, Snapshots, Source, Tail, Ticks, Timestamp, VecSource,
     };
     pub use store::{MemoryStore, Progress, Store};
 

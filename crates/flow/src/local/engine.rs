@@ -146,6 +146,8 @@ impl Engine {
             // A failure of the second half ends the first at once; one of the first lets the second come to its end.
             let front = self.front(&mut reading).map(Ok);
             let (front, ()) = futures::try_join!(front, back)?;
+            // Sources, stores and sinks in memory never wait: other tasks of this thread are to run too.
+            tokio::task::yield_now().await;
             match front? {
                 Front::Epoch(next) => epoch = Some(next),
                 Front::Ended => return Ok(JobState::Ended),

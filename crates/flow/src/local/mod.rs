@@ -7,6 +7,15 @@
 //! in the same atomic step as the progress. While an epoch looks up, sums and commits, the next one is read and put through
 //! the functions that need neither; it steps on when the commits are done. So two epochs are in memory at most.
 //!
+//! # No deadlock
+//!
+//! One task owns a job and moves it; what it waits for is outside of the job: a source, a service, a store, a sink, or
+//! threads that run functions. Nodes have no queues, so none waits for room in another: an epoch goes through
+//! the graph in the order of its nodes, which has no cycle, and what a node gives is gathered in memory, bounded by
+//! the epoch. The threads of an epoch share nothing and wait for nothing. The two halves wait for each other once an
+//! epoch, at its end: the first holds nothing that the second asks for. Back-pressure is that a source is not read while two
+//! epochs are under way. So several sums of any stores, batchers and shards may hang on one producer.
+//!
 //! # Exactly once
 //!
 //! Let `p₀ < p₁ < …` be the progress after each epoch. A tail is a store or a sink; it keeps its output and its
