@@ -220,12 +220,14 @@ impl Kept for Frequent {
     }
 }
 
+type Finish<S> = Box<dyn Fn(&S) -> Result<ScalarValue> + Send + Sync>;
+
 /// Takes values or sketches, and finishes with some answer.
 struct Collect<S> {
     name: &'static str,
     input: Input,
     sketch: S,
-    finish: Box<dyn Fn(&S) -> Result<ScalarValue> + Send + Sync>,
+    finish: Finish<S>,
 }
 
 impl<S: Kept> Collect<S> {
