@@ -3,7 +3,7 @@
 use algebra::Monoid;
 use algebra::codec::Codec;
 use algebra::sketch::{HyperLogLog, Sketch, Theta};
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field};
 use futures::TryStreamExt;
 use serde_json::json;
