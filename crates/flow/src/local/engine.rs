@@ -213,6 +213,8 @@ impl Engine {
             loop {
                 match self.read(reading).await? {
                     Input::Read(more) => taken.extend(more),
+                    // What was taken is an epoch of its own, before the end, as it was at first.
+                    Input::Ended if !taken.is_empty() => break,
                     Input::Ended if reading.position.end(&self.job) => {
                         let times = EpochTimes {
                             ended: true,
