@@ -107,13 +107,13 @@ impl<T: Eq + Hash, const LG_MAX: u8> FrequentItems<T, LG_MAX> {
         }
     }
 
-    /// Counts an item `count` times.
-    #[inline]
     /// How many bytes of memory it takes, without what its items own.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.counters.counts.capacity() * (size_of::<(T, u64)>() + 1)
     }
 
+    /// Counts an item `count` times.
+    #[inline]
     pub fn add_count<Q>(&mut self, item: &Q, count: u64)
     where
         T: Borrow<Q>,

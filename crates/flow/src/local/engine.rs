@@ -46,7 +46,7 @@ struct Taken {
 
 /// What the first half gives.
 enum Front {
-    Epoch(Epoch),
+    Epoch(Box<Epoch>),
     Ended,
     Stopped,
 }
@@ -249,10 +249,10 @@ impl Engine {
     }
 
     /// An epoch up to the position.
-    fn epoch(&self, position: &Position, slots: Slots, flows: Flows, times: EpochTimes) -> Epoch {
+    fn epoch(&self, position: &Position, slots: Slots, flows: Flows, times: EpochTimes) -> Box<Epoch> {
         let tails = 0..self.job.tails.len();
         let after = tails.clone().map(|tail| position.after(&self.job, tail));
-        Epoch {
+        Box::new(Epoch {
             slots,
             elements: flows.values().map(|flow| flow.given).sum(),
             flows,
@@ -261,7 +261,7 @@ impl Engine {
             muted: tails.clone().map(|tail| position.is_muted(tail)).collect(),
             after: after.collect(),
             noting: tails.filter(|sum| position.notes_end(&self.job, *sum)).collect(),
-        }
+        })
     }
 
     /// Puts what sources gave through; those with as many threads all at once.
@@ -395,7 +395,7 @@ impl Engine {
     /// The second half: puts an epoch through the barriers and what follows them, and commits.
     async fn back(
         &self,
-        epoch: Option<Epoch>,
+        epoch: Option<Box<Epoch>>,
         held: &mut [Option<Progress>],
         unfinished: &mut Option<Unfinished>,
     ) -> Result<()> {
@@ -409,7 +409,7 @@ impl Engine {
             muted,
             noting,
             after,
-        } = epoch;
+        } = *epoch;
         let job = &self.job;
         let mut outputs: Vec<Option<Held>> = muted.iter().map(|_| None).collect();
         for entry in &job.barriers {

@@ -143,12 +143,14 @@ fn job<P: Platform, W: TestWindow>(places: &Places<P, W>, run: &Run) -> Tails<P>
     }
 }
 
+type ToldBy<P, W> = Producer<P, Told<(u8, W)>>;
+
 /// What a closing tells, and the tails at it and below it.
 fn closed<P: Platform, W: TestWindow>(
     places: &Places<P, W>,
     run: &Run,
     pairs: &Producer<P, Pair>,
-) -> (Producer<P, Told<(u8, W)>>, Tails<P>) {
+) -> (ToldBy<P, W>, Tails<P>) {
     let closing = &W::closing(run.cut)
         .out_of_orderness(millis(run.times.out_of_orderness as u64))
         .lateness(millis(run.times.lateness as u64))
