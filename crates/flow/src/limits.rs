@@ -14,6 +14,9 @@ pub(crate) const COUNTERS_MAX: usize = 1000;
 /// Work of at most this many bytes runs on the job's own task.
 pub(crate) const INLINE_BYTES_MAX: usize = 32 << 10;
 
+/// A thread is given at least so many bytes of an epoch, however many threads there may be.
+pub(crate) const CHUNK_BYTES_MIN: usize = 4 << 10;
+
 /// Default of [`crate::JobOptions::conflicts_max`].
 pub(crate) const CONFLICTS_MAX: u32 = 5;
 
@@ -34,6 +37,7 @@ pub(crate) const SWEEP_KEYS: usize = 1_024;
 
 /// Old generations that are to be dropped yet, of one job.
 pub(crate) const GENERATIONS_DROPPED_MAX: usize = 16;
+
 /// Default of [`crate::Closing::idleness`].
 pub(crate) const IDLENESS: Duration = Duration::from_secs(3600);
 
@@ -44,9 +48,10 @@ pub(crate) const READ_ATTEMPTS_MAX: usize = 16;
 pub(crate) const FRAMED_ATTEMPTS_MAX: usize = 16;
 
 const _: () = assert!(
-    INLINE_BYTES_MAX < EPOCH_BYTES_MAX,
+    CHUNK_BYTES_MIN < INLINE_BYTES_MAX && INLINE_BYTES_MAX < EPOCH_BYTES_MAX,
     "an epoch of the default size runs on all cores"
 );
+
 /// Hopping windows that one time is in.
 pub(crate) const WINDOWS_OF_A_TIME_MAX: i64 = 1_000;
 

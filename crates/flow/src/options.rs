@@ -29,12 +29,13 @@ use crate::{Error, ErrorKind, NodeKind, Planner, Result};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeOptions {
-    /// On how many threads the functions run that take the elements of a source, look-up, join or sum. Sources with
-    /// different numbers run one after the other. Default: that of the job.
+    /// On how many threads the functions run that take the elements of a source, look-up, join, sum or closing; small
+    /// epochs take fewer. Sources with different numbers run one after the other. Default: that of the job.
     pub parallelism: Option<usize>,
     /// About how many bytes a source gives to an epoch. Default: an equal share of those of the job.
     pub epoch_bytes_max: Option<usize>,
-    /// How many keys a look-up, join or sum asks its service or store for in one call. Default: all of an epoch.
+    /// How many keys a look-up, join or sum, or a closing of a sum, asks its service or store for in one call. Default:
+    /// all of an epoch; of a closing, a page.
     pub call_keys_max: Option<usize>,
     /// How many of these calls are under way at once. Default: 1.
     pub calls_max: Option<usize>,
@@ -52,7 +53,13 @@ struct Field {
     readers: &'static [NodeKind],
 }
 
-const ASKS: [NodeKind; 4] = [NodeKind::Lookup, NodeKind::Join, NodeKind::Sum, NodeKind::JoinSum];
+const ASKS: [NodeKind; 5] = [
+    NodeKind::Lookup,
+    NodeKind::Join,
+    NodeKind::Sum,
+    NodeKind::JoinSum,
+    NodeKind::Close,
+];
 const GIVES: [NodeKind; 6] = [
     NodeKind::Source,
     NodeKind::Lookup,

@@ -240,10 +240,12 @@ impl Inner {
         batch.commit().map_err(|cause| failed(cause, &self.path))
     }
 
+    /// As values are read: the progress of a batch that is being applied would stand before values that lack it, and a
+    /// second run would go on from these.
     fn progress(&self) -> Result<Option<Progress>> {
-        let bytes = self
-            .keyspace
-            .get(PROGRESS)
+        let snapshot = self.database.snapshot();
+        let bytes = snapshot
+            .get(&self.keyspace, PROGRESS)
             .map_err(|cause| failed(cause, &self.path))?;
         bytes
             .map(|bytes| codec::decode_value(&self.name, PROGRESS, &bytes))

@@ -95,7 +95,8 @@ use async_trait::async_trait;
 ///
 /// Laws (checked by [`laws::check`]):
 /// * *read your commit*: after `commit` returns, `multi_get`, `scan` and `progress` show all of it;
-/// * *all or nothing*: whatever happens during `commit`, a reader or a restart sees all of it or none;
+/// * *all or nothing*: whatever happens during `commit`, a reader or a restart sees all of it or none; so who reads the
+///   progress and then values has those of that progress, or of a later one;
 /// * *fenced*: a commit whose `expected` is not the progress held changes nothing and is a `Conflict`, unless
 ///   the progress held is already the commit's own: then it was a retry, changes nothing and is `Ok`;
 /// * *last write wins*: of several writes to one key in a commit, the last one counts.

@@ -11,10 +11,11 @@ use foldhash::fast::RandomState;
 use store::limits::PAGE_KEYS;
 use store::{Commit, Progress};
 
+use super::calls::Calls;
 use super::job::ClosingStatus;
 use super::plan::{BarrierEntry, LocalPlan, Outlet};
 use super::slots::{Gathered, Gathers, Held};
-use super::stage::{AnyTail, Barrier, Stepped, check_len, typed};
+use super::stage::{AnyTail, Barrier, Stepped, typed};
 use super::watermark::{EpochTimes, Facts};
 use super::work::Run;
 use super::{Local, Stream};
@@ -34,6 +35,7 @@ pub(super) fn lower<K: Key, V: Value>(
     let (slot, outlet) = (plan.slot(Gathers::<Input<K, V>>::new()), Outlet::new(0));
     let stage = Arc::new(CloseStage {
         sums: sum.store.clone(),
+        calls: Calls::of(&node.options),
         open: open.clone(),
         rule: rule.clone(),
         sources: plan.sources_of(sum.node).to_vec(),
@@ -102,6 +104,8 @@ impl<K: Key, V: Value> Gathered for Input<K, V> {
 
 struct CloseStage<K: Key, V: Value> {
     sums: Arc<dyn store::Store<K, V>>,
+    /// How the sums are asked for.
+    calls: Calls,
     open: Arc<dyn store::Store<Open<K>, ()>>,
     rule: CloseRule<K>,
     /// The sources that the sum reads from.
@@ -197,8 +201,7 @@ impl<K: Key, V: Value> CloseStage<K, V> {
                 .filter(|open| !sums.contains_key(open))
                 .collect();
             let keys: Vec<K> = asked.iter().map(|open| open.key.clone()).collect();
-            let found = self.sums.multi_get(&keys).await?;
-            check_len(found.len(), keys.len())?;
+            let found = self.calls.ask(&keys, |keys| self.sums.multi_get(keys)).await?;
             let found: Vec<_> = asked.into_iter().cloned().zip(found).collect();
             for (open, sum) in found {
                 let sum = sum.ok_or_else(|| lost(open.end))?;

@@ -146,8 +146,6 @@ impl Engine {
             // A failure of the second half ends the first at once; one of the first lets the second come to its end.
             let front = self.front(&mut reading).map(Ok);
             let (front, ()) = futures::try_join!(front, back)?;
-            // Sources, stores and sinks in memory never wait: other tasks of this thread are to run too.
-            tokio::task::yield_now().await;
             match front? {
                 Front::Epoch(next) => epoch = Some(next),
                 Front::Ended => return Ok(JobState::Ended),
@@ -208,11 +206,15 @@ impl Engine {
     /// The first half: waits for elements and puts them through to the first barriers.
     async fn front(&self, reading: &mut Reading) -> Result<Front> {
         loop {
+            // Sources, stores and sinks in memory never wait: other tasks of this thread are to run too.
+            tokio::task::yield_now().await;
             let whole = reading.position.whole(&self.job);
             let mut taken = Vec::new();
             loop {
                 match self.read(reading).await? {
                     Input::Read(more) => taken.extend(more),
+                    // What was taken is an epoch of its own, before the end, as it was at first.
+                    Input::Ended if !taken.is_empty() => break,
                     Input::Ended if reading.position.end(&self.job) => {
                         let times = EpochTimes {
                             ended: true,

@@ -37,12 +37,13 @@
 //! 4. *What a join with a sum finds* depends on its store, as with a sum, and on where the epoch ends, as pairs see all
 //!    of the epochs before theirs. So an epoch that some tail below the join has taken, while the joined sum has not,
 //!    is replayed whole: all sources are read up to that tail's progress before the functions run. By 1 that was
-//!    one epoch, so it is no larger than an epoch is. A joined sum that is *new* above tails that are not would make
-//!    one epoch of all history so. But joined sums hold the start before the first epoch, so one that holds nothing while
-//!    a tail below is past the start is new, and what such tails have is none of its. It keeps this beside its progress
-//!    until none of them is ahead, and until then its epochs are cut like any others. Before another tail below takes one
-//!    of them, it notes where that epoch ends, in a commit of its own: after a crash this one is replayed whole. Parts
-//!    stand in an epoch in the order of their sources and names, so neither does it matter how often sources were asked.
+//!    one epoch, so it is no larger than an epoch is (but for a sum that the job was without for a while). A joined sum
+//!    that is *new* above tails that are not would make one epoch of all history so. But joined sums hold the start
+//!    before the first epoch, so one that holds nothing while a tail below is past the start is new, and what such tails
+//!    have is none of its. It keeps this beside its progress until none of them is ahead, and until then its epochs are
+//!    cut like any others. Before another tail below takes one of them, it notes where that epoch ends, in a commit of
+//!    its own: after a crash this one is replayed whole. Parts stand in an epoch in the order of their sources and names,
+//!    so neither does it matter how often sources were asked.
 //! 5. *What a closing of batches hands on* depends on its store (which keys are open, what is closed, the largest time of
 //!    each part), on the store of its sum, and on where the epoch ends, for the watermark is taken there. Both stores hold
 //!    what was before the epoch, by 3, as a closing reads from its sum. And it is a join with its own sum in the sense of
@@ -51,7 +52,8 @@
 //!    not asked, as a replay could not know it. All that is committed in one step with the progress, in its store.
 //! 6. *The end of all sources* closes what is open, in an epoch without elements. A job that closes batches has a part
 //!    `$end` in its progress for that, or the commit would be taken for one that was there already; the offset is the sum of
-//!    all others, so there is one such epoch for each end, and a replay makes it where the tail ahead has it.
+//!    all others, so there is one such epoch for each end, and a replay makes it where the tail ahead has it, after an
+//!    epoch of what it has read until then.
 //! 7. *A second writer is fenced*: a store takes a commit only from the progress that the writer last saw, so
 //!    of two runs at one store one gets a `Conflict`; it reads the tails' progress again and goes on from
 //!    there, and fails after `conflicts_max` conflicts in a row. A commit that had succeeded, but whose answer

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use super::plan::{Lowered, Outlet, Push};
 use super::slots::Slots;
 use crate::counter::counting;
-use crate::limits::INLINE_BYTES_MAX;
+use crate::limits::{CHUNK_BYTES_MIN, INLINE_BYTES_MAX};
 use crate::platform::Timed;
 use crate::{Element, Error, ErrorKind, Result, Timestamp};
 
@@ -91,7 +91,7 @@ pub(super) async fn run(
         run_chunk(plan, work, &mut slots);
         return Ok(slots);
     }
-    let mut chunks = divide(work, bytes.div_ceil(parallelism).max(1)).into_iter();
+    let mut chunks = divide(work, share(bytes, parallelism)).into_iter();
     // The first chunk goes on from what has gathered before, so that one chunk alone needs no joining.
     let first = spawn(plan, chunks.next().unwrap_or_default(), Some(slots));
     let spawned: Vec<_> = std::iter::once(first)
@@ -132,12 +132,22 @@ fn spawn(
     })
 }
 
-/// Contiguous chunks of about `target` bytes each.
+/// How many bytes of them each thread is given.
+fn share(bytes: usize, parallelism: usize) -> usize {
+    bytes.div_ceil(parallelism).max(CHUNK_BYTES_MIN)
+}
+
+/// Contiguous chunks of `target` bytes or more each, the last one of less; what weighs nothing goes with what is before it.
+/// So there are no more than all bytes divided by `target`, rounded up, and one at least if there are elements.
 fn divide(work: Vec<Box<dyn Work>>, target: usize) -> Vec<Vec<Box<dyn Work>>> {
     let mut chunks = Vec::new();
     let (mut chunk, mut room) = (Vec::new(), target);
     for mut work in work {
         while work.items() > 0 {
+            if room == 0 && work.bytes() > 0 {
+                chunks.push(std::mem::take(&mut chunk));
+                room = target;
+            }
             let piece = if work.bytes() > room && work.items() > 1 {
                 work.front(room)
             } else {
@@ -145,10 +155,6 @@ fn divide(work: Vec<Box<dyn Work>>, target: usize) -> Vec<Vec<Box<dyn Work>>> {
             };
             room = room.saturating_sub(piece.bytes());
             chunk.push(piece);
-            if room == 0 {
-                chunks.push(std::mem::take(&mut chunk));
-                room = target;
-            }
         }
     }
     if !chunk.is_empty() {
@@ -187,7 +193,7 @@ mod tests {
     proptest! {
         #[test]
         fn chunks_are_contiguous_and_not_more_than_asked(
-            runs in prop::collection::vec((0usize..20, 0usize..1000), 0..8),
+            runs in prop::collection::vec((0usize..20, prop_oneof![Just(0), Just(1), 0usize..1000]), 0..8),
             parallelism in 1usize..5,
         ) {
             let seen = Arc::new(Mutex::new(Vec::new()));
@@ -206,5 +212,17 @@ mod tests {
             chunks.into_iter().flatten().for_each(|work| work.run(&mut slots));
             prop_assert_eq!(seen.lock().unwrap().clone(), (0..count).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn many_threads_do_not_make_small_chunks() {
+        let chunks = |parallelism| {
+            let items = (0..10_000).map(|n| (Timestamp(n), n)).collect();
+            let (bytes, push) = (2 * INLINE_BYTES_MAX, None);
+            let work = Box::new(Run { items, bytes, push });
+            divide(vec![work], share(bytes, parallelism)).len()
+        };
+        let most = 2 * INLINE_BYTES_MAX / CHUNK_BYTES_MIN;
+        assert_eq!([1, 2, most, usize::MAX].map(chunks), [1, 2, most, most]);
     }
 }

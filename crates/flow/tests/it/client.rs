@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use flow::{BatchId, ClientStore, ErrorKind, Live, SnapshotOptions, Snapshots};
 use proptest::prelude::*;
-use store::{Commit, MemoryStore, Progress, Store};
+use store::{Addition, Commit, Deltas, MemoryStore, Progress, Store};
 
 use crate::faulty::{FaultyStore, faults};
 use crate::kit::{Add, Fault, runtime};
@@ -17,7 +17,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec((0u8..4, 0i64..10, "[a-z]"), 0..40)
 }
 
-/// Adds all events after the store's progress, a few in each commit, whatever fails.
+/// Adds all events after the store's progress, a few in each commit or addition, whatever fails.
 async fn sum(store: &dyn Store<(u8, BatchId), String>, events: &[Event]) {
     loop {
         let expected = store.progress().await.unwrap();
@@ -25,6 +25,22 @@ async fn sum(store: &dyn Store<(u8, BatchId), String>, events: &[Event]) {
         let Some(rest) = events.get(from..).filter(|rest| !rest.is_empty()) else {
             return;
         };
+        let progress = Progress::from_iter([("0", (from + rest.len().min(3)) as u64)]);
+        if from.is_multiple_of(2) {
+            let mut deltas = Deltas::default();
+            for (key, batch, text) in &rest[..rest.len().min(3)] {
+                deltas.add((*key, BatchId(*batch)), text.clone());
+            }
+            let addition = Addition {
+                deltas,
+                expected,
+                progress,
+            };
+            if let Err(error) = store.add(addition).await {
+                assert_ne!(error.kind(), store::ErrorKind::Conflict, "{error}");
+            }
+            continue;
+        }
         let mut sums = BTreeMap::new();
         for (key, batch, text) in &rest[..rest.len().min(3)] {
             sums.entry((*key, BatchId(*batch)))
@@ -39,7 +55,7 @@ async fn sum(store: &dyn Store<(u8, BatchId), String>, events: &[Event]) {
         let commit = Commit {
             writes: befores.into_iter().zip(sums).map(after).collect(),
             expected,
-            progress: Progress::from_iter([("0", (from + rest.len().min(3)) as u64)]),
+            progress,
         };
         if let Err(error) = store.commit(commit).await {
             assert_ne!(error.kind(), store::ErrorKind::Conflict, "{error}");

@@ -1,5 +1,6 @@
 //! Closed batches: what plain loops give over the epochs that there were, and what holds however epochs fall.
 
+mod grown;
 mod single;
 mod world;
 
@@ -8,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flow::{
-    BatchId, Batcher, CalendarUnit, Closing, ErrorKind, Hopping, JobStatus, Local, Memory, Open, Platform,
-    Producer, Tail, Tails, Timestamp, Window,
+    BatchId, Batcher, CalendarUnit, Closing, ErrorKind, Hopping, JobOptions, JobStatus, Local, Memory, Open,
+    PlanOptions, Platform, Producer, Tail, Tails, Timestamp, Window,
 };
 use proptest::prelude::*;
 use store::{MemoryStore, Progress};
@@ -17,6 +18,7 @@ use store::{MemoryStore, Progress};
 use self::world::{EpochSink, Named, PartSource, Times, Told, Twin, part_name};
 use crate::crash::script;
 use crate::kit::{Add, Fault, Faulty, Pair, Script, Timed, options, runtime};
+use crate::rules::{planned_by, planners};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Policy {
@@ -116,37 +118,66 @@ struct Places<P: Platform, W: Window> {
     totals: P::Store<u8, Add>,
 }
 
+/// Both sources as one, by way of functions that change nothing but give rules something to do.
+fn both<P: Platform, W: Window>(places: &Places<P, W>) -> Producer<P, Pair> {
+    let [one, two] = places.sources.clone();
+    let both = Producer::source(one)
+        .name("one")
+        .merge(&Producer::source(two).name("two"));
+    let (even, odd) = (
+        both.filter(|(key, _)| key % 2 == 0),
+        both.filter(|(key, _)| key % 2 != 0),
+    );
+    let again = even.map(|pair| pair).merge(&odd.map(|pair| pair));
+    again.filter(|_| true).map(|pair| pair)
+}
+
 /// Sinks before and after the closing, a sum below it, and the late elements where there are some.
 fn job<P: Platform, W: TestWindow>(places: &Places<P, W>, run: &Run) -> Tails<P> {
+    let both = both(places);
+    let raw = both.write(places.raw.clone());
+    let (_, closed) = closed(places, run, &both);
+    match run.policy {
+        Policy::Aside => raw.also(closed),
+        _ => closed.also(raw),
+    }
+}
+
+type ToldBy<P, W> = Producer<P, Told<(u8, W)>>;
+
+/// What a closing tells, and the tails at it and below it.
+fn closed<P: Platform, W: TestWindow>(
+    places: &Places<P, W>,
+    run: &Run,
+    pairs: &Producer<P, Pair>,
+) -> (ToldBy<P, W>, Tails<P>) {
     let closing = &W::closing(run.cut)
         .out_of_orderness(millis(run.times.out_of_orderness as u64))
         .lateness(millis(run.times.lateness as u64))
         .idleness(millis(run.times.idleness as u64))
         .name("closing");
-    let [one, two] = places.sources.clone();
-    let both = Producer::source(one)
-        .name("one")
-        .merge(&Producer::source(two).name("two"));
-    let raw = both.write(places.raw.clone());
-    let sums = W::cut(run.cut, &both).sum_by_key(places.sums.clone());
+    let sums = W::cut(run.cut, pairs).sum_by_key(places.sums.clone());
     let open = places.open.clone();
+    let mut late = None;
     let told = match run.policy {
         Policy::Count => sums.close(closing, open).map_values(|sum| (None, sum)),
         Policy::Correct => Producer::clone(&sums.close_with_corrections(closing, open)),
         Policy::Aside => {
             let closed = sums.close_with_late(closing, open);
-            let told = closed.closed.map_values(|sum| (None, sum));
-            let totals = told
-                .map(|((key, _), (_, sum))| (key, sum))
-                .sum_by_key(places.totals.clone());
-            let late = closed.late.write(places.late.clone());
-            return raw.also(told.write(places.told.clone())).also(totals).also(late);
+            late = Some(closed.late.write(places.late.clone()));
+            closed.closed.map_values(|sum| (None, sum))
         }
     };
+    let told = told.filter(|_| true);
     let totals = told
         .map(|((key, _), (_, sum))| (key, sum))
         .sum_by_key(places.totals.clone());
-    totals.also(told.write(places.told.clone())).also(raw)
+    let written = told.write(places.told.clone());
+    let tails = match late {
+        None => totals.also(written),
+        Some(late) => written.also(totals).also(late),
+    };
+    (told, tails)
 }
 
 #[derive(Clone, Debug)]
@@ -160,6 +191,14 @@ struct Run {
     script: Vec<Fault>,
     pace: Vec<usize>,
     names_parts: bool,
+    /// By which of the planners it runs.
+    planner: usize,
+}
+
+impl Run {
+    fn plan(&self) -> PlanOptions {
+        planned_by(planners().swap_remove(self.planner))
+    }
 }
 
 struct LocalWorld<W: Window> {
@@ -190,10 +229,6 @@ impl<W: TestWindow> LocalWorld<W> {
     }
 
     fn places(&self, script: &Script) -> Places<Local, W> {
-        fn faulty<S: Clone>(inner: &S, script: &Script) -> Arc<Faulty<S>> {
-            let (inner, script) = (inner.clone(), script.clone());
-            Arc::new(Faulty { inner, script })
-        }
         Places {
             sources: self.sources.clone().map(|source| Arc::new(source) as _),
             raw: faulty(&self.raw, script),
@@ -231,12 +266,25 @@ impl<W: TestWindow> LocalWorld<W> {
     }
 }
 
+fn faulty<S: Clone>(inner: &S, script: &Script) -> Arc<Faulty<S>> {
+    let (inner, script) = (inner.clone(), script.clone());
+    Arc::new(Faulty { inner, script })
+}
+
 const SOURCES: [&str; 2] = ["one/", "two/"];
 
 /// Runs until the input has ended, again after each crash.
 async fn run_to_the_end(tails: &Tails<Local>) -> JobStatus {
+    run_planned(tails, PlanOptions::default()).await
+}
+
+async fn run_planned(tails: &Tails<Local>, plan: PlanOptions) -> JobStatus {
+    let options = JobOptions {
+        plan,
+        ..options(1 << 20, 2)
+    };
     loop {
-        let mut job = Local::run("closing", tails, options(1 << 20, 2)).unwrap();
+        let mut job = Local::run("closing", tails, options.clone()).unwrap();
         match job.join().await {
             Ok(()) => return job.status(),
             Err(error) if error.kind() == ErrorKind::Corrupt => {}
@@ -273,11 +321,11 @@ fn check<W: TestWindow>(run: &Run) -> bool {
     let world = LocalWorld::<W>::new(run);
     let script: Script = Arc::new(Mutex::new(run.script.clone().into()));
     let tails = job(&world.places(&script), run);
-    let runtime = runtime();
-    runtime.block_on(run_to_the_end(&tails));
+    let (runtime, plan) = (runtime(), run.plan());
+    runtime.block_on(run_planned(&tails, plan.clone()));
     check_against_twin(run, &world, None);
     let epochs = world.told.epochs().len();
-    runtime.block_on(run_to_the_end(&tails));
+    runtime.block_on(run_planned(&tails, plan.clone()));
     assert_eq!(
         world.told.epochs().len(),
         epochs,
@@ -285,7 +333,7 @@ fn check<W: TestWindow>(run: &Run) -> bool {
     );
     // What comes after the end is late for what was closed then, and on time for later batches.
     world.sources[0].parts.lock().unwrap()[0].extend(run.more.clone());
-    let status = runtime.block_on(run_to_the_end(&tails));
+    let status = runtime.block_on(run_planned(&tails, plan));
     check_against_twin(run, &world, Some(&status));
     check_laws(run, &world);
     script.lock().unwrap().is_empty()
@@ -394,10 +442,10 @@ fn runs() -> impl Strategy<Value = Run> {
         source,
         part,
         script(),
-        (prop::collection::vec(0usize..7, 1..5), any::<bool>()),
+        (prop::collection::vec(0usize..7, 1..5), any::<bool>(), 0usize..8),
     )
         .prop_map(
-            |(cut, policy, times, one, two, more, script, (mut pace, names_parts))| {
+            |(cut, policy, times, one, two, more, script, (mut pace, names_parts, planner))| {
                 let mut one = one;
                 one.push(Vec::new());
                 pace.push(1);
@@ -424,6 +472,7 @@ fn runs() -> impl Strategy<Value = Run> {
                     script,
                     pace,
                     names_parts,
+                    planner,
                 }
             },
         )
@@ -466,6 +515,7 @@ fn drifting(policy: Policy, script: Vec<Fault>) -> Run {
         script,
         pace: vec![3, 2, 4],
         names_parts: false,
+        planner: 1,
     }
 }
 

@@ -104,6 +104,48 @@ async fn a_source_that_waits_does_not_hold_back_another() {
     seen.wait_for(|_| false).await.unwrap_err();
 }
 
+/// A source that never waits: so many reads of one element, or of none, each.
+struct Ready(u64, usize);
+
+#[async_trait]
+impl Source<u64> for Ready {
+    async fn start(&self) -> Result<Progress> {
+        Ok(Progress::default())
+    }
+    async fn read(&self, from: &Progress, _: Option<&Progress>, _: usize) -> Result<Option<Vec<Slice<u64>>>> {
+        let start = from.of("p");
+        Ok((start < self.0).then(|| {
+            vec![Slice {
+                part: "p".to_owned(),
+                next: start + 1,
+                items: vec![(Timestamp(start as i64), start); self.1],
+                bytes: 8,
+            }]
+        }))
+    }
+}
+
+/// On one thread, where nothing that the job asks for ever waits.
+#[tokio::test]
+async fn a_job_lets_other_tasks_run() {
+    const READS: u64 = 1_000;
+    for items in [0, 1] {
+        let source = Producer::<Local, _>::source(Arc::new(Ready(READS, items)) as Arc<dyn Source<u64>>);
+        let sink = VecSink::default();
+        let tail = source.write(Arc::new(sink.clone()) as Arc<dyn Sink<u64>>);
+        let mut job = Local::run("ready", &tail, options(64, 1)).unwrap();
+        let mut ended = std::pin::pin!(job.join());
+        // Each time that it lets others run, this test is one of them.
+        let mut turns = 0;
+        while futures::poll!(&mut ended).is_pending() {
+            turns += 1;
+            tokio::task::yield_now().await;
+        }
+        assert!(turns >= READS, "items={items} turns={turns}");
+        assert_eq!(sink.items().len() as u64, READS * items as u64);
+    }
+}
+
 #[tokio::test]
 async fn a_panic_fails_its_job_alone() {
     for count in [1, 10_000] {

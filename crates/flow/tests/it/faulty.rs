@@ -1,10 +1,12 @@
 //! Stores of any types that fail by a script.
 
+use std::hash::Hash;
 use std::sync::Arc;
 
+use algebra::Semigroup;
 use async_trait::async_trait;
 use proptest::prelude::*;
-use store::{Commit, Progress, Store};
+use store::{Addition, Commit, Progress, Store};
 
 use crate::kit::{Fault, Script};
 
@@ -21,21 +23,34 @@ impl<K: Send + Sync + 'static, V: Send + Sync + 'static> FaultyStore<K, V> {
     }
 }
 
-#[async_trait]
-impl<K: Send + Sync, V: Send + Sync> Store<K, V> for FaultyStore<K, V> {
-    async fn multi_get(&self, keys: &[K]) -> store::Result<Vec<Option<V>>> {
-        self.inner.multi_get(keys).await
-    }
-    async fn commit(&self, commit: Commit<K, V>) -> store::Result<()> {
+impl<K, V> FaultyStore<K, V> {
+    async fn fail(&self, change: impl Future<Output = store::Result<()>>) -> store::Result<()> {
         let fault = self.script.lock().unwrap().pop_front().unwrap_or(Fault::None);
         if let Fault::None | Fault::Retry { applied: true } | Fault::Crash { applied: true } = fault {
-            self.inner.commit(commit).await?;
+            change.await?;
         }
         match fault {
             Fault::None => Ok(()),
             Fault::Retry { .. } => Err(store::Error::new(store::ErrorKind::Retry, "the store is away")),
             Fault::Crash { .. } => Err(store::Error::new(store::ErrorKind::Corrupt, "crash")),
         }
+    }
+}
+
+#[async_trait]
+impl<K: Send + Sync, V: Send + Sync> Store<K, V> for FaultyStore<K, V> {
+    async fn multi_get(&self, keys: &[K]) -> store::Result<Vec<Option<V>>> {
+        self.inner.multi_get(keys).await
+    }
+    async fn commit(&self, commit: Commit<K, V>) -> store::Result<()> {
+        self.fail(self.inner.commit(commit)).await
+    }
+    async fn add(&self, addition: Addition<K, V>) -> store::Result<()>
+    where
+        K: Hash + Eq + Send + Sync + 'static,
+        V: Semigroup + Send + Sync + 'static,
+    {
+        self.fail(self.inner.add(addition)).await
     }
     async fn progress(&self) -> store::Result<Option<Progress>> {
         self.inner.progress().await

@@ -71,7 +71,8 @@ impl Source<Pair> for Events {
             }
             return Ok(None);
         }
-        let next = end.min(start + 1_000);
+        // History is read in longer slices, or backfills would not come to their end in many rounds.
+        let next = end.min(start + if self.waits { 1_000 } else { 20_000 });
         Ok(Some(vec![Slice {
             part: "0".to_owned(),
             next,

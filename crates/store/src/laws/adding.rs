@@ -11,7 +11,7 @@ use super::{Chance, Sample, at, get, is_conflict, progress};
 use crate::{Addition, Deltas, Store};
 
 /// Checks the laws of [`Store::add`] on stores that `make` opens: each call must give a new, empty one. For a backend
-/// that has an `add` of its own.
+/// that has an `add` of its own, and for a store over another one.
 ///
 /// # Panics
 /// When a law does not hold; the text names it. Run it in a multi-threaded runtime.

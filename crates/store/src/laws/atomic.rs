@@ -156,7 +156,7 @@ pub(super) async fn one_of_two_writers<K: Sample, V: Sample, S: Store<K, V> + ?S
 
 pub(super) async fn all_or_nothing<K: Sample, V: Sample, S: Store<K, V> + ?Sized + 'static>(store: Arc<S>) {
     const COMMITS: u64 = 200;
-    let keys: Vec<u64> = (0..16).collect();
+    let keys: Vec<u64> = (0..64).collect();
     let writer = tokio::spawn({
         let (store, keys) = (store.clone(), keys.clone());
         async move {
@@ -171,7 +171,13 @@ pub(super) async fn all_or_nothing<K: Sample, V: Sample, S: Store<K, V> + ?Sized
     });
     let last = V::sample(COMMITS);
     loop {
+        let held = progress(&*store).await.map_or(0, |held| held.of("0"));
         let seen = get(&*store, &keys).await;
+        let of_a_later = (held..=COMMITS).any(|n| seen[0] == (n > 0).then(|| V::sample(n)));
+        assert!(
+            of_a_later,
+            "all or nothing: values from before the progress held={held} seen={seen:?}"
+        );
         assert!(
             seen.iter().all(|value| *value == seen[0]),
             "all or nothing: multi_get saw seen={seen:?}"

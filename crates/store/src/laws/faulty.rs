@@ -1,13 +1,16 @@
 //! A store that fails on purpose.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::sync::Mutex;
 
+use algebra::Semigroup;
 use async_trait::async_trait;
 
 use crate::ports::all_failed;
 use crate::{
-    Answers, Commit, Error, ErrorKind, Iterable, Mergeable, Progress, Readable, Result, Store, Writable,
+    Addition, Answers, Commit, Error, ErrorKind, Iterable, Mergeable, Progress, Readable, Result, Store,
+    Writable,
 };
 
 /// How a call fails.
@@ -90,6 +93,14 @@ impl<K: Send + Sync + 'static, V: Send + Sync + 'static, S: Store<K, V>> Store<K
 
     async fn commit(&self, commit: Commit<K, V>) -> Result<()> {
         self.whole(self.inner.commit(commit)).await
+    }
+
+    async fn add(&self, addition: Addition<K, V>) -> Result<()>
+    where
+        K: Hash + Eq,
+        V: Semigroup,
+    {
+        self.whole(self.inner.add(addition)).await
     }
 
     async fn progress(&self) -> Result<Option<Progress>> {

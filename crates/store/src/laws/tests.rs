@@ -10,8 +10,8 @@ use futures::FutureExt;
 
 use super::*;
 use crate::{
-    Answers, Error, ExpiringMemory, Iterable, ManualClock, MemoryStore, Mergeable, Readable, SingleWriter,
-    Writable, laws,
+    Addition, Answers, Backoff, Call, Deltas, Error, ExpiringMemory, Iterable, ManualClock, MemoryStore,
+    Mergeable, Readable, SingleWriter, Sparse, StoreExt, Typed, Writable, laws,
 };
 
 /// The text of the law that is found broken.
@@ -310,4 +310,65 @@ async fn a_store_without_a_fence_is_found() {
     SingleWriter::open(Arc::new(Unfenced(MemoryStore::new())), 1)
         .await
         .unwrap();
+}
+
+/// A store over another one adds through it; where it fails, what was lost is tried again, and counts once.
+#[tokio::test(flavor = "multi_thread")]
+async fn additions_through_other_stores() {
+    let inner = || Faulty::new(MemoryStore::<u64, u64>::new(), often());
+    laws::adding::<u64, u64, _>(async || Arc::new(patient(inner()))).await;
+    laws::adding::<u64, u64, _>(async || Arc::new(patient(patient(inner())))).await;
+    let time_max = Duration::from_secs(3_600);
+    laws::adding::<u64, u64, _>(async || {
+        Arc::new(patient(inner()).time_limited(time_max, ManualClock::default()))
+    })
+    .await;
+    let silent = |_: &Call| {};
+    laws::adding::<u64, u64, _>(async || Arc::new(patient(inner()).observed(silent, ManualClock::default())))
+        .await;
+    laws::adding::<u64, u64, _>(async || {
+        Arc::new(Typed::<u64, u64>::new("sums", Arc::new(MemoryStore::new())))
+    })
+    .await;
+}
+
+/// The same as [`Store::add`] by hand, for a sum that takes back: no zero is left.
+#[tokio::test]
+async fn an_addition_to_zero_removes_the_key() {
+    let inner = MemoryStore::<&str, i64>::new();
+    let sparse = Sparse::new(Arc::new(inner.clone()));
+    let add = async |pairs: &[(&'static str, i64)], from: u64| {
+        let mut deltas = Deltas::default();
+        pairs.iter().for_each(|(key, delta)| deltas.add(*key, *delta));
+        let expected = (from > 0).then(|| at(from));
+        let progress = at(from + 1);
+        sparse
+            .add(Addition {
+                deltas,
+                expected,
+                progress,
+            })
+            .await
+            .unwrap();
+    };
+    add(&[("ant", 2), ("bee", 1)], 0).await;
+    add(&[("ant", -2), ("bee", 1), ("cat", 0)], 1).await;
+    add(&[("ant", -2), ("bee", 1), ("cat", 0)], 1).await;
+    assert_eq!(inner.entries(), [("bee", 2)]);
+}
+
+/// Tries again at once.
+fn patient<S: crate::Combinable>(store: S) -> crate::Retrying<S, ManualClock> {
+    let backoff = Backoff {
+        first: Duration::ZERO,
+        ..Backoff::default()
+    };
+    store.retrying(backoff, ManualClock::default())
+}
+
+/// Of three calls the first is lost on the way there, and the second on the way back.
+fn often() -> impl Iterator<Item = (u64, Fault)> {
+    (0..3_000)
+        .map(|n| (3 * n, Fault::Before))
+        .chain((0..3_000).map(|n| (3 * n + 1, Fault::After)))
 }

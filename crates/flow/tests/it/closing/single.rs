@@ -18,15 +18,15 @@ use super::world::{EpochSink, PartSource};
 use super::{millis, run_to_the_end};
 use crate::kit::{Add, Fault, Faulty, Pair, Script, Timed, options, runtime, timed};
 
-type Sums<W> = MemoryStore<(u8, W), Add>;
-type OpenKeys<W> = MemoryStore<Open<(u8, W)>, ()>;
-type Finals = EpochSink<((u8, BatchId), Add)>;
+pub(super) type Sums<W> = MemoryStore<(u8, W), Add>;
+pub(super) type OpenKeys<W> = MemoryStore<Open<(u8, W)>, ()>;
+pub(super) type Finals = EpochSink<((u8, BatchId), Add)>;
 
-fn tens() -> Batcher {
+pub(super) fn tens() -> Batcher {
     Batcher::every(millis(10)).unwrap()
 }
 
-fn one(time: i64, value: i64) -> Timed<Pair> {
+pub(super) fn one(time: i64, value: i64) -> Timed<Pair> {
     (Timestamp(time), (0, Add(value)))
 }
 
@@ -35,7 +35,7 @@ fn source(parts: Vec<Vec<Timed<Pair>>>, pace: Vec<usize>) -> Producer<Local, Pai
 }
 
 /// Sums by tens, and what is told when they are closed.
-fn tens_closed(
+pub(super) fn tens_closed(
     pairs: &Producer<Local, Pair>,
     closing: &Closing<BatchId>,
     sums: Arc<dyn Store<(u8, BatchId), Add>>,
@@ -205,6 +205,47 @@ fn open_keys_as_json() {
     got.sort();
     all.sort();
     assert!(got == all, "told={} of {}", got.len(), all.len());
+}
+
+/// Notes how many keys it is asked for at once.
+struct Counted(Sums<BatchId>, Mutex<Vec<usize>>);
+
+#[async_trait]
+impl Store<(u8, BatchId), Add> for Counted {
+    async fn multi_get(&self, keys: &[(u8, BatchId)]) -> store::Result<Vec<Option<Add>>> {
+        self.1.lock().unwrap().push(keys.len());
+        self.0.multi_get(keys).await
+    }
+    async fn commit(&self, commit: Commit<(u8, BatchId), Add>) -> store::Result<()> {
+        self.0.commit(commit).await
+    }
+    async fn progress(&self) -> store::Result<Option<Progress>> {
+        self.0.progress().await
+    }
+    async fn scan(
+        &self,
+        after: Option<&(u8, BatchId)>,
+        limit: usize,
+    ) -> store::Result<Vec<((u8, BatchId), Add)>> {
+        self.0.scan(after, limit).await
+    }
+}
+
+/// A sum and its closing ask the sum's store for so many keys at once.
+#[test]
+fn a_closing_asks_for_so_many_keys_at_once() {
+    let elements = (0..20).map(|key| (Timestamp(5), (key, Add(1)))).collect();
+    let sums = Arc::new(Counted(Sums::new(), Mutex::default()));
+    let told = Finals::default();
+    let closing = Closing::batches(tens()).name("closed");
+    let pairs = source(vec![elements], vec![20]);
+    let tails = tens_closed(&pairs, &closing, sums.clone(), Arc::new(OpenKeys::new()), &told);
+    let options = options(1 << 20, 1).set("closed.call_keys_max", "8").unwrap();
+    runtime()
+        .block_on(async { Local::run("asks", &tails, options).unwrap().join().await })
+        .unwrap();
+    assert_eq!(told.items().len(), 20);
+    assert_eq!(*sums.1.lock().unwrap(), [8, 8, 4, 8, 8, 4]);
 }
 
 /// Other times for the next run: what is closed stays so, and what is open closes by the new ones.
