@@ -1,6 +1,8 @@
 //! Datasets with a spool: outages and restarts.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,6 +94,78 @@ fn an_outage_larger_than_memory_outlives_the_service() {
         assert!(stats.recovered > 500, "{stats:?}");
         assert_eq!((stats.queued_batches, stats.spool_errors), (0, 0));
     });
+}
+
+const ADDRESS: &str = "SANDERLING_TEST_ADDRESS";
+const FOLDER: &str = "SANDERLING_TEST_FOLDER";
+const FROM: &str = "SANDERLING_TEST_FROM";
+
+/// The service of the test below: emits without end, and says what is in the spool. Nothing when run by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn service_that_is_killed() {
+    let Ok(folder) = std::env::var(FOLDER) else {
+        return;
+    };
+    let variable = |name| std::env::var(name).unwrap();
+    let client = client(variable(ADDRESS).parse().unwrap());
+    let dataset = open(&client, spool(Path::new(&folder))).await.unwrap();
+    let mut n: u64 = variable(FROM).parse().unwrap();
+    loop {
+        emit(&dataset, n, n + 7).await;
+        n += 7;
+        spooled(&dataset).await;
+        println!("\nspooled {n}");
+    }
+}
+
+/// Runs the service until it has said so many times what is in the spool; then SIGKILL. Returns what it said last.
+fn run_and_kill(address: std::net::SocketAddr, folder: &Path, from: u64, times: usize) -> u64 {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "spool::service_that_is_killed", "--nocapture"])
+        .env(ADDRESS, address.to_string())
+        .env(FOLDER, folder)
+        .env(FROM, from.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said = lines.filter_map(|line| line.unwrap().strip_prefix("spooled ")?.parse().ok());
+    let last = said.take(times).last().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    last
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_killed_loses_and_doubles_nothing_it_had_spooled() {
+    const LIFE: u64 = 1_000_000;
+    let queue = queue();
+    let folder = tempfile::tempdir().unwrap();
+    let service = || Service {
+        lose_every: 23,
+        ..Service::new(Arc::clone(&queue))
+    };
+    let server = serve(service());
+    let address = server.address;
+    let mut said = vec![run_and_kill(address, folder.path(), 0, 60)];
+    drop(server);
+    said.push(run_and_kill(address, folder.path(), LIFE, 90));
+    let _server = restart(service(), address).await;
+    said.push(run_and_kill(address, folder.path(), 2 * LIFE, 60));
+    let client = client(address);
+    let dataset = open(&client, spool(folder.path())).await.unwrap();
+    emit(&dataset, 3 * LIFE, 3 * LIFE + 10).await;
+    said.push(3 * LIFE + 10);
+    client.close().await.unwrap();
+    let kept = numbers(&batches(&*queue, "orders").await);
+    let mut expected = Vec::new();
+    for (life, said) in said.into_iter().enumerate() {
+        let from = life as u64 * LIFE;
+        let end = kept.iter().filter(|n| **n / LIFE == life as u64).max().unwrap() + 1;
+        assert!(end >= said, "life={life} spooled={said} kept={end}");
+        expected.extend(from..end);
+    }
+    assert_eq!(kept, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
