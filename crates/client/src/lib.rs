@@ -33,7 +33,8 @@
 //! Without a spool, what is not acked dies with the process. With one, what was sealed is sent by the next process
 //! that opens the folder, under the keys it had.
 //!
-//! Not here: server code, TLS, authentication, failover of reads and stores (they ask the first endpoint given).
+//! Not here: server code, TLS, authentication, failover of reads and stores (they ask the first endpoint given), an
+//! ack for each event as a future, sending without resending, tracers, switches that a server sets from afar.
 
 mod client;
 mod dataset;

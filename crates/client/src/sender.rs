@@ -53,6 +53,7 @@ pub(crate) async fn run(outbox: Arc<Outbox>, mut options: SenderOptions) {
         on_full,
         unspooled: VecDeque::new(),
         spool_at: None,
+        read_at: None,
         stream: None,
         endpoint: String::new(),
         turn: 0,
@@ -78,8 +79,10 @@ struct Sender {
     on_full: OnSpoolFull,
     /// Sealed batches that the spool has not taken yet.
     unspooled: VecDeque<Sealed>,
-    /// When a disk that failed is tried again.
+    /// When a disk that failed to write is tried again.
     spool_at: Option<Instant>,
+    /// When one that failed to read is: what can be read is sent though nothing can be written.
+    read_at: Option<Instant>,
     stream: Option<PutStream>,
     /// Where the stream leads.
     endpoint: String,
@@ -104,22 +107,30 @@ impl Sender {
             self.take().await?;
             self.move_back();
             self.send(Instant::now());
-            if self.ledger.is_empty() && self.unspooled.is_empty() && self.outbox.is_over() {
+            if self.is_over() {
                 return self.on_spool(|spool| spool.close()).await.map(|_| ());
             }
-            let (due, retry_at, spool_at) = (self.outbox.due(), self.retry_at, self.spool_at);
-            let (ack_due, return_at) = (self.ack_due, self.return_at);
+            let (due, retry_at, ack_due) = (self.outbox.due(), self.retry_at, self.ack_due);
+            let (spool_at, read_at, return_at) = (self.spool_at, self.read_at, self.return_at);
             tokio::select! {
                 () = self.outbox.woken() => {}
                 () = until(due) => {}
                 () = until(retry_at) => self.retry_at = None,
                 () = until(spool_at) => self.spool_at = None,
+                () = until(read_at) => self.read_at = None,
                 answer = next_answer(&mut self.stream) => self.answered(answer).await?,
                 () = until(ack_due) => self.timed_out().await?,
                 () = until(return_at) => self.ask_preferred(),
                 is_there = probed(&mut self.probe) => self.probed(is_there),
             }
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.ledger.is_empty()
+            && self.unspooled.is_empty()
+            && !self.spool.as_ref().is_some_and(Spool::has_unread)
+            && self.outbox.is_over()
     }
 
     /// Takes what is sealed: into the spool if there is one, and from there or at once into the ledger.
@@ -135,29 +146,37 @@ impl Sender {
             && self.spool.as_ref().is_some_and(Spool::is_unsettled)
             && let Some(Err(error)) = self.on_spool(Spool::settle).await?
         {
-            self.spool_failed(&Error::new(ErrorKind::Retry, error));
+            self.spool_at = Some(self.spool_failed(&Error::new(ErrorKind::Retry, error)));
         }
         self.unspooled.extend(sealed);
         if self.spool_at.is_none() && !self.unspooled.is_empty() {
             self.fill_spool().await?;
         }
-        while self.ledger.bytes() < self.options.in_flight_bytes_max
-            && self.spool.as_ref().is_some_and(Spool::has_unread)
-        {
-            match self.on_spool(Spool::next).await?? {
-                Ok(Some(read)) => self.ledger.push_numbered(Numbered {
-                    epoch: read.epoch,
-                    sequence: read.sequence,
-                    record: Some(read.record),
-                    batch: read.batch,
-                    sends: 0,
-                }),
-                Ok(None) => break,
-                Err(error) => {
-                    self.spool_failed(&error);
-                    break;
-                }
-            }
+        self.read_spool().await
+    }
+
+    /// Fills the ledger from the spool, up to what may be under way.
+    async fn read_spool(&mut self) -> Option<()> {
+        let bytes_max = self
+            .options
+            .in_flight_bytes_max
+            .saturating_sub(self.ledger.bytes());
+        let is_due = bytes_max > 0 && self.read_at.is_none();
+        if !is_due || !self.spool.as_ref().is_some_and(Spool::has_unread) {
+            return Some(());
+        }
+        let (read, error) = self.on_spool(move |spool| spool.read_up_to(bytes_max)).await??;
+        for read in read {
+            self.ledger.push_numbered(Numbered {
+                epoch: read.epoch,
+                sequence: read.sequence,
+                record: Some(read.record),
+                batch: read.batch,
+                sends: 0,
+            });
+        }
+        if let Some(error) = error {
+            self.read_at = Some(self.spool_failed(&error));
         }
         Some(())
     }
@@ -180,10 +199,9 @@ impl Sender {
                     .counts
                     .went_wrong(format!("{}: spool is full", self.outbox.name)),
                 Err(Refusal::Disk(error)) => {
-                    self.spool_failed(&Error::new(
-                        ErrorKind::Retry,
-                        format_args!("spool cannot be written: {error}"),
-                    ));
+                    let error =
+                        Error::new(ErrorKind::Retry, format_args!("spool cannot be written: {error}"));
+                    self.spool_at = Some(self.spool_failed(&error));
                 }
             }
             match self.on_full {
@@ -201,12 +219,13 @@ impl Sender {
         }
     }
 
-    fn spool_failed(&mut self, error: &Error) {
+    /// Counts a failure of the disk, and says when to try again.
+    fn spool_failed(&self, error: &Error) -> Instant {
         add(&self.outbox.counts.spool_errors, 1);
         self.outbox
             .counts
             .went_wrong(format!("{}: {error}", self.outbox.name));
-        self.spool_at = Some(Instant::now() + self.options.retry_max);
+        Instant::now() + self.options.retry_max
     }
 
     /// Does something with the spool on a thread that may block. The outer `None`: the runtime ends; the inner:

@@ -208,6 +208,8 @@ impl Spool {
     fn mend(&mut self) -> io::Result<()> {
         if self.torn {
             let end = self.last().bytes;
+            // It may have read ahead what is cut.
+            self.reader = None;
             self.file.set_len(end)?;
             self.file.seek(SeekFrom::Start(end))?;
             self.torn = false;
@@ -249,6 +251,22 @@ impl Spool {
             sequence,
             batch,
         }))
+    }
+
+    /// The next records until they hold so many bytes, and what ended the reading before.
+    pub(crate) fn read_up_to(&mut self, bytes_max: usize) -> (Vec<Spooled>, Option<Error>) {
+        let (mut read, mut bytes) = (Vec::new(), 0);
+        while bytes < bytes_max {
+            match self.next() {
+                Ok(Some(record)) => {
+                    bytes += record.batch.bytes;
+                    read.push(record);
+                }
+                Ok(None) => break,
+                Err(error) => return (read, Some(error)),
+            }
+        }
+        (read, None)
     }
 
     fn read(&mut self, record: u64) -> Result<Sealed> {
@@ -305,19 +323,19 @@ impl Spool {
         self.is_between_epochs() || (self.segments.len() > 1 && self.segments[0].end() <= self.first)
     }
 
-    /// Writes down which epochs are over, and deletes the segments whose records are all finished.
+    /// Deletes the segments whose records are all finished, which makes room, and writes down which epochs are over.
     pub(crate) fn settle(&mut self) -> io::Result<()> {
-        if self.is_between_epochs() {
-            let mut marks = self.marks.clone();
-            marks.finished(self.first);
-            marks.write(&self.folder)?;
-            self.marks = marks;
-        }
         while self.segments.len() > 1 && self.segments[0].end() <= self.first {
             match fs::remove_file(path(&self.folder, self.segments[0].first)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => self.segments.pop_front(),
             };
+        }
+        if self.is_between_epochs() {
+            let mut marks = self.marks.clone();
+            marks.finished(self.first);
+            marks.write(&self.folder)?;
+            self.marks = marks;
         }
         Ok(())
     }

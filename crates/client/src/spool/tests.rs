@@ -292,3 +292,29 @@ fn one_process_at_a_time_and_room_comes_back() {
     assert_eq!(ids(&mut spool), [99]);
     assert!(spool.bytes() <= 100);
 }
+
+/// A disk that does not take a batch has the batch back, and takes it later in its place.
+#[test]
+fn a_disk_that_fails_is_told_and_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(&options(folder.path()));
+    push(&mut spool, 1).unwrap();
+    let file = last_segment(folder.path());
+    spool.file = File::open(&file).unwrap();
+    let mut batches = VecDeque::from([batch(2), batch(3)]);
+    assert!(matches!(spool.append(&mut batches), Err(Refusal::Disk(_))));
+    assert_eq!((batches.len(), spool.len()), (2, 1));
+    // Some of it had been written, and was read ahead.
+    OpenOptions::new()
+        .append(true)
+        .open(&file)
+        .unwrap()
+        .write_all(b"half")
+        .unwrap();
+    assert_eq!(ids(&mut spool), [1]);
+    spool.file = OpenOptions::new().write(true).open(&file).unwrap();
+    spool.append(&mut batches).unwrap();
+    assert_eq!(ids(&mut spool), [2, 3]);
+    drop(spool);
+    assert_eq!(ids(&mut open(&options(folder.path()))), [1, 2, 3]);
+}
