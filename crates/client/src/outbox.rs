@@ -196,7 +196,7 @@ impl Outbox {
             Some((events, error)) => Err(Error::new(
                 error.kind(),
                 format_args!(
-                    "events were given up: {error} dataset={} events={events}",
+                    "server refused events for good: {error} dataset={} events={events}",
                     self.name
                 ),
             )),
