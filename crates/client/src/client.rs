@@ -1,7 +1,8 @@
 //! The client: a connection, an emitter, and the outboxes of its datasets.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use event::limits::BATCH_BYTES_MAX;
@@ -9,22 +10,40 @@ use event::{DatasetName, EmitterId};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use uuid::Uuid;
 
+use crate::dataset::Gate;
+use crate::endpoints::Endpoints;
+use crate::options::OnSpoolFull;
 use crate::outbox::Outbox;
 use crate::sender::{self, SenderOptions};
+use crate::spool::Spool;
 use crate::stats::Counts;
-use crate::{ClientStats, Dataset, Error, ErrorKind, Result, limits};
+use crate::{ClientStats, Dataset, DatasetOptions, DatasetStats, Error, ErrorKind, OnFull, Result, limits};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Gives random bits.
+pub type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// How a [`Client`] behaves.
 #[derive(Clone)]
 pub struct ClientOptions {
     /// The server's Flight door, as `http://host:port`.
     pub endpoint: String,
+    /// Further servers before the same queue, to which sending moves when the ones before them fail. Default: none.
+    pub fallbacks: Vec<String>,
+    /// A file with the servers to use in place of `endpoint` and `fallbacks`, one address a line, the preferred
+    /// one first. It is read whenever a connection is made, and every `return_after`; while it cannot be used,
+    /// the last list that could is. Default: none.
+    pub endpoints_file: Option<PathBuf>,
+    /// How long a batch under way may be without any ack before the server counts as stalled and sending moves
+    /// on. Default: 30 s.
+    pub ack_timeout: Duration,
+    /// How often the preferred server is asked whether it is there again, while another is in use. Default: 60 s.
+    pub return_after: Duration,
     /// How long a batch waits for more events. Default: 5 ms.
     pub linger: Duration,
     /// A batch is sealed when it holds so many bytes, 1 to 16 MiB. Default: 128 KiB.
@@ -39,6 +58,10 @@ pub struct ClientOptions {
     pub retry_max: Duration,
     /// The clock of the events' generated time. Default: the system's.
     pub clock: Clock,
+    /// The chance in the waits between attempts. Default: the system's.
+    pub random: Random,
+    /// The options of datasets that are opened without any.
+    pub dataset: DatasetOptions,
 }
 
 impl ClientOptions {
@@ -46,6 +69,10 @@ impl ClientOptions {
     pub fn new(endpoint: impl Into<String>) -> Self {
         Self {
             endpoint: endpoint.into(),
+            fallbacks: Vec::new(),
+            endpoints_file: None,
+            ack_timeout: limits::ACK_TIMEOUT,
+            return_after: limits::RETURN_AFTER,
             linger: limits::LINGER,
             batch_bytes: limits::BATCH_BYTES,
             buffer_bytes_max: limits::BUFFER_BYTES_MAX,
@@ -53,6 +80,8 @@ impl ClientOptions {
             retry_min: limits::RETRY_MIN,
             retry_max: limits::RETRY_MAX,
             clock: Arc::new(Timestamp::now),
+            random: Arc::new(|| Uuid::new_v4().as_u64_pair().1),
+            dataset: DatasetOptions::default(),
         }
     }
 
@@ -74,6 +103,11 @@ impl ClientOptions {
                 "in_flight_bytes_max and buffer_bytes_max must be at least 1",
             ));
         }
+        if self.ack_timeout.is_zero() || self.return_after.is_zero() {
+            return Err(Error::invalid(
+                "ack_timeout and return_after must be longer than nothing",
+            ));
+        }
         Ok(())
     }
 }
@@ -89,10 +123,11 @@ pub struct Client {
 struct Inner {
     options: ClientOptions,
     emitter: EmitterId,
+    /// Of what is asked rather than sent.
     channel: Channel,
+    endpoints: Arc<Endpoints>,
     runtime: Handle,
     room: Arc<Semaphore>,
-    counts: Arc<Counts>,
     outboxes: Mutex<Outboxes>,
 }
 
@@ -121,32 +156,18 @@ impl Client {
         options.check()?;
         let runtime = Handle::try_current()
             .map_err(|_| Error::invalid("no runtime, call this within a tokio runtime"))?;
-        let bad = |error: &dyn std::fmt::Display| {
-            Error::invalid(format_args!(
-                "not an endpoint, use http://host:port endpoint={:?}: {error}",
-                options.endpoint
-            ))
-        };
-        if !options.endpoint.starts_with("http://") {
-            return Err(bad(&"it must start with http://"));
-        }
-        let channel = Endpoint::from_shared(options.endpoint.clone())
-            .map_err(|error| bad(&error))?
-            .tcp_nodelay(true)
-            .connect_timeout(Duration::from_secs(5))
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(10))
-            .initial_stream_window_size(4 << 20)
-            .initial_connection_window_size(16 << 20)
-            .connect_lazy();
+        let mut list = vec![options.endpoint.clone()];
+        list.extend(options.fallbacks.iter().cloned());
+        let endpoints = Arc::new(Endpoints::new(list, options.endpoints_file.clone())?);
+        let channel = endpoints.channel(&options.endpoint)?;
         let room = Arc::new(Semaphore::new(options.buffer_bytes_max));
         let inner = Inner {
             options,
             emitter: EmitterId(Uuid::now_v7()),
             channel,
+            endpoints,
             runtime,
             room,
-            counts: Arc::new(Counts::new()),
             outboxes: Mutex::default(),
         };
         Ok(Self {
@@ -154,30 +175,79 @@ impl Client {
         })
     }
 
-    /// The id that this client's batches carry.
+    /// The id that this client's batches carry; those of a dataset with a spool carry that of the spool.
     pub fn emitter(&self) -> EmitterId {
         self.inner.emitter
     }
 
-    /// The handle of a dataset.
+    /// The handle of a dataset: the one that is open, or one with the options of [`ClientOptions::dataset`]. If
+    /// these have a spool, it blocks while that is read; [`Client::dataset_with`] does not.
     ///
     /// # Errors
-    /// `Invalid` when it is not a dataset's name; `Closed` after [`Client::close`].
+    /// `Invalid` when it is not a dataset's name; `Closed` after [`Client::close`]; those of
+    /// [`Client::dataset_with`].
     pub fn dataset(&self, name: &str) -> Result<Dataset> {
         let name: DatasetName = name.parse()?;
-        let mut outboxes = self.inner.outboxes.lock().expect("no holder of the lock panics");
-        if outboxes.closed {
-            return Err(Error::new(ErrorKind::Closed, "client is closed"));
+        if let Some(outbox) = self.outboxes_now()?.by_name.get(&name) {
+            return Ok(Dataset::new(Arc::clone(outbox), self.clone()));
         }
+        let parts = Parts::open(&name, &self.inner.options.dataset)?;
+        self.start(name, parts)
+    }
+
+    /// The handle of a dataset with options of its own. If it has a spool, what that holds is sent first.
+    ///
+    /// # Errors
+    /// `Invalid`: not a dataset's name, or an option is out of range. `Conflict`: the dataset is open already, or
+    /// another process has the spool. `Corrupt`: the spool is not what was written. `Retry`: its folder cannot be
+    /// used. `Closed` after [`Client::close`].
+    pub async fn dataset_with(&self, name: &str, options: DatasetOptions) -> Result<Dataset> {
+        let name: DatasetName = name.parse()?;
+        let is_open = || {
+            Error::new(
+                ErrorKind::Conflict,
+                format_args!("dataset is open already, set its options before dataset={name}"),
+            )
+        };
+        if self.outboxes_now()?.by_name.contains_key(&name) {
+            return Err(is_open());
+        }
+        let opened = name.clone();
+        let parts = tokio::task::spawn_blocking(move || Parts::open(&opened, &options)).await;
+        let parts = parts.map_err(|error| Error::new(ErrorKind::Closed, error))??;
+        if self.outboxes_now()?.by_name.contains_key(&name) {
+            return Err(is_open());
+        }
+        self.start(name, parts)
+    }
+
+    fn start(&self, name: DatasetName, parts: Parts) -> Result<Dataset> {
+        let mut outboxes = self.outboxes_now()?;
         let outbox = outboxes
             .by_name
             .entry(name.clone())
-            .or_insert_with(|| self.inner.start(name));
-        Ok(Dataset::new(
-            Arc::clone(outbox),
-            self.inner.options.buffer_bytes_max,
-            self.clone(),
-        ))
+            .or_insert_with(|| self.inner.start(name, parts));
+        Ok(Dataset::new(Arc::clone(outbox), self.clone()))
+    }
+
+    /// The dataset that takes what does not pass the check of another; it has no check itself.
+    pub(crate) fn diverted(&self, name: &DatasetName) -> Result<Dataset> {
+        if let Some(outbox) = self.outboxes_now()?.by_name.get(name) {
+            return Ok(Dataset::new(Arc::clone(outbox), self.clone()));
+        }
+        let parts = Parts {
+            gate: Gate::default(),
+            spool: None,
+        };
+        self.start(name.clone(), parts)
+    }
+
+    fn outboxes_now(&self) -> Result<MutexGuard<'_, Outboxes>> {
+        let outboxes = self.inner.outboxes.lock().expect("no holder of the lock panics");
+        if outboxes.closed {
+            return Err(Error::new(ErrorKind::Closed, "client is closed"));
+        }
+        Ok(outboxes)
     }
 
     /// Returns when all that was emitted before the call is acked, or given up. It waits as long as the server
@@ -209,12 +279,28 @@ impl Client {
         self.flush().await
     }
 
-    /// What has been counted so far.
+    /// What has been counted so far, over all datasets.
     pub fn stats(&self) -> ClientStats {
         let free = self.inner.room.available_permits();
-        self.inner
-            .counts
-            .stats(self.inner.options.buffer_bytes_max.saturating_sub(free) as u64)
+        let mut stats = ClientStats {
+            buffered_bytes: self.inner.options.buffer_bytes_max.saturating_sub(free) as u64,
+            ..ClientStats::default()
+        };
+        for dataset in self.dataset_stats().into_values() {
+            stats.add(&dataset);
+            stats.last_error = dataset.last_error.or(stats.last_error);
+        }
+        stats
+    }
+
+    /// What has been counted so far, by dataset.
+    pub fn dataset_stats(&self) -> BTreeMap<DatasetName, DatasetStats> {
+        let stats = |outbox: Arc<Outbox>| (outbox.name.clone(), outbox.counts.stats());
+        self.outboxes().into_iter().map(stats).collect()
+    }
+
+    pub(crate) fn buffer_bytes_max(&self) -> usize {
+        self.inner.options.buffer_bytes_max
     }
 
     pub(crate) fn channel(&self) -> Channel {
@@ -233,21 +319,50 @@ impl Client {
     }
 }
 
+/// What a dataset is opened with.
+struct Parts {
+    gate: Gate,
+    spool: Option<(Spool, OnSpoolFull)>,
+}
+
+impl Parts {
+    fn open(name: &DatasetName, options: &DatasetOptions) -> Result<Self> {
+        let gate = Gate::new(name, options)?;
+        let spool = match &options.on_full {
+            OnFull::Spool(spool) => Some((Spool::open(spool, name.as_str())?, spool.on_full)),
+            OnFull::Refuse | OnFull::DropNewest => None,
+        };
+        Ok(Self { gate, spool })
+    }
+}
+
 impl Inner {
-    fn start(&self, name: DatasetName) -> Arc<Outbox> {
-        let outbox = Outbox::new(
-            name,
-            &self.options,
-            Arc::clone(&self.room),
-            Arc::clone(&self.counts),
-        );
-        let outbox = Arc::new(outbox);
+    fn start(&self, name: DatasetName, parts: Parts) -> Arc<Outbox> {
+        let counts = Arc::new(Counts::default());
+        let room = Arc::clone(&self.room);
+        let outbox = Arc::new(Outbox::new(name, &self.options, room, counts).with_gate(parts.gate));
+        let spool = parts.spool;
+        if let Some((spool, _)) = &spool {
+            outbox.recovered(spool.len());
+            if spool.cut_bytes > 0 {
+                let text = format!(
+                    "{}: spool had a torn end, cut bytes={}",
+                    outbox.name, spool.cut_bytes
+                );
+                tracing::warn!("{text}");
+                outbox.counts.went_wrong(text);
+            }
+        }
         let options = SenderOptions {
-            channel: self.channel.clone(),
-            emitter: self.emitter,
+            endpoints: Arc::clone(&self.endpoints),
+            emitter: spool.as_ref().map_or(self.emitter, |(spool, _)| spool.emitter()),
             in_flight_bytes_max: self.options.in_flight_bytes_max,
             retry_min: self.options.retry_min,
             retry_max: self.options.retry_max,
+            ack_timeout: self.options.ack_timeout,
+            return_after: self.options.return_after,
+            random: Arc::clone(&self.options.random),
+            spool,
         };
         self.runtime.spawn(sender::run(Arc::clone(&outbox), options));
         outbox

@@ -1,33 +1,31 @@
 //! The handle of a dataset: events in.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow::record_batch::RecordBatch;
-use event::DatasetName;
 use event::limits::EVENT_BYTES_MAX;
+use event::{Checker, DatasetName};
 use serde::Serialize;
 
+use crate::limits::DIVERTED_RAW_BYTES_MAX;
+use crate::options::{OnInvalid, OnSpoolFull};
 use crate::outbox::Outbox;
 use crate::rows::{Rows, encode};
-use crate::{Client, Error, ErrorKind, Result};
+use crate::stats::add;
+use crate::{Client, DatasetOptions, DatasetStats, Error, ErrorKind, OnFull, Result};
 
 /// Where the events of one dataset go in. Clones put into the same batches.
 #[derive(Clone)]
 pub struct Dataset {
     outbox: Arc<Outbox>,
-    buffer_bytes_max: usize,
     /// Keeps the client open.
-    _client: Client,
+    client: Client,
 }
 
 impl Dataset {
-    pub(crate) fn new(outbox: Arc<Outbox>, buffer_bytes_max: usize, client: Client) -> Self {
-        Self {
-            outbox,
-            buffer_bytes_max,
-            _client: client,
-        }
+    pub(crate) fn new(outbox: Arc<Outbox>, client: Client) -> Self {
+        Self { outbox, client }
     }
 
     /// The dataset's name.
@@ -35,17 +33,20 @@ impl Dataset {
         &self.outbox.name
     }
 
+    /// What has been counted of this dataset so far.
+    pub fn stats(&self) -> DatasetStats {
+        self.outbox.counts.stats()
+    }
+
     /// Emits one event: puts it, as a line of JSON, into the batch that is open. Does not block and does not
     /// wait for the server; what it took is kept until it is acked.
     ///
     /// # Errors
-    /// `Invalid`: the event is not a JSON object, or is larger than 1 MiB. `Full`: the client holds as much as
-    /// it may; the event is not taken. `Closed`: the client is closed.
+    /// `Invalid`: the event is not a JSON object, is larger than 1 MiB, or does not pass
+    /// [`DatasetOptions::validation`]. `Full`: the client holds as much as it may; the event is not taken.
+    /// `Closed`: the client is closed.
     pub fn emit<E: Serialize + ?Sized>(&self, event: &E) -> Result<()> {
-        with_line(event, |line| {
-            self.take_room(line.len() + 1)?;
-            self.outbox.put_line(line)
-        })
+        with_line(event, |line| self.put_now(line))
     }
 
     /// As [`Dataset::emit`], but waits for room.
@@ -54,19 +55,16 @@ impl Dataset {
     /// As [`Dataset::emit`], without `Full`.
     pub async fn emit_wait<E: Serialize + ?Sized>(&self, event: &E) -> Result<()> {
         let line = with_line(event, |line| Ok(line.to_vec()))?;
-        self.wait_for_room(line.len() + 1).await?;
-        self.outbox.put_line(&line)
+        self.put_wait(&line).await
     }
 
-    /// Emits one event that is JSON text already, on one line. It is sent as it is: what is malformed ends in
-    /// `<dataset>$failed`.
+    /// Emits one event that is JSON text already, on one line. Without [`DatasetOptions::validation`] it is sent
+    /// as it is: what is malformed ends in `<dataset>$failed`.
     ///
     /// # Errors
     /// As [`Dataset::emit`]; `Invalid` when the line is blank, has a line break, or is too long.
     pub fn emit_json_line(&self, line: &[u8]) -> Result<()> {
-        let line = raw_line(line)?;
-        self.take_room(line.len() + 1)?;
-        self.outbox.put_line(line)
+        self.put_now(raw_line(line)?)
     }
 
     /// As [`Dataset::emit_json_line`], but waits for room.
@@ -74,9 +72,7 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::emit_json_line`], without `Full`.
     pub async fn emit_json_line_wait(&self, line: &[u8]) -> Result<()> {
-        let line = raw_line(line)?;
-        self.wait_for_room(line.len() + 1).await?;
-        self.outbox.put_line(line)
+        self.put_wait(raw_line(line)?).await
     }
 
     /// Emits rows, in order with the events around them. Large ones are cut into several batches; none are
@@ -85,11 +81,10 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::emit`].
     pub fn emit_rows(&self, rows: &RecordBatch) -> Result<()> {
-        let rows = encode(rows)?;
-        if rows.is_empty() {
+        let (count, rows) = (rows.num_rows() as u64, self.checked_rows(rows)?);
+        if rows.is_empty() || !self.take_room(rows.iter().map(Rows::bytes).sum(), count)? {
             return Ok(());
         }
-        self.take_room(rows.iter().map(Rows::bytes).sum())?;
         self.outbox.put_rows(rows)
     }
 
@@ -98,7 +93,7 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::emit`], without `Full`.
     pub async fn emit_rows_wait(&self, rows: &RecordBatch) -> Result<()> {
-        let rows = encode(rows)?;
+        let rows = self.checked_rows(rows)?;
         if rows.is_empty() {
             return Ok(());
         }
@@ -114,19 +109,72 @@ impl Dataset {
         self.outbox.flush().await
     }
 
-    /// Takes room that goes back when the batch is finished.
-    fn take_room(&self, bytes: usize) -> Result<()> {
+    fn put_now(&self, line: &[u8]) -> Result<()> {
+        if let Err(error) = self.outbox.gate.check(line) {
+            let (dataset, diverted) = self.invalid(line, error)?;
+            return with_line(&diverted, |line| dataset.put_unchecked(line));
+        }
+        self.put_unchecked(line)
+    }
+
+    fn put_unchecked(&self, line: &[u8]) -> Result<()> {
+        if self.take_room(line.len() + 1, 1)? {
+            self.outbox.put_line(line)?;
+        }
+        Ok(())
+    }
+
+    async fn put_wait(&self, line: &[u8]) -> Result<()> {
+        if let Err(error) = self.outbox.gate.check(line) {
+            let (dataset, diverted) = self.invalid(line, error)?;
+            let line = with_line(&diverted, |line| Ok(line.to_vec()))?;
+            dataset.wait_for_room(line.len() + 1).await?;
+            return dataset.outbox.put_line(&line);
+        }
+        self.wait_for_room(line.len() + 1).await?;
+        self.outbox.put_line(line)
+    }
+
+    /// An event did not pass: where it goes instead.
+    fn invalid(&self, line: &[u8], error: Error) -> Result<(Dataset, serde_json::Value)> {
+        add(&self.outbox.counts.invalid, 1);
+        let Some(divert) = &self.outbox.gate.divert else {
+            return Err(error);
+        };
+        let raw = &line[..line.len().min(DIVERTED_RAW_BYTES_MAX)];
+        let diverted = serde_json::json!({
+            "reason": error.to_string(),
+            "raw": String::from_utf8_lossy(raw),
+        });
+        Ok((self.client.diverted(divert)?, diverted))
+    }
+
+    fn checked_rows(&self, rows: &RecordBatch) -> Result<Vec<Rows>> {
+        if let Err(error) = self.outbox.gate.check_rows(rows) {
+            add(&self.outbox.counts.invalid, rows.num_rows() as u64);
+            return Err(error);
+        }
+        encode(rows)
+    }
+
+    /// Takes room that goes back when the batch is finished. Says no when the events are to be dropped.
+    fn take_room(&self, bytes: usize, events: u64) -> Result<bool> {
         let permits = self.permits(bytes)?;
         match self.outbox.room.try_acquire_many(permits) {
             Ok(permit) => {
-                permit.forget();
-                Ok(())
+                self.outbox.took_room(permit);
+                Ok(true)
+            }
+            Err(_) if self.outbox.gate.drops_newest => {
+                add(&self.outbox.counts.emitted, events);
+                add(&self.outbox.counts.full, events);
+                Ok(false)
             }
             Err(_) => Err(Error::new(
                 ErrorKind::Full,
                 format_args!(
                     "client holds as much as it may, wait for acks buffer_bytes_max={}",
-                    self.buffer_bytes_max
+                    self.client.buffer_bytes_max()
                 ),
             )),
         }
@@ -135,12 +183,12 @@ impl Dataset {
     async fn wait_for_room(&self, bytes: usize) -> Result<()> {
         let permits = self.permits(bytes)?;
         let permit = self.outbox.room.acquire_many(permits).await;
-        permit.expect("the room is never closed").forget();
+        self.outbox.took_room(permit.expect("the room is never closed"));
         Ok(())
     }
 
     fn permits(&self, bytes: usize) -> Result<u32> {
-        let bytes_max = self.buffer_bytes_max;
+        let bytes_max = self.client.buffer_bytes_max();
         u32::try_from(bytes)
             .ok()
             .filter(|_| bytes <= bytes_max)
@@ -149,6 +197,72 @@ impl Dataset {
                     "larger than the whole buffer, split it bytes={bytes} buffer_bytes_max={bytes_max}"
                 ))
             })
+    }
+}
+
+/// What an event must pass on its way into a dataset.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    /// What a full buffer does not hold is dropped.
+    drops_newest: bool,
+    event_bytes_max: Option<usize>,
+    checker: Option<Mutex<Checker>>,
+    /// The dataset of those that do not pass.
+    divert: Option<DatasetName>,
+}
+
+impl Gate {
+    pub(crate) fn new(name: &DatasetName, options: &DatasetOptions) -> Result<Self> {
+        let drops_newest = match &options.on_full {
+            OnFull::Refuse => false,
+            OnFull::DropNewest => true,
+            OnFull::Spool(spool) => spool.on_full == OnSpoolFull::DropNewest,
+        };
+        let Some(validation) = &options.validation else {
+            return Ok(Self {
+                drops_newest,
+                ..Self::default()
+            });
+        };
+        let divert = match validation.on_invalid {
+            OnInvalid::Refuse => None,
+            OnInvalid::Divert => Some(format!("{name}_invalid").parse()?),
+        };
+        let checker = Checker::new(validation.schema.fields(), validation.unknown_fields)?;
+        Ok(Self {
+            drops_newest,
+            event_bytes_max: Some(validation.event_bytes_max),
+            checker: Some(Mutex::new(checker)),
+            divert,
+        })
+    }
+
+    fn check(&self, line: &[u8]) -> Result<()> {
+        if let Some(bytes_max) = self.event_bytes_max
+            && line.len() > bytes_max
+        {
+            return Err(Error::invalid(format_args!(
+                "event is too large bytes={} bytes_max={bytes_max}",
+                line.len()
+            )));
+        }
+        match &self.checker {
+            None => Ok(()),
+            Some(checker) => Ok(checker
+                .lock()
+                .expect("no holder of the lock panics")
+                .check_json(line)?),
+        }
+    }
+
+    fn check_rows(&self, rows: &RecordBatch) -> Result<()> {
+        match &self.checker {
+            None => Ok(()),
+            Some(checker) => Ok(checker
+                .lock()
+                .expect("no holder of the lock panics")
+                .check_rows(rows)?),
+        }
     }
 }
 

@@ -20,6 +20,8 @@ use crate::outbox::Sealed;
 pub(crate) struct Numbered {
     pub(crate) epoch: Epoch,
     pub(crate) sequence: Sequence,
+    /// Its number in the spool, if it is there.
+    pub(crate) record: Option<u64>,
     pub(crate) batch: Sealed,
     /// How many times it has been sent.
     pub(crate) sends: u32,
@@ -33,18 +35,33 @@ pub(crate) struct Ledger {
     unacked: VecDeque<Numbered>,
     sent: usize,
     sent_bytes: usize,
+    bytes: usize,
 }
 
 impl Ledger {
+    /// Takes a batch and numbers it.
     pub(crate) fn push(&mut self, batch: Sealed) {
-        let sequence = self.next;
-        self.next = sequence.next();
-        self.unacked.push_back(Numbered {
-            epoch: self.epoch,
+        let (epoch, sequence) = (self.epoch, self.next);
+        self.push_numbered(Numbered {
+            epoch,
             sequence,
+            record: None,
             batch,
             sends: 0,
         });
+    }
+
+    /// Takes a batch that has its number, which follows those before it or is the first of a later epoch.
+    pub(crate) fn push_numbered(&mut self, numbered: Numbered) {
+        self.epoch = numbered.epoch;
+        self.next = numbered.sequence.next();
+        self.bytes += numbered.batch.bytes;
+        self.unacked.push_back(numbered);
+    }
+
+    /// Payload without an ack, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -60,9 +77,11 @@ impl Ledger {
         self.sent < self.unacked.len()
     }
 
-    /// The next batch to send, as long as less than `bytes_max` is under way.
+    /// The next batch to send, as long as less than `bytes_max` is under way. A later epoch waits until the
+    /// earlier one has all its acks: it would fence what of it must be sent again.
     pub(crate) fn send(&mut self, bytes_max: usize) -> Option<&Numbered> {
-        if self.sent_bytes >= bytes_max {
+        let oldest = self.unacked.front()?.epoch;
+        if self.sent_bytes >= bytes_max || self.unacked.get(self.sent)?.epoch != oldest {
             return None;
         }
         let numbered = self.unacked.get_mut(self.sent)?;
@@ -90,6 +109,7 @@ impl Ledger {
         let oldest = self.unacked.pop_front()?;
         self.sent -= 1;
         self.sent_bytes -= oldest.batch.bytes;
+        self.bytes -= oldest.batch.bytes;
         Some(oldest)
     }
 
@@ -99,27 +119,33 @@ impl Ledger {
         self.sent_bytes = 0;
     }
 
-    /// The oldest batch, which was under way, was answered with a conflict: numbers all anew in the next epoch.
-    /// Says no when that cannot help, since the oldest is the first of its epoch.
-    pub(crate) fn conflict(&mut self) -> bool {
-        match self.unacked.front() {
-            Some(oldest) if self.sent > 0 && oldest.sequence > Sequence(0) => {}
-            _ => return false,
-        }
+    /// The oldest batch, which was under way and was answered with a conflict, if a new epoch can help: not when
+    /// it is the first of its epoch.
+    pub(crate) fn in_conflict(&self) -> Option<&Numbered> {
+        let oldest = self.unacked.front()?;
+        (self.sent > 0 && oldest.sequence > Sequence(0)).then_some(oldest)
+    }
+
+    /// The epoch after all that were used here.
+    pub(crate) fn next_epoch(&self) -> Epoch {
+        Epoch(self.epoch.0 + 1)
+    }
+
+    /// Numbers all anew, from 0 in this epoch; the stream is gone.
+    pub(crate) fn renumber(&mut self, epoch: Epoch) {
         self.lost_stream();
-        self.epoch = Epoch(self.epoch.0 + 1);
+        self.epoch = epoch;
         self.next = Sequence(0);
         for numbered in &mut self.unacked {
             numbered.epoch = self.epoch;
             numbered.sequence = self.next;
             self.next = self.next.next();
         }
-        true
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::outbox::Payload;
     use std::collections::BTreeSet;
@@ -128,7 +154,7 @@ mod tests {
     use proptest::prelude::*;
     use tokio::time::Instant;
 
-    fn batch(id: u32) -> Sealed {
+    pub(crate) fn batch(id: u32) -> Sealed {
         Sealed {
             payload: Payload::Lines(id.to_le_bytes().to_vec().into()),
             events: 1,
@@ -138,7 +164,7 @@ mod tests {
         }
     }
 
-    fn id_of(batch: &Sealed) -> u32 {
+    pub(crate) fn id_of(batch: &Sealed) -> u32 {
         let Payload::Lines(lines) = &batch.payload else {
             panic!("only lines here")
         };
@@ -147,19 +173,19 @@ mod tests {
 
     /// The queue's laws for one emitter, naive; batches whose id is a multiple of 7 are refused for good.
     #[derive(Default)]
-    struct NaiveQueue {
+    pub(crate) struct NaiveQueue {
         at: Option<(u32, u64)>,
-        kept: Vec<u32>,
+        pub(crate) kept: Vec<u32>,
     }
 
-    enum Answer {
+    pub(crate) enum Answer {
         Kept,
         Refused,
         Conflict,
     }
 
     impl NaiveQueue {
-        fn append(&mut self, numbered: &Numbered) -> Answer {
+        pub(crate) fn append(&mut self, numbered: &Numbered) -> Answer {
             let (epoch, sequence, id) = (numbered.epoch.0, numbered.sequence.0, id_of(&numbered.batch));
             if id % 7 == 0 {
                 return Answer::Refused;
@@ -206,7 +232,10 @@ mod tests {
                         Answer::Refused => {
                             refused.insert(id_of(&ledger.refuse().unwrap().batch));
                         }
-                        Answer::Conflict => prop_assert!(ledger.conflict()),
+                        Answer::Conflict => {
+                            prop_assert!(ledger.in_conflict().is_some());
+                            ledger.renumber(ledger.next_epoch());
+                        }
                     }
                     break;
                 }

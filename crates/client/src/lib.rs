@@ -13,30 +13,48 @@
 //! | name | what it is |
 //! |---|---|
 //! | [`Client`] | a connection (made lazily, made again when lost), one emitter, its memory bound and its counts |
-//! | [`Dataset`] | where events of one dataset go in; never blocks, never loses, says [`ErrorKind::Full`] |
+//! | [`Dataset`] | where events of one dataset go in; `emit` never blocks |
 //! | [`Client::stream`] | a dataset's rows, history and live, with positions to go on from |
 //! | [`Client::query`] | the rows of an SQL query |
 //! | [`RemoteStore`] | a store of the server as a [`store::Store`] of JSON bytes |
 //!
-//! What was emitted is sent until the server acks it, under the same batch key, so it counts once. It is given up
-//! only when the server says that it can never take it; [`Client::flush`] and [`Client::stats`] tell.
+//! | [`DatasetOptions`] | what one dataset does when memory is full (refuse, drop, [spool](SpoolOptions)), and how its events are checked |
+//! | [`DatasetStats`] | what was counted of one dataset |
 //!
-//! Not here: server code, files (what is not acked dies with the process), TLS, authentication.
+//! What was emitted is sent until a server acks it, under the same batch key, so it counts once. It is given up
+//! only when the server says that it can never take it, or when an option says so; [`Client::flush`] and
+//! [`Client::stats`] tell.
+//!
+//! A failure, or an ack that does not come in time, moves sending on to the next endpoint, where all that has no
+//! ack is sent again, in order, under its keys; later it goes back to the first. *Once* holds as long as all
+//! endpoints lead to one queue. If each has a queue of its own, what one had kept without an ack is kept by the
+//! other as well.
+//!
+//! Without a spool, what is not acked dies with the process. With one, what was sealed is sent by the next process
+//! that opens the folder, under the keys it had.
+//!
+//! Not here: server code, TLS, authentication, failover of reads and stores (they ask the first endpoint given), an
+//! ack for each event as a future, sending without resending, tracers, switches that a server sets from afar.
 
 mod client;
 mod dataset;
+mod endpoints;
 mod error;
 mod ledger;
 pub mod limits;
+mod options;
 mod outbox;
+mod put;
 mod read;
 mod remote_store;
 mod rows;
 mod sender;
+mod spool;
 mod stats;
 
-pub use client::{Client, ClientOptions, Clock};
+pub use client::{Client, ClientOptions, Clock, Random};
 pub use dataset::Dataset;
 pub use error::{Error, ErrorKind, Result};
+pub use options::{DatasetOptions, OnFull, OnInvalid, OnSpoolFull, SpoolOptions, SpoolSync, Validation};
 pub use remote_store::RemoteStore;
-pub use stats::{AckLatency, ClientStats};
+pub use stats::{ClientStats, DatasetStats, Dropped, Histogram, Times};

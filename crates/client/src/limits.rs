@@ -20,6 +20,22 @@ pub const STORE_KEYS_MAX: usize = 10_000;
 pub const RETRY_MIN: Duration = Duration::from_millis(10);
 /// Default of [`crate::ClientOptions::retry_max`].
 pub const RETRY_MAX: Duration = Duration::from_secs(5);
+/// Default of [`crate::ClientOptions::ack_timeout`].
+pub const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Default of [`crate::ClientOptions::return_after`].
+pub const RETURN_AFTER: Duration = Duration::from_secs(60);
+/// Endpoints of one client.
+pub const ENDPOINTS_MAX: usize = 64;
+/// A file with endpoints.
+pub const ENDPOINTS_FILE_BYTES_MAX: u64 = 64 << 10;
+/// Default of [`crate::SpoolOptions::bytes_max`].
+pub const SPOOL_BYTES_MAX: u64 = 1 << 30;
+/// A segment of a spool is followed by the next when it holds so many bytes, or a quarter of the spool.
+pub const SPOOL_SEGMENT_BYTES_MAX: u64 = 16 << 20;
+/// A batch in the spool with what stands around it.
+pub const SPOOL_RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX + EVENT_BYTES_MAX;
+/// What of an event's text is diverted when it does not pass its check.
+pub const DIVERTED_RAW_BYTES_MAX: usize = 64 << 10;
 
 const _: () = assert!(BATCH_BYTES <= BATCH_BYTES_MAX);
 const _: () = assert!(EVENT_BYTES_MAX < BUFFER_BYTES_MAX);

@@ -12,8 +12,9 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::client::Clock;
+use crate::dataset::Gate;
 use crate::rows::Rows;
-use crate::stats::{Counts, add};
+use crate::stats::{Counts, add, sub};
 use crate::{Error, ErrorKind, Result};
 
 /// A batch that takes no more events.
@@ -46,6 +47,8 @@ pub(crate) struct Outbox {
     /// Free bytes of the client's buffer.
     pub(crate) room: Arc<Semaphore>,
     pub(crate) counts: Arc<Counts>,
+    /// What its events must pass.
+    pub(crate) gate: Gate,
     waiting: Mutex<Waiting>,
     wake: Notify,
     /// How many batches are acked or given up.
@@ -79,10 +82,15 @@ impl Outbox {
             clock: Arc::clone(&options.clock),
             room,
             counts,
+            gate: Gate::default(),
             waiting: Mutex::default(),
             wake: Notify::new(),
             finished: watch::Sender::new(0),
         }
+    }
+
+    pub(crate) fn with_gate(self, gate: Gate) -> Self {
+        Self { gate, ..self }
     }
 
     /// Takes one event as a JSON text without line breaks; its room (one byte more, for the line's end) is taken.
@@ -94,7 +102,7 @@ impl Outbox {
         }
         let mut wake = false;
         if waiting.open_events > 0 && waiting.open.len() + bytes > self.batch_bytes {
-            waiting.seal();
+            waiting.seal(&self.counts);
             wake = true;
         }
         if waiting.open_events == 0 {
@@ -105,11 +113,12 @@ impl Outbox {
         waiting.open.push(b'\n');
         waiting.open_events += 1;
         if waiting.open.len() >= self.batch_bytes || waiting.open_events == BATCH_EVENTS_MAX {
-            waiting.seal();
+            waiting.seal(&self.counts);
             wake = true;
         }
         drop(waiting);
         add(&self.counts.emitted, 1);
+        self.counts.event_bytes.count(line.len() as u64);
         if wake {
             self.wake.notify_one();
         }
@@ -124,25 +133,38 @@ impl Outbox {
         if waiting.closed {
             return Err(self.closed(bytes));
         }
-        waiting.seal();
+        waiting.seal(&self.counts);
         for rows in rows {
             add(&self.counts.emitted, u64::from(rows.count));
             let (events, bytes) = (rows.count, rows.bytes());
-            waiting.push(Sealed {
+            let batch = Sealed {
                 payload: Payload::Rows(rows),
                 events,
                 generated_at,
                 emitted,
                 bytes,
-            });
+            };
+            waiting.push(batch, &self.counts);
         }
         drop(waiting);
         self.wake.notify_one();
         Ok(())
     }
 
-    fn closed(&self, bytes: usize) -> Error {
+    /// Counts room that was taken of the client's.
+    pub(crate) fn took_room(&self, permit: tokio::sync::SemaphorePermit<'_>) {
+        add(&self.counts.buffered, permit.num_permits() as u64);
+        permit.forget();
+    }
+
+    /// Gives room back.
+    pub(crate) fn release(&self, bytes: usize) {
+        sub(&self.counts.buffered, bytes as u64);
         self.room.add_permits(bytes);
+    }
+
+    fn closed(&self, bytes: usize) -> Error {
+        self.release(bytes);
         Error::new(ErrorKind::Closed, "client is closed")
     }
 
@@ -159,7 +181,7 @@ impl Outbox {
     pub(crate) async fn flush(&self) -> Result<()> {
         let target = {
             let mut waiting = self.waiting();
-            waiting.seal();
+            waiting.seal(&self.counts);
             waiting.sealed_total
         };
         self.wake.notify_one();
@@ -189,7 +211,7 @@ impl Outbox {
                 .opened
                 .is_some_and(|(opened, _)| opened + self.linger <= now)
         {
-            waiting.seal();
+            waiting.seal(&self.counts);
         }
         std::mem::take(&mut waiting.sealed)
     }
@@ -210,7 +232,14 @@ impl Outbox {
         waiting.closed && waiting.open_events == 0 && waiting.sealed.is_empty()
     }
 
-    /// Sender's side: a batch is acked, or was given up because of an error.
+    /// Before the sender begins: so many batches are left of an earlier process.
+    pub(crate) fn recovered(&self, batches: u64) {
+        self.waiting().sealed_total += batches;
+        add(&self.counts.recovered, batches);
+        add(&self.counts.queued, batches);
+    }
+
+    /// Sender's side: a batch is acked, or was given up because of an error. Its room was given back before.
     pub(crate) fn finish(&self, batch: &Sealed, refused: Option<Error>) {
         if let Some(error) = refused {
             let mut waiting = self.waiting();
@@ -218,7 +247,7 @@ impl Outbox {
             let first = waiting.refused.take().map_or(error, |(_, first)| first);
             waiting.refused = Some((events, first));
         }
-        self.room.add_permits(batch.bytes);
+        sub(&self.counts.queued, 1);
         self.finished.send_modify(|finished| *finished += 1);
     }
 
@@ -228,23 +257,26 @@ impl Outbox {
 }
 
 impl Waiting {
-    fn seal(&mut self) {
+    fn seal(&mut self, counts: &Counts) {
         let Some((emitted, generated_at)) = self.opened.take() else {
             return;
         };
         let room = Vec::with_capacity(self.open.len());
         let lines = std::mem::replace(&mut self.open, room);
         let (bytes, events) = (lines.len(), std::mem::take(&mut self.open_events));
-        self.push(Sealed {
+        counts.batch_us.took(emitted.elapsed());
+        let batch = Sealed {
             payload: Payload::Lines(lines.into()),
             events,
             generated_at,
             emitted,
             bytes,
-        });
+        };
+        self.push(batch, counts);
     }
 
-    fn push(&mut self, batch: Sealed) {
+    fn push(&mut self, batch: Sealed, counts: &Counts) {
+        add(&counts.queued, 1);
         self.sealed_total += 1;
         self.sealed.push_back(batch);
     }

@@ -4,14 +4,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What a client has counted since it was made. Every number but `buffered_bytes` only grows.
+/// What a client has counted since it was made, over all its datasets. Every number but `buffered_bytes` only
+/// grows.
 #[derive(Clone, Debug, Default)]
 pub struct ClientStats {
     /// Events that were taken by `emit` and its like.
     pub emitted: u64,
     /// Events that the server has acked.
     pub acked: u64,
-    /// Events that the server refused for good, and that were given up.
+    /// Events that were given up, for any of the reasons in [`Dropped`].
     pub dropped: u64,
     /// Batches that the server has acked.
     pub batches: u64,
@@ -23,124 +24,274 @@ pub struct ClientStats {
     pub epochs: u64,
     /// Payload that was acked, in bytes.
     pub bytes: u64,
-    /// Bytes held now, because they are not acked yet.
+    /// Bytes held in memory now, because they are neither acked nor spooled yet.
     pub buffered_bytes: u64,
     /// From the emit of a batch's oldest event to its ack.
-    pub ack_latency: AckLatency,
+    pub ack_latency: Times,
     /// The last thing that went wrong, though it may have been mended since.
     pub last_error: Option<String>,
 }
 
-/// Times from emit to ack, one a batch, in buckets that double: bucket `i` holds those under `2^i` µs.
+impl ClientStats {
+    pub(crate) fn add(&mut self, dataset: &DatasetStats) {
+        self.emitted += dataset.emitted;
+        self.acked += dataset.acked;
+        self.dropped += dataset.dropped.total();
+        self.batches += dataset.batches;
+        self.retried += dataset.retried;
+        self.duplicates += dataset.duplicates;
+        self.epochs += dataset.epochs;
+        self.bytes += dataset.bytes;
+        self.ack_latency.0.add(&dataset.ack_latency.0);
+    }
+}
+
+/// What was counted of one dataset since its handle was made. Every number grows, but those that say `now`.
+#[derive(Clone, Debug, Default)]
+pub struct DatasetStats {
+    /// Events that were taken by `emit` and its like.
+    pub emitted: u64,
+    /// Events that the server has acked.
+    pub acked: u64,
+    /// Events that were given up, by reason.
+    pub dropped: Dropped,
+    /// Events that did not pass the check and were refused or diverted; they are not in `emitted`.
+    pub invalid: u64,
+    /// Batches that the server has acked.
+    pub batches: u64,
+    /// Times that a batch was sent again.
+    pub retried: u64,
+    /// Acks that said that the batch had been kept by an earlier send.
+    pub duplicates: u64,
+    /// Times that sending went on under a new epoch.
+    pub epochs: u64,
+    /// Times that sending moved to another endpoint.
+    pub moves: u64,
+    /// Times that no ack came in time.
+    pub timeouts: u64,
+    /// Payload that was acked, in bytes.
+    pub bytes: u64,
+    /// Batches that were written to the spool.
+    pub spooled: u64,
+    /// Batches that the spool held from an earlier process.
+    pub recovered: u64,
+    /// Times that the disk did not take a batch.
+    pub spool_errors: u64,
+    /// Bytes of the spool on disk, now.
+    pub spool_bytes: u64,
+    /// Batches that are sealed and not finished, in memory and in the spool, now.
+    pub queued_batches: u64,
+    /// Bytes held in memory, now, because they are neither acked nor spooled.
+    pub buffered_bytes: u64,
+    /// The sizes of the events that came as JSON, as text.
+    pub event_bytes: Histogram,
+    /// From a batch's first event to its sealing.
+    pub batch_time: Times,
+    /// From the emit of a batch's oldest event (or its reading back from the spool) to its ack.
+    pub ack_latency: Times,
+    /// The endpoint that was sent to last.
+    pub endpoint: Option<String>,
+    /// The last thing that went wrong, though it may have been mended since.
+    pub last_error: Option<String>,
+}
+
+/// Events that were given up, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// The server refused their batch for good.
+    pub refused: u64,
+    /// The buffer was full, and the dataset's option is to drop then.
+    pub full: u64,
+    /// The spool was full or failed, and its option is to drop then.
+    pub spool: u64,
+}
+
+impl Dropped {
+    /// For any reason.
+    pub fn total(&self) -> u64 {
+        self.refused + self.full + self.spool
+    }
+}
+
+/// Numbers in buckets that double: bucket `i` holds those under `2^i` that no lower one holds.
 #[derive(Clone, Debug)]
-pub struct AckLatency {
+pub struct Histogram {
     buckets: [u64; BUCKETS],
-    max: Duration,
+    max: u64,
 }
 
 const BUCKETS: usize = 40;
 
-impl Default for AckLatency {
+impl Default for Histogram {
     fn default() -> Self {
         Self {
             buckets: [0; BUCKETS],
-            max: Duration::ZERO,
+            max: 0,
         }
     }
 }
 
-impl AckLatency {
-    /// How many batches it holds.
+impl Histogram {
+    /// How many numbers it holds.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// An upper bound, at most twice too large, of the time that the share `quantile` (0 to 1) of the batches
-    /// took; zero when there are none.
-    pub fn quantile(&self, quantile: f64) -> Duration {
+    /// An upper bound, at most twice too large, of what the share `quantile` (0 to 1) of the numbers stays
+    /// under; zero when there are none.
+    pub fn quantile(&self, quantile: f64) -> u64 {
         let rank = (quantile.clamp(0.0, 1.0) * self.count() as f64).ceil().max(1.0) as u64;
         let mut seen = 0;
         for (bucket, count) in self.buckets.iter().enumerate() {
             seen += count;
             if seen >= rank {
-                return Duration::from_micros(1 << bucket).min(self.max);
+                return (1 << bucket).min(self.max);
             }
         }
         self.max
     }
 
-    /// The longest.
-    pub fn max(&self) -> Duration {
+    /// The largest.
+    pub fn max(&self) -> u64 {
         self.max
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.buckets.iter_mut().zip(other.buckets) {
+            *mine += theirs;
+        }
+        self.max = self.max.max(other.max);
     }
 }
 
-/// The live twin of [`ClientStats`].
-#[derive(Debug)]
+/// Times, as a [`Histogram`] of microseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Times(Histogram);
+
+impl Times {
+    /// How many times it holds.
+    pub fn count(&self) -> u64 {
+        self.0.count()
+    }
+
+    /// As [`Histogram::quantile`].
+    pub fn quantile(&self, quantile: f64) -> Duration {
+        Duration::from_micros(self.0.quantile(quantile))
+    }
+
+    /// The longest.
+    pub fn max(&self) -> Duration {
+        Duration::from_micros(self.0.max())
+    }
+}
+
+/// The live twin of [`DatasetStats`].
+#[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) emitted: AtomicU64,
     pub(crate) acked: AtomicU64,
-    pub(crate) dropped: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) full: AtomicU64,
+    pub(crate) spool_dropped: AtomicU64,
+    pub(crate) invalid: AtomicU64,
     pub(crate) batches: AtomicU64,
     pub(crate) retried: AtomicU64,
     pub(crate) duplicates: AtomicU64,
     pub(crate) epochs: AtomicU64,
+    pub(crate) moves: AtomicU64,
+    pub(crate) timeouts: AtomicU64,
     pub(crate) bytes: AtomicU64,
-    latency: [AtomicU64; BUCKETS],
-    latency_max_us: AtomicU64,
+    pub(crate) spooled: AtomicU64,
+    pub(crate) recovered: AtomicU64,
+    pub(crate) spool_errors: AtomicU64,
+    pub(crate) spool_bytes: AtomicU64,
+    pub(crate) queued: AtomicU64,
+    pub(crate) buffered: AtomicU64,
+    pub(crate) event_bytes: Buckets,
+    pub(crate) batch_us: Buckets,
+    pub(crate) ack_us: Buckets,
+    endpoint: Mutex<Option<String>>,
     last_error: Mutex<Option<String>>,
 }
 
-impl Counts {
-    pub(crate) fn new() -> Self {
-        let zero = AtomicU64::default;
+/// The live twin of [`Histogram`].
+#[derive(Debug)]
+pub(crate) struct Buckets {
+    buckets: [AtomicU64; BUCKETS],
+    max: AtomicU64,
+}
+
+impl Default for Buckets {
+    fn default() -> Self {
         Self {
-            emitted: zero(),
-            acked: zero(),
-            dropped: zero(),
-            batches: zero(),
-            retried: zero(),
-            duplicates: zero(),
-            epochs: zero(),
-            bytes: zero(),
-            latency: std::array::from_fn(|_| zero()),
-            latency_max_us: zero(),
-            last_error: Mutex::default(),
+            buckets: std::array::from_fn(|_| AtomicU64::new(0)),
+            max: AtomicU64::new(0),
         }
     }
+}
 
-    pub(crate) fn took(&self, latency: Duration) {
-        let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        let bucket = (u64::BITS - us.leading_zeros()) as usize;
-        add(&self.latency[bucket.min(BUCKETS - 1)], 1);
-        self.latency_max_us.fetch_max(us, Ordering::Relaxed);
+impl Buckets {
+    pub(crate) fn count(&self, n: u64) {
+        let bucket = (u64::BITS - n.leading_zeros()) as usize;
+        add(&self.buckets[bucket.min(BUCKETS - 1)], 1);
+        self.max.fetch_max(n, Ordering::Relaxed);
     }
 
+    pub(crate) fn took(&self, time: Duration) {
+        self.count(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    fn now(&self) -> Histogram {
+        Histogram {
+            buckets: std::array::from_fn(|at| of(&self.buckets[at])),
+            max: of(&self.max),
+        }
+    }
+}
+
+impl Counts {
     pub(crate) fn went_wrong(&self, error: String) {
         *self.last_error.lock().expect("no holder of the lock panics") = Some(error);
     }
 
-    pub(crate) fn stats(&self, buffered_bytes: u64) -> ClientStats {
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ClientStats {
+    pub(crate) fn sends_to(&self, endpoint: &str) {
+        let mut now = self.endpoint.lock().expect("no holder of the lock panics");
+        let before = now.replace(endpoint.to_owned());
+        add(
+            &self.moves,
+            u64::from(before.is_some_and(|before| before != endpoint)),
+        );
+    }
+
+    pub(crate) fn stats(&self) -> DatasetStats {
+        let text = |text: &Mutex<Option<String>>| text.lock().expect("no holder of the lock panics").clone();
+        DatasetStats {
             emitted: of(&self.emitted),
             acked: of(&self.acked),
-            dropped: of(&self.dropped),
+            dropped: Dropped {
+                refused: of(&self.refused),
+                full: of(&self.full),
+                spool: of(&self.spool_dropped),
+            },
+            invalid: of(&self.invalid),
             batches: of(&self.batches),
             retried: of(&self.retried),
             duplicates: of(&self.duplicates),
             epochs: of(&self.epochs),
+            moves: of(&self.moves),
+            timeouts: of(&self.timeouts),
             bytes: of(&self.bytes),
-            buffered_bytes,
-            ack_latency: AckLatency {
-                buckets: std::array::from_fn(|i| of(&self.latency[i])),
-                max: Duration::from_micros(of(&self.latency_max_us)),
-            },
-            last_error: self
-                .last_error
-                .lock()
-                .expect("no holder of the lock panics")
-                .clone(),
+            spooled: of(&self.spooled),
+            recovered: of(&self.recovered),
+            spool_errors: of(&self.spool_errors),
+            spool_bytes: of(&self.spool_bytes),
+            queued_batches: of(&self.queued),
+            buffered_bytes: of(&self.buffered),
+            event_bytes: self.event_bytes.now(),
+            batch_time: Times(self.batch_us.now()),
+            ack_latency: Times(self.ack_us.now()),
+            endpoint: text(&self.endpoint),
+            last_error: text(&self.last_error),
         }
     }
 }
@@ -149,17 +300,25 @@ pub(crate) fn add(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
 }
 
+pub(crate) fn sub(gauge: &AtomicU64, n: u64) {
+    gauge.fetch_sub(n, Ordering::Relaxed);
+}
+
+fn of(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn quantiles_bound_the_times_from_above() {
-        let counts = Counts::new();
+        let counts = Counts::default();
         for us in 1..=1000 {
-            counts.took(Duration::from_micros(us));
+            counts.ack_us.took(Duration::from_micros(us));
         }
-        let latency = counts.stats(0).ack_latency;
+        let latency = counts.stats().ack_latency;
         assert_eq!(
             (latency.count(), latency.max()),
             (1000, Duration::from_micros(1000))
@@ -171,6 +330,6 @@ mod tests {
                 "{quantile} {bound:?}"
             );
         }
-        assert_eq!(AckLatency::default().quantile(0.5), Duration::ZERO);
+        assert_eq!(Times::default().quantile(0.5), Duration::ZERO);
     }
 }

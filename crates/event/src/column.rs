@@ -69,6 +69,17 @@ impl Column {
         }
     }
 
+    /// Whether the last value is null; a column that JSON cannot fill has nothing else.
+    pub(crate) fn is_last_null(&self) -> bool {
+        match self {
+            Self::Bool(_, valid) | Self::Int(_, valid) | Self::Float(_, valid) => valid.last() != Some(&true),
+            Self::Text { valid, .. } | Self::List { valid, .. } | Self::Struct { valid, .. } => {
+                valid.last() != Some(&true)
+            }
+            Self::Other(_) => true,
+        }
+    }
+
     pub(crate) fn push_null(&mut self) {
         match self {
             Self::Bool(values, valid) => {

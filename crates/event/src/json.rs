@@ -80,6 +80,18 @@ impl Rows {
         }
     }
 
+    /// Takes all rows back out; memory is kept.
+    pub(crate) fn clear(&mut self) {
+        self.columns.iter_mut().for_each(|column| column.truncate(0));
+        self.unplaced.clear();
+        self.rows = 0;
+    }
+
+    /// Whether the last row has no value in this column.
+    pub(crate) fn is_last_null(&self, column: usize) -> bool {
+        self.columns[column].is_last_null()
+    }
+
     /// The finished columns.
     pub(crate) fn finish(self) -> Vec<ArrayRef> {
         let types = self.names.0.iter().map(|field| field.data_type());

@@ -8,12 +8,14 @@
 //! | [`Batch`] | a [`BatchHeader`] and a payload, Arrow IPC or NDJSON, as it was sent |
 //! | [`DatasetSchema`] | the columns of a dataset as they are now; grows by adding columns |
 //! | [`Decoder`] | batch → Arrow rows with system columns, and the events that were rejected |
+//! | [`Checker`] | a schema as a check of one event, before it is sent |
 //! | [`conform`] | rows with fewer columns → rows with all of a schema |
 //! | [`wire`] | the JSON of headers, acks and tickets |
 //!
 //! Not here: HTTP, SQL, files, clocks. Every time comes in by argument.
 
 mod batch;
+mod check;
 mod column;
 mod conform;
 mod decode;
@@ -28,6 +30,7 @@ mod stored;
 pub mod wire;
 
 pub use batch::{Batch, BatchHeader, BatchKey, EmitterId, Encoding, Epoch, Sequence};
+pub use check::{Checker, UnknownFields};
 pub use conform::conform;
 pub use decode::{Decoded, Decoder, Reject};
 pub use error::{Error, ErrorKind, Result};

@@ -29,7 +29,8 @@ fn stored_type(data_type: &DataType) -> Option<DataType> {
     })
 }
 
-fn stored_field(field: &FieldRef) -> Option<FieldRef> {
+/// The field as a column of its stored type, nullable; `None` if there is none.
+pub(crate) fn stored_field(field: &FieldRef) -> Option<FieldRef> {
     Some(Arc::new(Field::new(
         field.name(),
         stored_type(field.data_type())?,

@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 
 use crate::server::{Server, Service, batches, serve, serve_at};
 
-fn queue() -> Arc<dyn Queue> {
+pub(crate) fn queue() -> Arc<dyn Queue> {
     Arc::new(MemoryQueue::default())
 }
 
-fn options(server: &Server) -> ClientOptions {
+pub(crate) fn options(server: &Server) -> ClientOptions {
     let retry_max = Duration::from_millis(100);
     ClientOptions {
         retry_max,
@@ -31,7 +31,7 @@ fn options(server: &Server) -> ClientOptions {
 }
 
 /// The `n` of each event, in the order of the queue.
-fn numbers(batches: &[Batch]) -> Vec<u64> {
+pub(crate) fn numbers(batches: &[Batch]) -> Vec<u64> {
     let lines = batches.iter().flat_map(|batch| {
         assert_eq!(batch.header.encoding, Encoding::Ndjson);
         let lines: Vec<&[u8]> = batch
@@ -51,7 +51,7 @@ fn numbers(batches: &[Batch]) -> Vec<u64> {
         .collect()
 }
 
-fn all(count: u64) -> Vec<u64> {
+pub(crate) fn all(count: u64) -> Vec<u64> {
     (0..count).collect()
 }
 
@@ -151,7 +151,7 @@ async fn a_log_on_disk_that_is_opened_again_keeps_each_event_once() {
 }
 
 /// The port is free again when the tasks of the old server have ended.
-async fn restart(service: Service, address: std::net::SocketAddr) -> Server {
+pub(crate) async fn restart(service: Service, address: std::net::SocketAddr) -> Server {
     loop {
         if std::net::TcpListener::bind(address).is_ok() {
             return serve_at(service, address);

@@ -6,6 +6,9 @@
 )]
 
 mod emit;
+mod failover;
 mod read;
 mod server;
+mod spool;
 mod store;
+mod validation;

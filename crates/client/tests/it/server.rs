@@ -41,6 +41,8 @@ pub(crate) struct Service {
     /// Every so many acks, over all streams, one is lost with its stream; 0 for never.
     pub(crate) lose_every: u64,
     pub(crate) acks: Arc<AtomicU64>,
+    /// Keeps batches, but says nothing of them.
+    pub(crate) is_mute: bool,
     pub(crate) store: MemoryStore<Bytes, Bytes>,
 }
 
@@ -51,6 +53,7 @@ impl Service {
             aggregator,
             lose_every: 0,
             acks: Arc::default(),
+            is_mute: false,
             store: MemoryStore::new(),
         }
     }
@@ -129,6 +132,10 @@ impl FlightService for Service {
                 answer
             }
         });
+        if self.is_mute {
+            let silence = answers.filter_map(|_| futures::future::ready(None));
+            return Ok(Response::new(silence.chain(futures::stream::pending()).boxed()));
+        }
         Ok(Response::new(answers.boxed()))
     }
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {

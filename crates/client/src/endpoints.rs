@@ -1,0 +1,167 @@
+//! The servers that a client may send to, in the order of preference, and the connections to them.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint};
+
+use crate::limits::{ENDPOINTS_FILE_BYTES_MAX, ENDPOINTS_MAX};
+use crate::{Error, Result};
+
+/// Servers by address. A connection is made when it is first used, and whenever it was lost; the name in the
+/// address is resolved each time.
+#[derive(Debug)]
+pub(crate) struct Endpoints {
+    file: Option<PathBuf>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    list: Vec<String>,
+    channels: HashMap<String, Channel>,
+}
+
+impl Endpoints {
+    /// Checks all addresses; those of the file, if it can be read now, are taken instead.
+    pub(crate) fn new(list: Vec<String>, file: Option<PathBuf>) -> Result<Self> {
+        if list.is_empty() || list.len() > ENDPOINTS_MAX {
+            return Err(Error::invalid(format_args!(
+                "give 1 to {ENDPOINTS_MAX} endpoints endpoints={}",
+                list.len()
+            )));
+        }
+        let mut channels = HashMap::new();
+        for address in &list {
+            channels.insert(address.clone(), connect(address)?);
+        }
+        Ok(Self {
+            file,
+            known: Mutex::new(Known { list, channels }),
+        })
+    }
+
+    /// The addresses now: those of the file if there is one and it can be read, else those known last. The
+    /// second part says what is wrong with the file.
+    pub(crate) fn list(&self) -> (Vec<String>, Option<Error>) {
+        let read = self.file.as_deref().map(read_list);
+        let mut known = self.known.lock().expect("no holder of the lock panics");
+        match read {
+            None => (known.list.clone(), None),
+            Some(Err(error)) => (known.list.clone(), Some(error)),
+            Some(Ok(list)) => {
+                known.channels.retain(|address, _| list.contains(address));
+                known.list.clone_from(&list);
+                (list, None)
+            }
+        }
+    }
+
+    /// Whether the list may be another one later.
+    pub(crate) fn may_change(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// The connection to an address of the list.
+    pub(crate) fn channel(&self, address: &str) -> Result<Channel> {
+        let mut known = self.known.lock().expect("no holder of the lock panics");
+        if let Some(channel) = known.channels.get(address) {
+            return Ok(channel.clone());
+        }
+        let channel = connect(address)?;
+        known.channels.insert(address.to_owned(), channel.clone());
+        Ok(channel)
+    }
+
+    /// The next use connects anew.
+    pub(crate) fn forget(&self, address: &str) {
+        self.known
+            .lock()
+            .expect("no holder of the lock panics")
+            .channels
+            .remove(address);
+    }
+}
+
+fn connect(address: &str) -> Result<Channel> {
+    let bad = |error: &dyn std::fmt::Display| {
+        Error::invalid(format_args!(
+            "not an endpoint, use http://host:port endpoint={address:?}: {error}"
+        ))
+    };
+    if !address.starts_with("http://") {
+        return Err(bad(&"it must start with http://"));
+    }
+    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|error| bad(&error))?;
+    Ok(endpoint
+        .tcp_nodelay(true)
+        .connect_timeout(Duration::from_secs(5))
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(16 << 20)
+        .connect_lazy())
+}
+
+/// One address a line; blank lines and those that begin with `#` do not count.
+fn read_list(path: &Path) -> Result<Vec<String>> {
+    let bad = |what: &dyn std::fmt::Display| {
+        Error::invalid(format_args!(
+            "list of endpoints cannot be used: {what} file={}",
+            path.display()
+        ))
+    };
+    let bytes = std::fs::metadata(path).map_err(|error| bad(&error))?.len();
+    if bytes > ENDPOINTS_FILE_BYTES_MAX {
+        return Err(bad(&format_args!(
+            "too large bytes={bytes} bytes_max={ENDPOINTS_FILE_BYTES_MAX}"
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| bad(&error))?;
+    let lines = text.lines().map(str::trim);
+    let list: Vec<String> = lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
+    if list.is_empty() || list.len() > ENDPOINTS_MAX {
+        return Err(bad(&format_args!(
+            "give 1 to {ENDPOINTS_MAX}, one a line endpoints={}",
+            list.len()
+        )));
+    }
+    match list
+        .iter()
+        .find(|address| Endpoint::from_shared((*address).clone()).is_err())
+    {
+        Some(address) => Err(bad(&format_args!("use http://host:port endpoint={address:?}"))),
+        None => Ok(list),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_read_each_time_and_a_bad_one_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("endpoints");
+        let endpoints = Endpoints::new(vec!["http://a:1".to_owned()], Some(file.clone())).unwrap();
+        let (list, error) = endpoints.list();
+        assert_eq!(list, ["http://a:1"]);
+        assert!(error.unwrap().to_string().contains("endpoints"));
+        std::fs::write(&file, "# ours\nhttp://b:1\n\n http://c:2\n").unwrap();
+        assert_eq!(endpoints.list().0, ["http://b:1", "http://c:2"]);
+        for bad in ["", "# none", "http://b b"] {
+            std::fs::write(&file, bad).unwrap();
+            let (list, error) = endpoints.list();
+            assert_eq!(list, ["http://b:1", "http://c:2"]);
+            assert!(error.is_some(), "{bad}");
+        }
+        for bad in ["https://a:1", "a:1", "http://a b"] {
+            assert!(Endpoints::new(vec![bad.to_owned()], None).is_err(), "{bad}");
+        }
+    }
+}
