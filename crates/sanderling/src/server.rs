@@ -223,7 +223,7 @@ impl Server {
 /// How long open connections may go on when the server ends.
 const DOORS_CLOSE_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// Opens the queue and tells what a crash or a disk has left of it.
+/// Opens the queue; what a crash or a disk has left of it is logged.
 async fn open_queue(path: PathBuf, settings: &Settings) -> Result<LogQueue, ServerError> {
     let options = LogOptions {
         segment_bytes: settings.queue.segment_bytes,
@@ -233,19 +233,13 @@ async fn open_queue(path: PathBuf, settings: &Settings) -> Result<LogQueue, Serv
         .await
         .map_err(|error| ServerError::new("cannot open the queue", error))?
         .map_err(|error| ServerError::new("cannot open the queue", error))?;
-    for torn in &recovery.truncated {
-        tracing::warn!("cut a torn tail off the queue, nothing of it had been acked: {torn:?}");
-    }
-    for damage in &recovery.damaged {
+    // The queue has told of each of them, with its place.
+    let (damaged, repaired) = (recovery.damaged.len(), recovery.repaired.len());
+    if damaged + repaired > 0 {
         tracing::error!(
-            "the queue has a record that cannot be read, `sanderling verify` says more: {damage:?}"
-        );
-    }
-    for path in &recovery.repaired {
-        tracing::error!(
-            "a file of the queue was damaged: settings were made again, consumers were put aside and nothing is \
-             deleted until that file is removed path={}",
-            path.display()
+            damaged,
+            repaired,
+            "the queue had damage, `sanderling verify` says more"
         );
     }
     Ok(queue)
