@@ -67,12 +67,12 @@ impl Retainer {
             return Ok(());
         };
         self.taken(dataset, "table", Some(committed)).await?;
-        self.taken(dataset, "streams", self.processor.streamed(dataset))
-            .await?;
         let retention = self.settings.retention(dataset);
         if retention == Retention::default() {
             return Ok(());
         }
+        self.taken(dataset, "streams", self.processor.streamed(dataset))
+            .await?;
         let deleted = self.queue.retain(dataset, &retention, Timestamp::now()).await?;
         let mut counts = self.locked();
         let counts = counts.entry(dataset.clone()).or_default();
