@@ -9,18 +9,20 @@ use serde_json::{Value, json};
 
 use super::Failure;
 
-/// Check every byte that the queue of a data folder has in use, and list its segments; exit code 1 unless all is whole.
-///
-/// Reads only, and needs no server. While one runs on the folder, what it is writing just then may look torn: stop it
-/// to be sure.
+/// Check every byte that the queue of a data folder has in use, and list its segments.
 #[derive(clap::Args)]
-#[command(after_help = "Example: sanderling verify ./sanderling-data")]
+#[command(after_help = "\
+Lists the segments with their offsets and times, then what is wrong. Exit code 0 when all is whole, else 1.
+Reads only, and needs no server. While one runs on the folder, what it is writing just then may look torn:
+stop it to be sure.
+
+Example: sanderling verify ./sanderling-data")]
 pub(crate) struct Verify {
     /// The data folder; without it that of ./sanderling.toml.
     #[arg(env = "SANDERLING_DATA_DIR")]
     dir: Option<PathBuf>,
     /// How the report is printed: lines for people, or one JSON object.
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, env = "SANDERLING_FORMAT", value_enum, default_value = "text")]
     format: Format,
 }
 
