@@ -13,8 +13,7 @@ use super::Failure;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Lists the segments with their offsets and times, then what is wrong. Exit code 0 when all is whole, else 1.
-Reads only, and needs no server. While one runs on the folder, what it is writing just then may look torn:
-stop it to be sure.
+Reads only, and needs no server. While one runs, what it is writing may look torn: stop it to be sure.
 
 Example: sanderling verify ./sanderling-data")]
 pub(crate) struct Verify {
