@@ -13,6 +13,7 @@
 mod dataset;
 mod error;
 mod limits;
+mod readers;
 mod source;
 mod stream;
 mod supervisor;

@@ -3,19 +3,22 @@
 //! The seam is exact because both sides are cut at one place: a Delta version `v` holds the rows of every batch
 //! before the progress `p` committed with it, and the queue is read from `p` on. A position names both: the part
 //! `history@v` counts what has been read of the files of `v`, the other parts are the queue's partitions.
+//!
+//! What the queue deletes is in the files, but a position says nothing of the files that came after `v`: a position
+//! whose offsets are deleted is `NotFound`, never a gap. While a stream is open its offsets are not deleted.
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use event::Decoder;
 use event::wire::Position;
-use event::{DatasetName, Decoder};
 use flow::Source;
-use queue::Queue;
 use store::Progress;
 use warehouse::{DataFile, Table};
 
 use crate::limits::{STREAM_BATCH_ROWS_MAX, STREAM_READ_BYTES_MAX};
+use crate::readers::Reader;
 use crate::{Error, ErrorKind, QueueSource, Result};
 
 const HISTORY: &str = "history@";
@@ -30,6 +33,7 @@ pub struct DatasetStream {
     position: Progress,
     until: Option<Progress>,
     history: Option<History>,
+    reader: Reader,
 }
 
 /// The files of one Delta version, in a fixed order, and the rows of the row group being sent.
@@ -40,18 +44,16 @@ struct History {
 
 impl DatasetStream {
     /// A stream from `from` on, or from the first row there is, to exactly `until`. Without `until` it goes on as
-    /// rows come if `follow`, else it ends where the dataset ends now.
+    /// rows come if `follow`, else it ends where the dataset ends now. `reader` was begun before the call.
     ///
     /// # Errors
     /// `Invalid` when the position is not one that a stream of this dataset gave.
-    pub async fn open(
-        queue: Arc<dyn Queue>,
-        dataset: DatasetName,
+    pub(crate) async fn open(
+        (source, reader): (QueueSource, Reader),
         (table, decoder): (Arc<Table>, Decoder),
         (from, until): (Option<Position>, Option<Position>),
         follow: bool,
     ) -> Result<Self> {
-        let source = QueueSource::new(queue, dataset);
         let position = match from {
             Some(position) => Progress(position),
             None => first_position(&table),
@@ -60,6 +62,7 @@ impl DatasetStream {
             Some(until) => Some(Progress(until)),
             None => (!follow).then(|| end(&source, &position)),
         };
+        reader.stands_at(&position);
         let history = History::of(&table, &position).await?;
         Ok(Self {
             table,
@@ -68,6 +71,7 @@ impl DatasetStream {
             position,
             until,
             history,
+            reader,
         })
     }
 
@@ -77,7 +81,13 @@ impl DatasetStream {
     }
 
     /// The next slice: rows (perhaps of several batches), and the position after it. `None` at the end.
+    ///
+    /// # Errors
+    /// `NotFound` when the queue has deleted what comes next; `Retry` when files or queue cannot be read; `Corrupt`
+    /// when they are not what was written.
     pub async fn next(&mut self) -> Result<Option<(Vec<RecordBatch>, Position)>> {
+        // What was given before is the caller's now.
+        self.reader.stands_at(&self.position);
         if let Some(history) = &self.history {
             let offset = self.position.of(&history.part);
             if self
@@ -108,7 +118,8 @@ impl DatasetStream {
         let read = self
             .source
             .read(&self.position, self.until.as_ref(), STREAM_READ_BYTES_MAX)
-            .await?;
+            .await
+            .map_err(|error| self.deleted(error))?;
         let Some(slices) = read else { return Ok(None) };
         let mut rows = Vec::new();
         for slice in slices {
@@ -125,6 +136,19 @@ impl DatasetStream {
             .collect::<Result<Vec<_>>>()?;
         Ok(Some((rows, self.position.0.clone())))
     }
+
+    /// Says what to do about a position that is too old.
+    fn deleted(&self, error: flow::Error) -> Error {
+        if error.kind() != flow::ErrorKind::NotFound {
+            return error.into();
+        }
+        let text = format_args!(
+            "the queue no longer has what follows this position: read again from the first row, into an empty \
+             store if it is a job, and keep more than a reader stands still ({error}) position=[{}]",
+            self.position
+        );
+        Error::new(ErrorKind::NotFound, text)
+    }
 }
 
 /// Where the dataset ends now: all of the position's history and every batch kept.
@@ -136,17 +160,15 @@ fn end(source: &QueueSource, position: &Progress) -> Progress {
     end
 }
 
-/// The files of the newest Delta version, and the queue from its progress on.
+/// The files of the newest Delta version, and the queue from its progress on. A version may have progress and no
+/// files, when no event was good: the queue need not have those batches either.
 fn first_position(table: &Table) -> Progress {
     let version = table.version();
-    match &version.durable {
-        Some(durable) if !version.files.is_empty() => {
-            let mut position = durable.clone();
-            position.advance(&format!("{HISTORY}{}", version.delta_version), 0);
-            position
-        }
-        _ => Progress::default(),
+    let mut position = version.durable.clone().unwrap_or_default();
+    if !version.files.is_empty() && !position.0.is_empty() {
+        position.advance(&format!("{HISTORY}{}", version.delta_version), 0);
     }
+    position
 }
 
 impl History {

@@ -7,12 +7,13 @@ use std::time::Duration;
 use event::wire::Position;
 use event::{DatasetName, DatasetSchema, DatasetSettings, Decoder, failed_schema};
 use flow::{Graph, Job, JobOptions, JobStatus, Local, Sink};
-use queue::Queue;
+use queue::{Offset, Queue};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use warehouse::{Table, Warehouse};
 
 use crate::dataset::{DatasetJob, VisibleRows};
+use crate::readers::{Readers, least, offsets};
 use crate::{DatasetStream, Error, ErrorKind, QueueSource, Result, Visibility};
 
 /// Tells the time.
@@ -58,6 +59,7 @@ pub struct Processor(Arc<Shared>);
 struct Shared {
     options: ProcessorOptions,
     datasets: Mutex<BTreeMap<DatasetName, Arc<Dataset>>>,
+    readers: Readers,
     stop: watch::Sender<bool>,
     watching: Mutex<Option<JoinHandle<()>>>,
 }
@@ -100,6 +102,7 @@ impl Processor {
         let processor = Self(Arc::new(Shared {
             options,
             datasets: Mutex::default(),
+            readers: Readers::default(),
             stop: watch::Sender::new(false),
             watching: Mutex::default(),
         }));
@@ -234,8 +237,29 @@ impl Processor {
                 format_args!("no such dataset, send it an event first dataset={dataset}"),
             ));
         }
+        // Before the position is chosen, so that nothing behind it is deleted meanwhile.
+        let reader = self.0.readers.begin(&dataset);
         let table = self.table(&dataset).await?;
-        DatasetStream::open(queue, dataset, table, (from, until), follow).await
+        let source = QueueSource::new(queue, dataset);
+        DatasetStream::open((source, reader), table, (from, until), follow).await
+    }
+
+    /// For each partition: all before is in files, of the rows and of the rejects alike, so the dataset's job will
+    /// not ask for it again, whatever crashes. `None` while the dataset has no tables.
+    pub fn committed(&self, dataset: &DatasetName) -> Option<Vec<Offset>> {
+        let Shared { options, .. } = self.0.as_ref();
+        let partitions = options.queue.ends(dataset).len();
+        let of_table = |name: &str| {
+            let progress = options.warehouse.table(name)?.durable_progress();
+            Some(offsets(&progress.unwrap_or_default(), partitions))
+        };
+        Some(least(of_table(dataset.as_str())?, of_table(&dataset.failed())?))
+    }
+
+    /// For each partition: every stream that is open has read all before. `None` when none is open.
+    pub fn streamed(&self, dataset: &DatasetName) -> Option<Vec<Offset>> {
+        let partitions = self.0.options.queue.ends(dataset).len();
+        self.0.readers.least(dataset, partitions)
     }
 
     /// How long a dataset's events took to become visible; `None` while its job has not been started.
@@ -257,7 +281,7 @@ impl Processor {
                     .map_or(0, |job| job.progress.of(&partition.to_string()))
             };
             let ends = self.0.options.queue.ends(&name);
-            let behind = |(partition, end): (usize, &queue::Offset)| end.0.saturating_sub(taken(partition));
+            let behind = |(partition, end): (usize, &Offset)| end.0.saturating_sub(taken(partition));
             DatasetStatus {
                 behind_batches: ends.iter().enumerate().map(behind).sum(),
                 job: state.job.clone(),

@@ -36,6 +36,7 @@ pub mod job;
 mod limits;
 mod metrics;
 pub mod remote;
+mod retention;
 mod server;
 mod settings;
 mod shape;
@@ -45,7 +46,7 @@ mod stores;
 pub use algebra;
 pub use client;
 pub use server::{Server, ServerError};
-pub use settings::{QueueSettings, Settings, SettingsError, WarehouseSettings};
+pub use settings::{DatasetSettings, Keep, QueueSettings, Settings, SettingsError, WarehouseSettings};
 pub use signal::told_to_end;
 
 /// What a job needs.

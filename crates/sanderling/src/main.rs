@@ -12,9 +12,9 @@ use crate::command::{Command, Failure};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What is logged unless `SANDERLING_LOG` says otherwise. DataFusion warns at each query that it cannot use the
+/// What is logged unless `SANDERLING_LOG` says otherwise. The queue tells what it deletes. DataFusion warns at each query that it cannot use the
 /// statistics of a file that this project has pruned by already.
-const LOG: &str = "warn,sanderling=info,datafusion_common=error";
+const LOG: &str = "warn,sanderling=info,queue=info,datafusion_common=error";
 
 /// An event pipeline and write-once aggregation in one: emit an event, and a moment later it is in SQL.
 #[derive(Parser)]

@@ -1,13 +1,16 @@
 //! Counters and gauges in the text format of Prometheus, each by dataset or table.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use aggregator::DatasetCounts;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use event::DatasetName;
 use warehouse::TableStats;
 
+use crate::retention::RetentionCounts;
 use crate::server::Parts;
 
 /// Name, kind, help, and where the value comes from.
@@ -40,6 +43,21 @@ const OF_DOORS: [Metric<DatasetCounts>; 4] = [
     ),
 ];
 
+const OF_QUEUE: [Metric<RetentionCounts>; 2] = [
+    (
+        "queue_deleted_batches_total",
+        "counter",
+        "Batches that retention deleted.",
+        |counts| counts.batches,
+    ),
+    (
+        "queue_deleted_bytes_total",
+        "counter",
+        "Bytes of segments that retention deleted.",
+        |counts| counts.bytes,
+    ),
+];
+
 const OF_TABLES: [Metric<TableStats>; 5] = [
     ("table_hot_rows", "gauge", "Rows in the hot tail.", |stats| {
         stats.hot_rows
@@ -67,6 +85,17 @@ pub(crate) async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
             doors.iter().map(|(name, counts)| (name.as_str(), value(counts))),
         );
     }
+    let retained = parts.retainer.counts();
+    for (name, kind, help, value) in OF_QUEUE {
+        family(
+            &mut text,
+            (name, kind, help),
+            retained
+                .iter()
+                .map(|(name, counts)| (name.as_str(), value(counts))),
+        );
+    }
+    held(&mut text, &retained);
     let jobs = parts.processor.status();
     let behind = (
         "job_behind_batches",
@@ -92,6 +121,22 @@ pub(crate) async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
         );
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+/// What stays in the queue though it is due, by dataset and consumer.
+fn held(text: &mut String, retained: &BTreeMap<DatasetName, RetentionCounts>) {
+    let about = (
+        "queue_held_batches",
+        "gauge",
+        "Batches that are due for deletion, but that a consumer has yet to take.",
+    );
+    family(text, about, std::iter::empty());
+    for (dataset, counts) in retained {
+        for (consumer, batches) in &counts.held {
+            let labels = format_args!("dataset=\"{dataset}\",consumer=\"{consumer}\"");
+            let _ = writeln!(text, "sanderling_queue_held_batches{{{labels}}} {batches}");
+        }
+    }
 }
 
 /// One metric with a sample for each dataset. Names of datasets need no escaping.

@@ -21,6 +21,7 @@ use warehouse::{Warehouse, WarehouseOptions};
 
 use crate::flight::Doors;
 use crate::limits::{DRAIN_WAIT_MAX, FLIGHT_MESSAGE_BYTES_MAX, STORES_PERSIST_EVERY};
+use crate::retention::Retainer;
 use crate::{Settings, http};
 
 /// What kept a server from starting or ending well.
@@ -63,6 +64,7 @@ pub(crate) struct Parts {
     pub(crate) warehouse: Arc<Warehouse>,
     pub(crate) stores: Arc<Embedded>,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) retainer: Arc<Retainer>,
 }
 
 impl Server {
@@ -147,6 +149,11 @@ impl Server {
                 .await
                 .map_err(|error| ServerError::new("Postgres door", error))
         });
+        let (retainer, stop) = (self.parts.retainer.clone(), self.stop.subscribe());
+        self.doors.spawn(async move {
+            retainer.run(stop).await;
+            Ok(())
+        });
         let (stores, mut stop) = (self.parts.stores.clone(), self.stop.subscribe());
         self.doors.spawn(async move {
             while tokio::time::timeout(STORES_PERSIST_EVERY, stop.wait_for(|stop| *stop))
@@ -216,6 +223,28 @@ impl Server {
 /// How long open connections may go on when the server ends.
 const DOORS_CLOSE_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// Opens the queue; what a crash or a disk has left of it is logged.
+async fn open_queue(path: PathBuf, settings: &Settings) -> Result<LogQueue, ServerError> {
+    let options = LogOptions {
+        segment_bytes: settings.queue.segment_bytes,
+        ..LogOptions::default()
+    };
+    let (queue, recovery) = tokio::task::spawn_blocking(move || LogQueue::open(path, options))
+        .await
+        .map_err(|error| ServerError::new("cannot open the queue", error))?
+        .map_err(|error| ServerError::new("cannot open the queue", error))?;
+    // The queue has told of each of them, with its place.
+    let (damaged, repaired) = (recovery.damaged.len(), recovery.repaired.len());
+    if damaged + repaired > 0 {
+        tracing::error!(
+            damaged,
+            repaired,
+            "the queue had damage, `sanderling verify` says more"
+        );
+    }
+    Ok(queue)
+}
+
 async fn persist(stores: &Embedded) {
     if let Err(error) = stores.persist().await {
         tracing::error!("stores are not durable yet, trying again: {error}");
@@ -232,21 +261,7 @@ impl Parts {
                 error,
             )
         })?;
-        let options = LogOptions {
-            segment_bytes: settings.queue.segment_bytes,
-            ..LogOptions::default()
-        };
-        let queue_dir = folder("queue");
-        let (queue, recovery) = tokio::task::spawn_blocking(move || LogQueue::open(queue_dir, options))
-            .await
-            .map_err(|error| ServerError::new("cannot open the queue", error))?
-            .map_err(|error| ServerError::new("cannot open the queue", error))?;
-        for torn in &recovery.truncated {
-            tracing::warn!("cut a torn tail off the queue, nothing of it had been acked: {torn:?}");
-        }
-        for damage in &recovery.damaged {
-            tracing::error!("the queue has a record that cannot be read: {damage:?}");
-        }
+        let queue = open_queue(folder("queue"), settings).await?;
         let stores = Embedded::open(folder("stores"))
             .map_err(|error| ServerError::new("cannot open the stores", error))?;
         let warehouse = Warehouse::open(WarehouseOptions {
@@ -258,8 +273,8 @@ impl Parts {
         .await
         .map_err(|error| ServerError::new("cannot open the warehouse", error))?;
         let (queue, stores, warehouse) = (Arc::new(queue), Arc::new(stores), Arc::new(warehouse));
-        let of_dataset = Arc::new(settings.clone());
-        let partitions = of_dataset.clone();
+        let settings = Arc::new(settings.clone());
+        let (partitions, of_dataset) = (settings.clone(), settings.clone());
         let aggregator = Aggregator::new(
             queue.clone(),
             AggregatorOptions {
@@ -277,7 +292,9 @@ impl Parts {
         let engine = Engine::new(EngineOptions::new(warehouse.clone(), stores.clone()))
             .map_err(|error| ServerError::new("cannot set up queries", error))?;
         let engine = Arc::new(engine);
+        let retainer = Arc::new(Retainer::new(queue.clone(), processor.clone(), settings));
         Ok(Self {
+            retainer,
             queue,
             aggregator,
             processor,

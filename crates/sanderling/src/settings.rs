@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use event::{DatasetName, DatasetSettings};
+use event::DatasetName;
+use queue::{Retention, Untaken};
 use serde::{Deserialize, Deserializer};
 
 /// Settings of a server. What is left out has the default named here.
@@ -37,6 +38,38 @@ pub struct QueueSettings {
     /// Size of a segment file. Default `64MiB`.
     #[serde(deserialize_with = "size")]
     pub segment_bytes: u64,
+    /// How long a batch is kept after it was received. What is not in the tables' files yet is kept in any case.
+    /// Default `all`.
+    pub retention: Keep<Duration>,
+    /// Bytes of segments that are kept of a dataset; beyond, the oldest go. Default `all`.
+    pub retention_bytes: Keep<u64>,
+    /// How often it is looked for what to delete. Default `1m`.
+    #[serde(deserialize_with = "duration")]
+    pub retention_every: Duration,
+}
+
+/// How much is kept: in the file a duration or a size with its unit, or `"all"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep<T> {
+    /// Nothing is deleted for this reason.
+    #[default]
+    All,
+    /// So much, and what is beyond may be deleted.
+    UpTo(T),
+}
+
+/// Settings of one dataset. What is left out has the default named here.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatasetSettings {
+    /// The field that holds the event's own time: see [`event::DatasetSettings::event_time`]. Default: none.
+    pub event_time: Option<String>,
+    /// Partitions of the queue, 1 to 64, when the dataset is made. Default 1.
+    pub partitions: u32,
+    /// As in `[queue]`, for this dataset. Default: what is said there.
+    pub retention: Option<Keep<Duration>>,
+    /// As in `[queue]`, for this dataset. Default: what is said there.
+    pub retention_bytes: Option<Keep<u64>>,
 }
 
 /// Settings of the warehouse.
@@ -74,6 +107,33 @@ impl Default for QueueSettings {
     fn default() -> Self {
         Self {
             segment_bytes: 64 << 20,
+            retention: Keep::All,
+            retention_bytes: Keep::All,
+            retention_every: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for DatasetSettings {
+    fn default() -> Self {
+        let event::DatasetSettings {
+            event_time,
+            partitions,
+        } = event::DatasetSettings::default();
+        Self {
+            event_time,
+            partitions,
+            retention: None,
+            retention_bytes: None,
+        }
+    }
+}
+
+impl<T> Keep<T> {
+    fn limit(self) -> Option<T> {
+        match self {
+            Self::All => None,
+            Self::UpTo(limit) => Some(limit),
         }
     }
 }
@@ -139,6 +199,9 @@ impl Settings {
                 )));
             }
         }
+        if settings.queue.retention_every.is_zero() {
+            return Err(SettingsError("retention_every must be at least 1ms".to_owned()));
+        }
         Ok(settings)
     }
 
@@ -162,9 +225,25 @@ impl Settings {
         }
     }
 
-    /// The settings of a dataset.
-    pub fn dataset(&self, name: &DatasetName) -> DatasetSettings {
-        self.datasets.get(name).cloned().unwrap_or_default()
+    /// What the dataset's job and doors need to know of it.
+    pub fn dataset(&self, name: &DatasetName) -> event::DatasetSettings {
+        let of_dataset = self.datasets.get(name).cloned().unwrap_or_default();
+        event::DatasetSettings {
+            event_time: of_dataset.event_time,
+            partitions: of_dataset.partitions,
+        }
+    }
+
+    /// What is kept of a dataset in the queue: its own settings, else those of `[queue]`.
+    pub fn retention(&self, name: &DatasetName) -> Retention {
+        let own = self.datasets.get(name);
+        let age = own.and_then(|own| own.retention).unwrap_or(self.queue.retention);
+        let bytes = own.and_then(|own| own.retention_bytes);
+        Retention {
+            age_max: age.limit(),
+            bytes_max: bytes.unwrap_or(self.queue.retention_bytes).limit(),
+            untaken: Untaken::Keep,
+        }
     }
 }
 
@@ -196,43 +275,56 @@ fn distance(left: &str, right: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
+const SIZES: [(&str, u64); 7] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("B", 1),
+];
+
+/// In milliseconds.
+const DURATIONS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
+
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    with_unit(
-        deserializer,
-        "a size",
-        &[
-            ("KiB", 1 << 10),
-            ("MiB", 1 << 20),
-            ("GiB", 1 << 30),
-            ("kB", 1_000),
-            ("MB", 1_000_000),
-            ("GB", 1_000_000_000),
-            ("B", 1),
-        ],
-    )
+    with_unit(&String::deserialize(deserializer)?, "a size", &SIZES)
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let ms = with_unit(
-        deserializer,
-        "a duration",
-        &[
-            ("ms", 1),
-            ("s", 1_000),
-            ("m", 60_000),
-            ("h", 3_600_000),
-            ("d", 86_400_000),
-        ],
-    )?;
+    let ms = with_unit(&String::deserialize(deserializer)?, "a duration", &DURATIONS)?;
     Ok(Duration::from_millis(ms))
 }
 
-fn with_unit<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    what: &str,
-    units: &[(&str, u64)],
-) -> Result<u64, D::Error> {
-    let text = String::deserialize(deserializer)?;
+impl<'de> Deserialize<'de> for Keep<u64> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "all" => Ok(Self::All),
+            text => with_unit(text, "a size or \"all\"", &SIZES).map(Self::UpTo),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Keep<Duration> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "all" => Ok(Self::All),
+            text => {
+                let ms = with_unit(text, "a duration or \"all\"", &DURATIONS)?;
+                Ok(Self::UpTo(Duration::from_millis(ms)))
+            }
+        }
+    }
+}
+
+fn with_unit<E: serde::de::Error>(text: &str, what: &str, units: &[(&str, u64)]) -> Result<u64, E> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = text[digits.len()..].trim();
     let value = digits.trim().parse::<u64>().ok();
@@ -245,7 +337,7 @@ fn with_unit<'de, D: Deserializer<'de>>(
         .and_then(|(value, factor)| value.checked_mul(factor))
         .ok_or_else(|| {
             let units: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
-            serde::de::Error::custom(format_args!(
+            E::custom(format_args!(
                 "not {what}: write a whole number and one of {} value={text:?}",
                 units.join(" ")
             ))
@@ -275,8 +367,24 @@ mod tests {
         );
         assert_eq!(
             settings.dataset(&"other".parse().unwrap()),
-            DatasetSettings::default()
+            event::DatasetSettings::default()
         );
+    }
+
+    #[test]
+    fn a_dataset_keeps_what_it_says_itself_and_else_what_the_queue_says() {
+        let text = "[queue]\nretention = \"7d\"\nretention_bytes = \"1GiB\"\n\
+                    [datasets.short]\nretention = \"1h\"\n[datasets.all]\nretention = \"all\"\nretention_bytes = \"all\"\n";
+        let settings = Settings::parse(text).unwrap();
+        let of = |name: &str| {
+            let retention = settings.retention(&name.parse().unwrap());
+            (retention.age_max.map(|age| age.as_secs()), retention.bytes_max)
+        };
+        assert_eq!(of("other"), (Some(7 * 86_400), Some(1 << 30)));
+        assert_eq!(of("short"), (Some(3_600), Some(1 << 30)));
+        assert_eq!(of("all"), (None, None));
+        let default = Settings::default().retention(&"any".parse().unwrap());
+        assert_eq!(default, Retention::default());
     }
 
     #[test]
@@ -288,6 +396,18 @@ mod tests {
         check(
             "[warehouse]\nflush_age = \"fast\"\n",
             "not a duration: write a whole number and one of ms s m h d value=\"fast\" line=2",
+        );
+        check(
+            "[datasets.a]\nretention = \"7 weeks\"\n",
+            "not a duration or \"all\": write a whole number and one of ms s m h d value=\"7 weeks\" line=2",
+        );
+        check(
+            "[queue]\nretention_every = \"0s\"\n",
+            "retention_every must be at least 1ms",
+        );
+        check(
+            "[datasets.a]\nretention_byte = \"1GB\"\n",
+            "unknown field `retention_byte`, expected one of `event_time`, `partitions`, `retention`, `retention_bytes`; did you mean `retention_bytes`? line=2",
         );
         check(
             "[datasets.a]\npartitions = 0\n",

@@ -13,7 +13,7 @@ use event::{Batch, BatchHeader, BatchKey, DatasetName, EmitterId, Encoding, Epoc
 use flow::{JobOptions, Source};
 use jiff::Timestamp;
 use processor::{Processor, ProcessorOptions, QueueSource};
-use queue::{MemoryQueue, Queue};
+use queue::{MemoryQueue, Offset, Queue};
 use store::Progress;
 use warehouse::{Warehouse, WarehouseOptions};
 
@@ -180,4 +180,48 @@ async fn a_source_ends_where_it_is_told_and_waits_where_it_is_not() {
     let waiting = source.read(&end, None, 1 << 20);
     queue.append(numbers(1, 3, 0..1)).await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap()[0].next, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_both_tables_have_in_files_is_committed_and_open_streams_say_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::new(1));
+    let warehouse = warehouse(folder.path()).await;
+    let processor = processor(&queue, &warehouse);
+    assert_eq!(processor.committed(&dataset()), None);
+    for sequence in 0..3 {
+        queue.append(numbers(1, sequence, 0..5)).await.unwrap();
+    }
+    processor.caught_up().await;
+    assert_eq!(processor.committed(&dataset()), Some(vec![Offset(0)]), "hot only");
+    warehouse.table("d").unwrap().flush().await.unwrap();
+    let committed = processor.committed(&dataset());
+    assert_eq!(committed, Some(vec![Offset(0)]), "rejects are behind");
+    // The table of rejects gets its progress after that of the rows.
+    let mut failed = warehouse.table("d$failed").unwrap().changes();
+    let end = Progress::from_iter([("0", 3)]);
+    failed
+        .wait_for(|version| version.progress.covers(&end))
+        .await
+        .unwrap();
+    warehouse.table("d$failed").unwrap().flush().await.unwrap();
+    assert_eq!(processor.committed(&dataset()), Some(vec![Offset(3)]));
+
+    assert_eq!(processor.streamed(&dataset()), None);
+    let from = Some(Position::from([("0".to_owned(), 1)]));
+    let mut stream = processor.stream(dataset(), from, None, false).await.unwrap();
+    assert_eq!(processor.streamed(&dataset()), Some(vec![Offset(1)]));
+    while let Some((_, position)) = stream.next().await.unwrap() {
+        let at = position["0"];
+        let streamed = processor.streamed(&dataset()).unwrap();
+        assert!(
+            streamed[0] < Offset(at),
+            "what was given last may not have arrived"
+        );
+    }
+    assert_eq!(processor.streamed(&dataset()), Some(vec![Offset(3)]));
+    drop(stream);
+    assert_eq!(processor.streamed(&dataset()), None);
+    processor.stop().await;
+    warehouse.close().await.unwrap();
 }

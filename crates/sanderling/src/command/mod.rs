@@ -8,6 +8,7 @@ mod send;
 mod serving;
 mod up;
 mod validate;
+mod verify;
 
 use std::fmt;
 
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Graph(graph::Graph),
     /// Check a settings file.
     Validate(validate::Validate),
+    /// Check the files of the queue.
+    Verify(verify::Verify),
     /// Measure the way from emit to visible in SQL on this machine.
     Bench(bench::Bench),
 }
@@ -39,6 +42,7 @@ impl Command {
             Self::Query(query) => query.run().await,
             Self::Graph(graph) => graph.run().await,
             Self::Validate(validate) => validate.run(),
+            Self::Verify(verify) => verify.run(),
             Self::Bench(bench) => bench.run().await,
         }
     }

@@ -8,6 +8,8 @@ mod http;
 mod ingest;
 mod job;
 mod program;
+mod retention;
 mod seam;
 mod service;
 mod support;
+mod verify;

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use event::DatasetSettings;
 use flate2::read::MultiGzDecoder;
-use sanderling::Server;
+use sanderling::{DatasetSettings, Server};
 use serde_json::{Value, json};
 
 use crate::program::pairs_of;

@@ -14,8 +14,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use event::DatasetSettings;
-use sanderling::Server;
+use sanderling::{DatasetSettings, Server};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
