@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::files::{EventTime, FileSource, Malformed};
 use flow::{Element, Error, ErrorKind, Result, Source, Timestamp};
 use serde::de::value::{Error as TextError, MapDeserializer};
-use serde::de::{DeserializeOwned, Deserializer, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::arguments::MalformedFlag;
@@ -105,6 +105,14 @@ fn element<T: DeserializeOwned>(line: &str) -> std::result::Result<T, TextError>
 
 struct Line<'a>(&'a str);
 
+impl<'de> IntoDeserializer<'de, TextError> for Line<'_> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
 impl<'de> Deserializer<'de> for Line<'_> {
     type Error = TextError;
 
@@ -130,7 +138,7 @@ impl<'de> Deserializer<'de> for Line<'_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TextError> {
-        visitor.visit_map(MapDeserializer::new([(LINE, self.0)].into_iter()))
+        visitor.visit_map(MapDeserializer::new([(LINE, self)].into_iter()))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TextError> {
