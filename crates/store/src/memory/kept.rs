@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::deltas::{Delta, SHARDS, hash_of, shard_of};
-use crate::limits::{ADDED_HERE_MAX, ORDER_SPARE_KEYS};
+use crate::limits::{ADDED_HERE_MAX, DELTAS_WAITING_MAX, ORDER_SPARE_KEYS};
 use crate::{Deltas, Progress};
 
 type Table<K, V> = HashTable<(K, V)>;
@@ -182,14 +182,34 @@ impl<K: Ord + Hash + Clone, V> Kept<K, V> {
     }
 }
 
+/// Adds runs of one shard to its table. Where the keys of several deltas are gets looked up before any is added, step by
+/// step, so that the waits for memory overlap.
 fn add_all<K: Ord + Hash + Clone, V: Semigroup>(
     table: &mut Table<K, V>,
     runs: Vec<Vec<Delta<K, V>>>,
     ordered: bool,
     new: &mut Vec<K>,
 ) {
-    for delta in runs.into_iter().flatten() {
-        new.extend(add_to(table, delta, ordered));
+    for mut run in runs.into_iter().map(Vec::into_iter) {
+        while run.len() > 0 {
+            // So that nothing moves until these are added.
+            table.reserve(DELTAS_WAITING_MAX, |(held, _)| hash_of(held));
+            let mut places = [None; DELTAS_WAITING_MAX];
+            for (place, next) in places.iter_mut().zip(run.as_slice()) {
+                *place = table.find_bucket_index(next.hash, |_| true);
+            }
+            for (place, next) in places.iter_mut().zip(run.as_slice()) {
+                let held = place.and_then(|at| table.get_bucket(at));
+                *place = place.filter(|_| held.is_some_and(|(held, _)| *held == next.key));
+            }
+            for (place, next) in places.into_iter().zip(run.by_ref()) {
+                match place.and_then(|at| table.get_bucket_mut(at)) {
+                    Some((_, value)) => value.plus(next.delta),
+                    // A new key, or one whose hash looks like another's at a glance.
+                    None => new.extend(add_to(table, next, ordered)),
+                }
+            }
+        }
     }
 }
 
