@@ -1,6 +1,6 @@
 //! What a sum costs, beside loops written by hand: words of a made text, and 10 million numbers as keys.
 //!
-//! `cargo run --release -p flow --example words [-- ROUNDS [WHICH]]`. Each row runs in a process of its own, by turns;
+//! `cargo run --release -p flow --example sums [-- ROUNDS [WHICH]]`. Each row runs in a process of its own, by turns;
 //! medians are printed, and how many times as fast, and with how many times less processor time, as the row beside it.
 //! WHICH is `words`, `keys` or `epochs`. `-- row NAME [MILLIONS]` runs one row once.
 
