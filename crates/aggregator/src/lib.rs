@@ -20,7 +20,7 @@ pub mod limits;
 mod lines;
 mod put;
 
-pub use aggregator::{Aggregator, AggregatorOptions, Clock};
+pub use aggregator::{Aggregator, AggregatorOptions, Clock, ReceivedAt};
 pub use counters::DatasetCounts;
 pub use error::{Error, ErrorKind, Result};
 pub use http::router;

@@ -33,7 +33,9 @@ pub type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub struct ClientOptions {
     /// The server's Flight door, as `http://host:port`.
     pub endpoint: String,
-    /// Further servers before the same queue, to which sending moves when the ones before them fail. Default: none.
+    /// Further servers before the same queue, to which sending moves when the ones before them fail. While the last ack
+    /// said that the batch is on its server's own disk ([`event::wire::PutAck::spooled`]), sending of that dataset
+    /// stays with that server and waits for it: its next batch must not be in the queue before. Default: none.
     pub fallbacks: Vec<String>,
     /// A file with the servers to use in place of `endpoint` and `fallbacks`, one address a line, the preferred
     /// one first. It is read whenever a connection is made, and every `return_after`; while it cannot be used,

@@ -4,18 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_flight::Empty;
-use arrow_flight::flight_service_client::FlightServiceClient;
 use event::EmitterId;
 use event::wire::PutAck;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::client::Random;
-use crate::endpoints::Endpoints;
+use crate::endpoints::{Endpoints, back_off, is_there};
 use crate::ledger::{Ledger, Numbered};
 use crate::options::OnSpoolFull;
 use crate::outbox::{Outbox, Sealed};
@@ -63,6 +60,7 @@ pub(crate) async fn run(outbox: Arc<Outbox>, mut options: SenderOptions) {
         return_at: None,
         probe: None,
         returning: false,
+        is_bound: false,
     };
     if sender.run().await.is_none() {
         tracing::debug!("sender ends with its runtime");
@@ -98,6 +96,9 @@ struct Sender {
     probe: Option<BoxFuture<'static, bool>>,
     /// The preferred endpoint is there: what is under way is waited for, then sending moves.
     returning: bool,
+    /// The last ack said `spooled`: the endpoint in use has on its own disk what it acked, so nothing goes to another
+    /// one until it acks without that.
+    is_bound: bool,
 }
 
 impl Sender {
@@ -254,7 +255,7 @@ impl Sender {
     fn send(&mut self, now: Instant) {
         let must_settle = self.spool.as_ref().is_some_and(Spool::is_between_epochs);
         if !self.ledger.has_unsent()
-            || self.returning
+            || (self.returning && !self.is_bound)
             || must_settle
             || self.retry_at.is_some_and(|at| at > now)
         {
@@ -291,7 +292,9 @@ impl Sender {
     fn connect(&mut self) -> crate::Result<PutStream> {
         let list = self.endpoints();
         let at = self.turn % list.len().max(1);
-        self.endpoint = list.into_iter().nth(at).unwrap_or_default();
+        if !self.is_bound {
+            self.endpoint = list.into_iter().nth(at).unwrap_or_default();
+        }
         let is_preferred = at == 0;
         let channel = self.options.endpoints.channel(&self.endpoint)?;
         self.outbox.counts.sends_to(&self.endpoint);
@@ -312,7 +315,7 @@ impl Sender {
     fn ask_preferred(&mut self) {
         self.return_at = Some(Instant::now() + self.options.return_after);
         let preferred = self.endpoints().into_iter().next().unwrap_or_default();
-        if preferred == self.endpoint {
+        if preferred == self.endpoint || self.is_bound {
             return;
         }
         if let Ok(channel) = self.options.endpoints.channel(&preferred) {
@@ -327,7 +330,7 @@ impl Sender {
 
     /// Moves to the preferred endpoint when nothing is under way any more.
     fn move_back(&mut self) {
-        if self.returning && !self.ledger.is_under_way() {
+        if self.returning && !self.is_bound && !self.ledger.is_under_way() {
             self.returning = false;
             self.stream = None;
             self.turn = 0;
@@ -354,6 +357,7 @@ impl Sender {
     fn acked(&mut self, numbered: &Numbered, ack: &PutAck) {
         let counts = &self.outbox.counts;
         self.attempts = 0;
+        self.is_bound = ack.spooled;
         self.ack_due = self
             .ledger
             .is_under_way()
@@ -441,31 +445,17 @@ impl Sender {
         Some(())
     }
 
-    /// The next endpoint has its turn, after a wait that doubles each time all had theirs, up to the maximum; at
-    /// random between half and all of it, so that emitters do not come back all at once.
+    /// The next endpoint has its turn, after a wait; the same one while it alone has batches that it acked.
     fn back_off(&mut self) {
         let endpoints = self.options.endpoints.list().0.len().max(1);
-        let factor = 1u32 << (self.attempts as usize / endpoints).min(16);
-        let whole = self.options.retry_min.saturating_mul(factor);
-        let share = ((self.options.random)() >> 11) as f64 / (1u64 << 53) as f64;
-        let wait = whole.min(self.options.retry_max).mul_f64(0.5 + share / 2.0);
+        let waits = (self.options.retry_min, self.options.retry_max);
+        let wait = back_off(self.attempts, endpoints, waits, (self.options.random)());
         self.retry_at = Some(Instant::now() + wait);
         self.attempts = self.attempts.saturating_add(1);
-        self.turn = (self.turn + 1) % endpoints;
+        if !self.is_bound {
+            self.turn = (self.turn + 1) % endpoints;
+        }
         self.returning = false;
-    }
-}
-
-/// Whether a server answers at all, be it with no.
-async fn is_there(channel: Channel, timeout: Duration) -> bool {
-    let mut client = FlightServiceClient::new(channel);
-    match tokio::time::timeout(timeout, client.list_actions(Empty {})).await {
-        Err(_) => false,
-        Ok(Ok(_)) => true,
-        Ok(Err(status)) => matches!(
-            status.code(),
-            Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument
-        ),
     }
 }
 

@@ -43,6 +43,7 @@ fn header(sequence: u64) -> PutHeader {
         events: None,
         encoding: Encoding::ArrowIpc,
         generated_at_us: Some(1_000),
+        received_at_us: None,
     }
 }
 
@@ -115,6 +116,7 @@ fn ack(sequence: u64, events: u32, duplicate: bool) -> PutAck {
         sequence: Sequence(sequence),
         events,
         duplicate,
+        spooled: false,
     }
 }
 
