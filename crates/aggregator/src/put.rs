@@ -6,7 +6,7 @@ use arrow_flight::{FlightData, PutResult};
 use bytes::Bytes;
 use event::limits::BATCH_EVENTS_MAX;
 use event::wire::{PutAck, PutHeader};
-use event::{DatasetName, EmitterId, Encoding, Epoch, Sequence};
+use event::{DatasetName, Durability, EmitterId, Encoding, Epoch, Sequence};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesOrdered};
 use futures::{FutureExt, Stream, StreamExt};
@@ -26,7 +26,8 @@ use crate::{Error, ErrorKind, Result, lines};
 ///   batch gets an emitter made for this stream and is counted on;
 /// * NDJSON: no `data_header`, a [`PutHeader`] with `encoding` and `events`, the lines as the body.
 ///
-/// Each ack is the JSON of [`PutAck`] and means that the queue has kept the batch. Many batches may be under
+/// Each ack is the JSON of [`PutAck`] and means that the queue has kept the batch, or what its header asked for as
+/// `durability`. Many batches may be under
 /// way; when their payload reaches [`crate::AggregatorOptions::stream_bytes_max`] the stream is not read on. A
 /// record batch without rows from a stock client is acked with `events` 0 and not appended.
 ///
@@ -213,6 +214,7 @@ impl Put {
                 sequence,
                 events: 0,
                 duplicate: false,
+                durability: Durability::default(),
             };
             self.owe(0, futures::future::ready(Ok(ack)).boxed());
             return None;
@@ -225,14 +227,16 @@ impl Put {
             events: Some(events),
             encoding: Encoding::ArrowIpc,
             generated_at_us: None,
+            durability: None,
         })
     }
 
     fn append(&mut self, header: PutHeader, events: u32, payload: Bytes) -> Result<()> {
+        let asked = header.durability;
         let header = header.into_header(events, self.aggregator.now())?;
         let bytes = payload.len();
         let sender = self.sender.as_ref().expect("set by the first message");
-        let append = self.aggregator.append(&sender.dataset, header, payload)?;
+        let append = self.aggregator.append(&sender.dataset, header, payload, asked)?;
         self.owe(bytes, append.boxed());
         Ok(())
     }

@@ -4,7 +4,7 @@ use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{FlightData, FlightDescriptor};
 use bytes::Bytes;
 use event::wire::{PutAck, PutHeader};
-use event::{EmitterId, Encoding};
+use event::{Durability, EmitterId, Encoding};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
@@ -21,6 +21,7 @@ pub(crate) struct PutStream {
     answers: BoxStream<'static, Result<PutAck, Status>>,
     /// Given to the first message.
     descriptor: Option<FlightDescriptor>,
+    durability: Option<Durability>,
     /// The schema that the server has of this stream.
     schema: Option<Bytes>,
 }
@@ -28,7 +29,7 @@ pub(crate) struct PutStream {
 impl PutStream {
     /// Connects when it is first asked for an answer. What is sent waits unbounded here; the bound is the
     /// ledger's.
-    pub(crate) fn open(channel: Channel, dataset: &str) -> Self {
+    pub(crate) fn open(channel: Channel, dataset: &str, durability: Option<Durability>) -> Self {
         let (messages, outgoing) = mpsc::unbounded_channel();
         let call = async move {
             let mut client = FlightServiceClient::new(channel);
@@ -47,6 +48,7 @@ impl PutStream {
             messages,
             answers: answers.boxed(),
             descriptor,
+            durability,
             schema: None,
         }
     }
@@ -64,6 +66,7 @@ impl PutStream {
             events: Some(batch.events),
             encoding,
             generated_at_us: Some(batch.generated_at.as_microsecond()),
+            durability: self.durability,
         };
         let header = serde_json::to_vec(&header).expect("a header is numbers and names");
         match &batch.payload {

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchHeader, BatchKey, DatasetName, EmitterId, Encoding, Epoch, Error, Result, Sequence};
+use crate::{
+    BatchHeader, BatchKey, DatasetName, Durability, EmitterId, Encoding, Epoch, Error, Result, Sequence,
+};
 
 /// `app_metadata` of a batch on `DoPut`.
 ///
@@ -31,6 +33,9 @@ pub struct PutHeader {
     /// When the oldest event was emitted; the time of receipt unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generated_at_us: Option<i64>,
+    /// What the ack is to promise; what the server has for the dataset unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durability: Option<Durability>,
 }
 
 fn arrow_ipc() -> Encoding {
@@ -71,6 +76,9 @@ pub struct PutAck {
     pub events: u32,
     /// Whether it had been kept before, by an earlier send.
     pub duplicate: bool,
+    /// What the ack promises: what was asked for, or more.
+    #[serde(default, skip_serializing_if = "Durability::is_default")]
+    pub durability: Durability,
 }
 
 /// What `DoGet` is asked for.
