@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use event::wire::PutAck;
-use event::{Batch, BatchHeader, DatasetName, EmitterId};
+use event::{Batch, BatchHeader, DatasetName, Durability, EmitterId};
 use jiff::Timestamp;
 use queue::Queue;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, watch};
 use uuid::Uuid;
 
+use crate::append::{AppendOptions, Appender};
 use crate::counters::{Counters, add};
-use crate::{DatasetCounts, Error, ErrorKind, Result, limits};
+use crate::{DatasetCounts, Error, ErrorKind, Result, Visibility, limits};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -33,6 +35,15 @@ pub struct AggregatorOptions {
     pub http_bytes_max: usize,
     /// How many datasets there may be; batches of one more are refused. Default: [`limits::DATASETS_MAX`].
     pub datasets_max: usize,
+    /// What the acks of batches promise that ask for nothing. Default: [`Durability::Durable`] for each dataset.
+    pub durability: Arc<dyn Fn(&DatasetName) -> Durability + Send + Sync>,
+    /// Payload in bytes that is acked as [`Durability::Memory`] and not durable yet, at a time; at the limit such
+    /// batches wait until they are durable. Default: [`limits::MEMORY_BYTES_MAX`].
+    pub memory_bytes_max: usize,
+    /// Who knows what queries see, for [`Durability::Queryable`]. Default: nobody, so that it cannot be asked for.
+    pub visibility: Option<Arc<dyn Visibility>>,
+    /// How long an ack waits for it. Default: [`limits::VISIBLE_TIMEOUT`].
+    pub visible_timeout: Duration,
 }
 
 /// Whose time of receipt a batch keeps, if an aggregator in front of this one received it first.
@@ -55,6 +66,10 @@ impl Default for AggregatorOptions {
             stream_bytes_max: limits::STREAM_BYTES_MAX,
             http_bytes_max: limits::HTTP_BYTES_MAX,
             datasets_max: limits::DATASETS_MAX,
+            durability: Arc::new(|_| Durability::default()),
+            memory_bytes_max: limits::MEMORY_BYTES_MAX,
+            visibility: None,
+            visible_timeout: limits::VISIBLE_TIMEOUT,
         }
     }
 }
@@ -67,6 +82,7 @@ pub struct Aggregator {
 
 struct Shared {
     queue: Arc<dyn Queue>,
+    appender: Appender,
     options: AggregatorOptions,
     datasets: RwLock<HashMap<DatasetName, Arc<Known>>>,
     /// Permits of one KiB each.
@@ -93,8 +109,15 @@ impl Aggregator {
     /// An aggregator before a queue.
     pub fn new(queue: Arc<dyn Queue>, options: AggregatorOptions) -> Self {
         let http_room = Arc::new(Semaphore::new(options.http_bytes_max.max(16 << 20) >> 10));
+        let appender = Appender::new(AppendOptions {
+            queue: Arc::clone(&queue),
+            memory_bytes_max: options.memory_bytes_max,
+            visibility: options.visibility.clone(),
+            visible_timeout: options.visible_timeout,
+        });
         let shared = Shared {
             queue,
+            appender,
             options,
             datasets: RwLock::default(),
             http_room,
@@ -105,7 +128,8 @@ impl Aggregator {
         }
     }
 
-    /// Checks a batch and appends it; the future answers when the queue has kept it. Batches stand in the
+    /// Checks a batch and appends it; the future answers when the ack holds what the dataset's
+    /// [`AggregatorOptions::durability`] promises. Batches stand in the
     /// queue in the order of the calls, whenever the futures are polled. Dropping the future does not take the
     /// batch back. A dataset that the queue does not know gets the queue's default partitions here; the doors
     /// make it with those of [`AggregatorOptions::partitions`] first.
@@ -121,7 +145,7 @@ impl Aggregator {
     ) -> impl Future<Output = Result<PutAck>> + Send + use<> {
         let append = self
             .known(&dataset)
-            .and_then(|known| self.append(&OpenDataset { name: dataset, known }, header, payload));
+            .and_then(|known| self.append(&OpenDataset { name: dataset, known }, header, payload, None));
         async move { append?.await }
     }
 
@@ -220,12 +244,14 @@ impl Aggregator {
         Ok(Arc::clone(datasets.entry(name.clone()).or_default()))
     }
 
-    /// Checks at once, so that a door can stop before it takes a batch that comes after a refused one.
+    /// Checks at once, so that a door can stop before it takes a batch that comes after a refused one. `asked` is
+    /// what the ack is to promise; `None`: what the dataset has.
     pub(crate) fn append(
         &self,
         dataset: &OpenDataset,
         header: BatchHeader,
         payload: Bytes,
+        asked: Option<Durability>,
     ) -> Result<impl Future<Output = Result<PutAck>> + Send + use<>> {
         let known = Arc::clone(&dataset.known);
         let counts = &known.counters;
@@ -237,12 +263,18 @@ impl Aggregator {
             header,
             payload,
         };
-        batch.check().inspect_err(|_| add(&counts.rejected, events))?;
-        let append = self.shared.queue.append(batch);
+        let rejected = || add(&counts.rejected, events);
+        batch.check().inspect_err(|_| rejected())?;
+        let durability = self
+            .shared
+            .appender
+            .checked(asked, || (self.shared.options.durability)(&dataset.name));
+        let durability = durability.inspect_err(|_| rejected())?;
+        let append = self.shared.appender.append(batch, durability, &known);
         Ok(async move {
             let counts = &known.counters;
-            let receipt = append.await.inspect_err(|_| add(&counts.rejected, events))?;
-            if receipt.duplicate {
+            let kept = append.await.inspect_err(|_| add(&counts.rejected, events))?;
+            if kept.duplicate {
                 add(&counts.duplicates, 1);
             } else {
                 add(&counts.batches, 1);
@@ -251,8 +283,9 @@ impl Aggregator {
             Ok(PutAck {
                 sequence: header.key.sequence,
                 events: header.events,
-                duplicate: receipt.duplicate,
-                spooled: receipt.spooled,
+                duplicate: kept.duplicate,
+                spooled: kept.spooled,
+                durability: kept.durability,
             })
         })
     }

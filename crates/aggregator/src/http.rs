@@ -137,7 +137,7 @@ async fn take(aggregator: &Aggregator, dataset: &str, headers: &HeaderMap, body:
         received_at: now,
     };
     let opened = aggregator.open(dataset).await?;
-    let ack = aggregator.append(&opened, header, payload)?.await?;
+    let ack = aggregator.append(&opened, header, payload, None)?.await?;
     drop(room);
     if !ack.duplicate {
         add(&opened.known.counters.rejected, u64::from(rejected));

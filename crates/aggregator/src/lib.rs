@@ -7,11 +7,13 @@
 //! | [`router`] | the text door: `POST /v1/datasets/{dataset}/events` with NDJSON or a JSON array |
 //!
 //! Payloads are forwarded as they were sent: rows are not decoded, lines are only skimmed. An ack means that the
-//! queue has kept the batch.
+//! queue has kept the batch, unless [`event::Durability`] says less or more.
+//! [`Visibility`] is the port that knows what queries see.
 //!
 //! Not here: SQL, decoding, validation against a schema, authentication, TLS, listening on a port.
 
 mod aggregator;
+mod append;
 mod counters;
 mod error;
 mod http;
@@ -21,6 +23,7 @@ mod lines;
 mod put;
 
 pub use aggregator::{Aggregator, AggregatorOptions, Clock, ReceivedAt};
+pub use append::Visibility;
 pub use counters::DatasetCounts;
 pub use error::{Error, ErrorKind, Result};
 pub use http::router;

@@ -6,7 +6,7 @@ use arrow_flight::{FlightData, PutResult};
 use bytes::Bytes;
 use event::limits::BATCH_EVENTS_MAX;
 use event::wire::{PutAck, PutHeader};
-use event::{DatasetName, EmitterId, Encoding, Epoch, Sequence};
+use event::{DatasetName, Durability, EmitterId, Encoding, Epoch, Sequence};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesOrdered};
 use futures::{FutureExt, Stream, StreamExt};
@@ -27,7 +27,8 @@ use crate::{Error, ErrorKind, Result, ipc, lines};
 /// * whole payloads: no `data_header`, a [`PutHeader`] with `encoding` and `events`, and as the body the lines of
 ///   NDJSON, or an Arrow IPC stream with all it takes to read it.
 ///
-/// Each ack is the JSON of [`PutAck`] and means that the queue has kept the batch. Many batches may be under
+/// Each ack is the JSON of [`PutAck`] and means that the queue has kept the batch, or what its header asked for as
+/// `durability`. Many batches may be under
 /// way; when their payload reaches [`crate::AggregatorOptions::stream_bytes_max`] the stream is not read on. A
 /// record batch without rows from a stock client is acked with `events` 0 and not appended.
 ///
@@ -214,6 +215,7 @@ impl Put {
                 events: 0,
                 duplicate: false,
                 spooled: false,
+                durability: Durability::default(),
             };
             self.owe(0, futures::future::ready(Ok(ack)).boxed());
             return None;
@@ -227,14 +229,16 @@ impl Put {
             encoding: Encoding::ArrowIpc,
             generated_at_us: None,
             received_at_us: None,
+            durability: None,
         })
     }
 
     fn append(&mut self, header: PutHeader, events: u32, payload: Bytes) -> Result<()> {
+        let asked = header.durability;
         let header = header.into_header(events, self.aggregator.received_at(header.received_at_us))?;
         let bytes = payload.len();
         let sender = self.sender.as_ref().expect("set by the first message");
-        let append = self.aggregator.append(&sender.dataset, header, payload)?;
+        let append = self.aggregator.append(&sender.dataset, header, payload, asked)?;
         self.owe(bytes, append.boxed());
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use event::limits::BATCH_BYTES_MAX;
-use event::{DatasetName, EmitterId};
+use event::{DatasetName, Durability, EmitterId};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::dataset::Gate;
 use crate::endpoints::Endpoints;
-use crate::options::OnSpoolFull;
+use crate::options::{Delivery, OnSpoolFull};
 use crate::outbox::Outbox;
 use crate::sender::{self, SenderOptions};
 use crate::spool::Spool;
@@ -240,6 +240,8 @@ impl Client {
         let parts = Parts {
             gate: Gate::default(),
             spool: None,
+            delivery: Delivery::Acked,
+            durability: None,
         };
         self.start(name.clone(), parts)
     }
@@ -325,6 +327,8 @@ impl Client {
 struct Parts {
     gate: Gate,
     spool: Option<(Spool, OnSpoolFull)>,
+    delivery: Delivery,
+    durability: Option<Durability>,
 }
 
 impl Parts {
@@ -334,7 +338,12 @@ impl Parts {
             OnFull::Spool(spool) => Some((Spool::open(spool, name.as_str())?, spool.on_full)),
             OnFull::Refuse | OnFull::DropNewest => None,
         };
-        Ok(Self { gate, spool })
+        Ok(Self {
+            gate,
+            spool,
+            delivery: options.delivery,
+            durability: options.durability,
+        })
     }
 }
 
@@ -364,6 +373,8 @@ impl Inner {
             ack_timeout: self.options.ack_timeout,
             return_after: self.options.return_after,
             random: Arc::clone(&self.options.random),
+            delivery: parts.delivery,
+            durability: parts.durability,
             spool,
         };
         self.runtime.spawn(sender::run(Arc::clone(&outbox), options));

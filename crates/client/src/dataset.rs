@@ -8,9 +8,10 @@ use event::limits::EVENT_BYTES_MAX;
 use event::{Checker, DatasetName};
 use serde::Serialize;
 
+use crate::acked::Acked;
 use crate::limits::DIVERTED_RAW_BYTES_MAX;
-use crate::options::{OnInvalid, OnSpoolFull};
-use crate::outbox::Outbox;
+use crate::options::{Delivery, OnInvalid, OnSpoolFull};
+use crate::outbox::{Ask, Outbox};
 use crate::rows::{Rows, encode};
 use crate::stats::add;
 use crate::{Client, DatasetOptions, DatasetStats, Error, ErrorKind, OnFull, Result};
@@ -46,7 +47,16 @@ impl Dataset {
     /// [`DatasetOptions::validation`]. `Full`: the client holds as much as it may; the event is not taken.
     /// `Closed`: the client is closed.
     pub fn emit<E: Serialize + ?Sized>(&self, event: &E) -> Result<()> {
-        with_line(event, |line| self.put_now(line))
+        with_line(event, |line| self.put_now(line, Ask::Nothing)).map(drop)
+    }
+
+    /// As [`Dataset::emit`], and answers with a future of the ack of the batch that the event is in. Events of one
+    /// batch share one notification, so it costs one allocation an event more than `emit`.
+    ///
+    /// # Errors
+    /// As [`Dataset::emit`]. An event that is taken and given up later ends the future.
+    pub fn emit_acked<E: Serialize + ?Sized>(&self, event: &E) -> Result<Acked> {
+        with_line(event, |line| self.put_now(line, Ask::Ack)).map(asked)
     }
 
     /// As [`Dataset::emit`], but waits for room.
@@ -55,7 +65,7 @@ impl Dataset {
     /// As [`Dataset::emit`], without `Full`.
     pub async fn emit_wait<E: Serialize + ?Sized>(&self, event: &E) -> Result<()> {
         let line = with_line(event, |line| Ok(line.to_vec()))?;
-        self.put_wait(&line).await
+        self.put_wait(&line, Ask::Nothing).await.map(drop)
     }
 
     /// Emits one event that is JSON text already, on one line. Without [`DatasetOptions::validation`] it is sent
@@ -64,7 +74,15 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::emit`]; `Invalid` when the line is blank, has a line break, or is too long.
     pub fn emit_json_line(&self, line: &[u8]) -> Result<()> {
-        self.put_now(raw_line(line)?)
+        self.put_now(raw_line(line)?, Ask::Nothing).map(drop)
+    }
+
+    /// As [`Dataset::emit_json_line`], with a future of the ack as [`Dataset::emit_acked`].
+    ///
+    /// # Errors
+    /// As [`Dataset::emit_json_line`].
+    pub fn emit_json_line_acked(&self, line: &[u8]) -> Result<Acked> {
+        self.put_now(raw_line(line)?, Ask::Ack).map(asked)
     }
 
     /// As [`Dataset::emit_json_line`], but waits for room.
@@ -72,7 +90,7 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::emit_json_line`], without `Full`.
     pub async fn emit_json_line_wait(&self, line: &[u8]) -> Result<()> {
-        self.put_wait(raw_line(line)?).await
+        self.put_wait(raw_line(line)?, Ask::Nothing).await.map(drop)
     }
 
     /// Emits rows, in order with the events around them. Large ones are cut into several batches; none are
@@ -81,11 +99,18 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::emit`].
     pub fn emit_rows(&self, rows: &RecordBatch) -> Result<()> {
-        let (count, rows) = (rows.num_rows() as u64, self.checked_rows(rows)?);
-        if rows.is_empty() || !self.take_room(rows.iter().map(Rows::bytes).sum(), count)? {
-            return Ok(());
+        self.put_rows_now(rows, Ask::Nothing).map(drop)
+    }
+
+    /// As [`Dataset::emit_rows`], with a future of the ack of the last batch, which resolves when all are acked.
+    ///
+    /// # Errors
+    /// As [`Dataset::emit_rows`]; `Invalid` when there is no row.
+    pub fn emit_rows_acked(&self, rows: &RecordBatch) -> Result<Acked> {
+        if rows.num_rows() == 0 {
+            return Err(Error::invalid("no rows, so there is no batch to be acked"));
         }
-        self.outbox.put_rows(rows)
+        self.put_rows_now(rows, Ask::Ack).map(asked)
     }
 
     /// As [`Dataset::emit_rows`], but waits for room.
@@ -98,7 +123,7 @@ impl Dataset {
             return Ok(());
         }
         self.wait_for_room(rows.iter().map(Rows::bytes).sum()).await?;
-        self.outbox.put_rows(rows)
+        self.outbox.put_rows(rows, Ask::Nothing).map(drop)
     }
 
     /// As [`Client::flush`], for this dataset alone.
@@ -109,30 +134,53 @@ impl Dataset {
         self.outbox.flush().await
     }
 
-    fn put_now(&self, line: &[u8]) -> Result<()> {
+    fn put_now(&self, line: &[u8], ask: Ask) -> Result<Option<Acked>> {
         if let Err(error) = self.outbox.gate.check(line) {
             let (dataset, diverted) = self.invalid(line, error)?;
-            return with_line(&diverted, |line| dataset.put_unchecked(line));
+            return with_line(&diverted, |line| dataset.put_unchecked(line, ask));
         }
-        self.put_unchecked(line)
+        self.put_unchecked(line, ask)
     }
 
-    fn put_unchecked(&self, line: &[u8]) -> Result<()> {
-        if self.take_room(line.len() + 1, 1)? {
-            self.outbox.put_line(line)?;
+    fn put_unchecked(&self, line: &[u8], ask: Ask) -> Result<Option<Acked>> {
+        if !self.take_room(line.len() + 1, 1)? {
+            return Ok(self.dropped(ask));
         }
-        Ok(())
+        self.outbox.put_line(line, ask)
     }
 
-    async fn put_wait(&self, line: &[u8]) -> Result<()> {
+    fn put_rows_now(&self, rows: &RecordBatch, ask: Ask) -> Result<Option<Acked>> {
+        let (count, rows) = (rows.num_rows() as u64, self.checked_rows(rows)?);
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        if !self.take_room(rows.iter().map(Rows::bytes).sum(), count)? {
+            return Ok(self.dropped(ask));
+        }
+        self.outbox.put_rows(rows, ask)
+    }
+
+    async fn put_wait(&self, line: &[u8], ask: Ask) -> Result<Option<Acked>> {
         if let Err(error) = self.outbox.gate.check(line) {
             let (dataset, diverted) = self.invalid(line, error)?;
             let line = with_line(&diverted, |line| Ok(line.to_vec()))?;
             dataset.wait_for_room(line.len() + 1).await?;
-            return dataset.outbox.put_line(&line);
+            return dataset.outbox.put_line(&line, ask);
         }
         self.wait_for_room(line.len() + 1).await?;
-        self.outbox.put_line(line)
+        self.outbox.put_line(line, ask)
+    }
+
+    /// What is told of events that a full buffer dropped.
+    fn dropped(&self, ask: Ask) -> Option<Acked> {
+        let why = || {
+            format!(
+                "client's buffer is full, event is dropped dataset={} buffer_bytes_max={}",
+                self.outbox.name,
+                self.client.buffer_bytes_max()
+            )
+        };
+        (ask == Ask::Ack).then(|| Acked::not_sent(why()))
     }
 
     /// An event did not pass: where it goes instead.
@@ -216,8 +264,13 @@ impl Gate {
         let drops_newest = match &options.on_full {
             OnFull::Refuse => false,
             OnFull::DropNewest => true,
+            OnFull::Spool(_) if options.delivery == Delivery::BestEffort => {
+                return Err(Error::invalid(
+                    "a spool keeps what best effort gives up, choose one of them",
+                ));
+            }
             OnFull::Spool(spool) => spool.on_full == OnSpoolFull::DropNewest,
-        };
+        } || options.delivery == Delivery::BestEffort;
         let Some(validation) = &options.validation else {
             return Ok(Self {
                 drops_newest,
@@ -264,6 +317,11 @@ impl Gate {
                 .check_rows(rows)?),
         }
     }
+}
+
+/// What was asked for is always there.
+fn asked(acked: Option<Acked>) -> Acked {
+    acked.unwrap_or_else(|| Acked::not_sent("event is not sent"))
 }
 
 /// A line of text as it may be sent.

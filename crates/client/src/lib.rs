@@ -38,6 +38,7 @@
 //! Not here: server code, TLS, authentication, failover of reads and stores (they ask the first endpoint given), an
 //! ack for each event as a future, sending without resending, tracers, switches that a server sets from afar.
 
+mod acked;
 mod client;
 mod dataset;
 mod endpoints;
@@ -54,11 +55,14 @@ mod sender;
 mod spool;
 mod stats;
 
+pub use acked::{Acked, BatchAck};
 pub use client::{Client, ClientOptions, Clock, Random};
 pub use dataset::Dataset;
 pub use endpoints::{Endpoints, back_off, is_there};
 pub use error::{Error, ErrorKind, Result};
-pub use options::{DatasetOptions, OnFull, OnInvalid, OnSpoolFull, SpoolOptions, SpoolSync, Validation};
+pub use options::{
+    DatasetOptions, Delivery, OnFull, OnInvalid, OnSpoolFull, SpoolOptions, SpoolSync, Validation,
+};
 pub use put::PutStream;
 pub use remote_store::RemoteStore;
 pub use stats::{ClientStats, DatasetStats, Dropped, Histogram, Times};

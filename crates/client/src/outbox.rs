@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
+use crate::acked::{Acked, Notice};
 use crate::client::Clock;
 use crate::dataset::Gate;
 use crate::rows::Rows;
@@ -18,7 +19,7 @@ use crate::stats::{Counts, add, sub};
 use crate::{Error, ErrorKind, Result};
 
 /// A batch that takes no more events.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Sealed {
     pub(crate) payload: Payload,
     pub(crate) events: u32,
@@ -28,6 +29,8 @@ pub(crate) struct Sealed {
     pub(crate) emitted: Instant,
     /// What it takes of the room.
     pub(crate) bytes: usize,
+    /// For those who wait for its ack.
+    pub(crate) notice: Option<Notice>,
 }
 
 /// The events of a batch.
@@ -35,6 +38,13 @@ pub(crate) struct Sealed {
 pub(crate) enum Payload {
     Lines(Bytes),
     Rows(Rows),
+}
+
+/// Whether the ack of what is put in is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Nothing,
+    Ack,
 }
 
 /// The events of one dataset that are not handed to its sender yet. Whoever puts some in has taken room for
@@ -61,6 +71,8 @@ struct Waiting {
     open_events: u32,
     /// When the first event of `open` came.
     opened: Option<(Instant, Timestamp)>,
+    /// Of `open`, when somebody has asked for its ack.
+    notice: Option<(Notice, Acked)>,
     sealed: VecDeque<Sealed>,
     sealed_total: u64,
     closed: bool,
@@ -94,7 +106,7 @@ impl Outbox {
     }
 
     /// Takes one event as a JSON text without line breaks; its room (one byte more, for the line's end) is taken.
-    pub(crate) fn put_line(&self, line: &[u8]) -> Result<()> {
+    pub(crate) fn put_line(&self, line: &[u8], ask: Ask) -> Result<Option<Acked>> {
         let bytes = line.len() + 1;
         let mut waiting = self.waiting();
         if waiting.closed {
@@ -112,6 +124,7 @@ impl Outbox {
         waiting.open.extend_from_slice(line);
         waiting.open.push(b'\n');
         waiting.open_events += 1;
+        let acked = (ask == Ask::Ack).then(|| waiting.acked());
         if waiting.open.len() >= self.batch_bytes || waiting.open_events == BATCH_EVENTS_MAX {
             waiting.seal(&self.counts);
             wake = true;
@@ -122,11 +135,11 @@ impl Outbox {
         if wake {
             self.wake.notify_one();
         }
-        Ok(())
+        Ok(acked)
     }
 
     /// Takes rows, after the lines that came before them; their room is taken.
-    pub(crate) fn put_rows(&self, rows: Vec<Rows>) -> Result<()> {
+    pub(crate) fn put_rows(&self, rows: Vec<Rows>, ask: Ask) -> Result<Option<Acked>> {
         let bytes = rows.iter().map(Rows::bytes).sum();
         let (emitted, generated_at) = (Instant::now(), (self.clock)());
         let mut waiting = self.waiting();
@@ -134,21 +147,25 @@ impl Outbox {
             return Err(self.closed(bytes));
         }
         waiting.seal(&self.counts);
+        let mut acks = Vec::new();
         for rows in rows {
             add(&self.counts.emitted, u64::from(rows.count));
             let (events, bytes) = (rows.count, rows.bytes());
+            let (notice, acked) = (ask == Ask::Ack).then(Notice::new).unzip();
+            acks.extend(acked);
             let batch = Sealed {
                 payload: Payload::Rows(rows),
                 events,
                 generated_at,
                 emitted,
                 bytes,
+                notice,
             };
             waiting.push(batch, &self.counts);
         }
         drop(waiting);
         self.wake.notify_one();
-        Ok(())
+        Ok((ask == Ask::Ack).then(|| Acked::of(acks)))
     }
 
     /// Counts room that was taken of the client's.
@@ -239,11 +256,12 @@ impl Outbox {
         add(&self.counts.queued, batches);
     }
 
-    /// Sender's side: a batch is acked, or was given up because of an error. Its room was given back before.
-    pub(crate) fn finish(&self, batch: &Sealed, refused: Option<Error>) {
-        if let Some(error) = refused {
+    /// Sender's side: a batch of so many events is acked, or was given up because of an error. Its room was given
+    /// back before. What an option gave up is no error of a flush.
+    pub(crate) fn finish(&self, events: u32, refused: Option<Error>) {
+        if let Some(error) = refused.filter(|error| error.kind() != ErrorKind::NotSent) {
             let mut waiting = self.waiting();
-            let events = waiting.refused.as_ref().map_or(0, |(events, _)| *events) + u64::from(batch.events);
+            let events = waiting.refused.as_ref().map_or(0, |(events, _)| *events) + u64::from(events);
             let first = waiting.refused.take().map_or(error, |(_, first)| first);
             waiting.refused = Some((events, first));
         }
@@ -271,8 +289,14 @@ impl Waiting {
             generated_at,
             emitted,
             bytes,
+            notice: self.notice.take().map(|(notice, _)| notice),
         };
         self.push(batch, counts);
+    }
+
+    /// The ack of the open batch.
+    fn acked(&mut self) -> Acked {
+        self.notice.get_or_insert_with(Notice::new).1.clone()
     }
 
     fn push(&mut self, batch: Sealed, counts: &Counts) {

@@ -4,7 +4,7 @@ use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{FlightData, FlightDescriptor};
 use bytes::Bytes;
 use event::wire::{PutAck, PutHeader};
-use event::{EmitterId, Encoding};
+use event::{Durability, EmitterId, Encoding};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
@@ -22,6 +22,7 @@ pub struct PutStream {
     answers: BoxStream<'static, Result<PutAck, Status>>,
     /// Given to the first message.
     descriptor: Option<FlightDescriptor>,
+    durability: Option<Durability>,
     /// The schema that the server has of this stream.
     schema: Option<Bytes>,
 }
@@ -47,6 +48,7 @@ impl PutStream {
             messages,
             answers: answers.boxed(),
             descriptor,
+            durability: None,
             schema: None,
         }
     }
@@ -56,6 +58,11 @@ impl PutStream {
     pub fn send_whole(&mut self, header: &PutHeader, payload: Bytes) {
         let header = serde_json::to_vec(header).expect("a header is numbers and names");
         self.push(FlightData::new().with_data_body(payload).with_app_metadata(header));
+    }
+
+    /// What the acks of its batches are to promise; `None`: what the server has for the dataset.
+    pub(crate) fn asking(self, durability: Option<Durability>) -> Self {
+        Self { durability, ..self }
     }
 
     pub(crate) fn send(&mut self, emitter: EmitterId, numbered: &Numbered) {
@@ -72,6 +79,7 @@ impl PutStream {
             encoding,
             generated_at_us: Some(batch.generated_at.as_microsecond()),
             received_at_us: None,
+            durability: self.durability,
         };
         let header = serde_json::to_vec(&header).expect("a header is numbers and names");
         match &batch.payload {

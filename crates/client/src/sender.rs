@@ -1,20 +1,21 @@
 //! The loop that sends one dataset's batches and takes their acks.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::EmitterId;
 use event::wire::PutAck;
+use event::{Durability, EmitterId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
+use crate::acked::{BatchAck, Notice};
 use crate::client::Random;
 use crate::endpoints::{Endpoints, back_off, is_there};
 use crate::ledger::{Ledger, Numbered};
-use crate::options::OnSpoolFull;
+use crate::options::{Delivery, OnSpoolFull};
 use crate::outbox::{Outbox, Sealed};
 use crate::put::PutStream;
 use crate::spool::{Refusal, Spool};
@@ -31,6 +32,8 @@ pub(crate) struct SenderOptions {
     pub(crate) ack_timeout: Duration,
     pub(crate) return_after: Duration,
     pub(crate) random: Random,
+    pub(crate) delivery: Delivery,
+    pub(crate) durability: Option<Durability>,
     /// The spool, and what is done with what it does not take.
     pub(crate) spool: Option<(Spool, OnSpoolFull)>,
 }
@@ -49,6 +52,7 @@ pub(crate) async fn run(outbox: Arc<Outbox>, mut options: SenderOptions) {
         spool,
         on_full,
         unspooled: VecDeque::new(),
+        notices: HashMap::new(),
         spool_at: None,
         read_at: None,
         stream: None,
@@ -77,6 +81,8 @@ struct Sender {
     on_full: OnSpoolFull,
     /// Sealed batches that the spool has not taken yet.
     unspooled: VecDeque<Sealed>,
+    /// Who waits for the acks of records of the spool.
+    notices: HashMap<u64, Notice>,
     /// When a disk that failed to write is tried again.
     spool_at: Option<Instant>,
     /// When one that failed to read is: what can be read is sent though nothing can be written.
@@ -186,10 +192,19 @@ impl Sender {
         loop {
             let mut batches = std::mem::take(&mut self.unspooled);
             let sizes: Vec<usize> = batches.iter().map(|batch| batch.bytes).collect();
-            let (outcome, left) = self
-                .on_spool(move |spool| (spool.append(&mut batches), batches))
+            let mut notices: Vec<_> = batches.iter_mut().map(|batch| batch.notice.take()).collect();
+            let (first, outcome, mut left) = self
+                .on_spool(move |spool| (spool.end(), spool.append(&mut batches), batches))
                 .await??;
             let taken = sizes.len() - left.len();
+            for (batch, notice) in left.iter_mut().zip(notices.drain(taken..)) {
+                batch.notice = notice;
+            }
+            let awaited = |notice: Option<Notice>| notice.filter(Notice::is_awaited);
+            for (record, notice) in (first..).zip(notices) {
+                self.notices
+                    .extend(awaited(notice).map(|notice| (record, notice)));
+            }
             self.outbox.release(sizes[..taken].iter().sum());
             add(&self.outbox.counts.spooled, taken as u64);
             self.unspooled = left;
@@ -213,7 +228,14 @@ impl Sender {
                     Some(batch) => {
                         add(&self.outbox.counts.spool_dropped, u64::from(batch.events));
                         self.outbox.release(batch.bytes);
-                        self.outbox.finish(&batch, None);
+                        let dropped = Error::new(
+                            ErrorKind::NotSent,
+                            format_args!("spool is full, event is dropped dataset={}", self.outbox.name),
+                        );
+                        self.outbox.finish(batch.events, None);
+                        if let Some(notice) = batch.notice {
+                            notice.tell(Err(dropped));
+                        }
                     }
                 },
             }
@@ -300,7 +322,8 @@ impl Sender {
         self.outbox.counts.sends_to(&self.endpoint);
         self.return_at = (!is_preferred || self.options.endpoints.may_change())
             .then(|| Instant::now() + self.options.return_after);
-        Ok(PutStream::open(channel, self.outbox.name.as_str()))
+        let name = self.outbox.name.as_str();
+        Ok(PutStream::open(channel, name).asking(self.options.durability))
     }
 
     fn endpoints(&self) -> Vec<String> {
@@ -341,8 +364,8 @@ impl Sender {
         match answer {
             Ok(ack) => match self.ledger.ack(&ack) {
                 Some(numbered) => {
-                    self.acked(&numbered, &ack);
-                    self.finish(&numbered, None);
+                    let ack = self.acked(&numbered, &ack);
+                    self.finish(numbered, Ok(ack));
                     Some(())
                 }
                 None => {
@@ -354,7 +377,7 @@ impl Sender {
         }
     }
 
-    fn acked(&mut self, numbered: &Numbered, ack: &PutAck) {
+    fn acked(&mut self, numbered: &Numbered, ack: &PutAck) -> BatchAck {
         let counts = &self.outbox.counts;
         self.attempts = 0;
         self.is_bound = ack.spooled;
@@ -367,19 +390,52 @@ impl Sender {
         add(&counts.bytes, numbered.batch.bytes as u64);
         add(&counts.duplicates, u64::from(ack.duplicate));
         counts.ack_us.took(numbered.batch.emitted.elapsed());
+        BatchAck {
+            dataset: self.outbox.name.clone(),
+            emitter: self.options.emitter,
+            epoch: numbered.epoch,
+            sequence: numbered.sequence,
+            events: numbered.batch.events,
+            duplicate: ack.duplicate,
+            durability: ack.durability,
+        }
     }
 
     /// The batch is acked or given up: it goes from the spool, or its room goes back.
-    fn finish(&mut self, numbered: &Numbered, refused: Option<Error>) {
-        match numbered.record {
-            None => self.outbox.release(numbered.batch.bytes),
+    fn finish(&mut self, numbered: Numbered, outcome: crate::Result<BatchAck>) {
+        let notice = match numbered.record {
+            None => {
+                self.outbox.release(numbered.batch.bytes);
+                numbered.batch.notice
+            }
             Some(record) => {
                 if let Some(spool) = &mut self.spool {
                     spool.finish(record);
                 }
+                self.notices.remove(&record)
             }
+        };
+        self.outbox
+            .finish(numbered.batch.events, outcome.as_ref().err().cloned());
+        if let Some(notice) = notice {
+            notice.tell(outcome);
         }
-        self.outbox.finish(&numbered.batch, refused);
+    }
+
+    /// Sending without resending: what is under way may be kept or not, and is given up. What follows has a new
+    /// epoch, in which there is no hole.
+    fn give_up(&mut self, why: &str) {
+        while let Some(numbered) = self.ledger.refuse() {
+            add(&self.outbox.counts.best_effort, u64::from(numbered.batch.events));
+            let error = Error::new(
+                ErrorKind::NotSent,
+                format_args!("sent once and not acked, it may be kept or not: {why}"),
+            );
+            self.finish(numbered, Err(error));
+        }
+        self.ledger.renumber(self.ledger.next_epoch());
+        add(&self.outbox.counts.epochs, 1);
+        self.back_off();
     }
 
     async fn timed_out(&mut self) -> Option<()> {
@@ -406,16 +462,15 @@ impl Sender {
             self.endpoint
         );
         tracing::debug!("put stream ended: {text}");
-        self.outbox.counts.went_wrong(text);
+        self.outbox.counts.went_wrong(text.clone());
+        let is_refusal = matches!(code, Code::InvalidArgument | Code::OutOfRange);
+        if is_refusal && let Some(numbered) = self.ledger.refuse() {
+            add(&self.outbox.counts.refused, u64::from(numbered.batch.events));
+            self.finish(numbered, Err(Error::from(status)));
+        }
         match code {
-            Code::InvalidArgument | Code::OutOfRange => {
-                let refused = self.ledger.refuse();
-                self.ledger.lost_stream();
-                if let Some(numbered) = refused {
-                    add(&self.outbox.counts.refused, u64::from(numbered.batch.events));
-                    self.finish(&numbered, Some(Error::from(status)));
-                }
-            }
+            _ if self.options.delivery == Delivery::BestEffort => self.give_up(&text),
+            _ if is_refusal => self.ledger.lost_stream(),
             Code::FailedPrecondition if self.ledger.in_conflict().is_some() => self.renumber().await?,
             _ => {
                 self.ledger.lost_stream();

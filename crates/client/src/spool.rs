@@ -148,6 +148,11 @@ impl Spool {
         self.marks.emitter
     }
 
+    /// The number of the next record.
+    pub(crate) fn end(&self) -> u64 {
+        self.last().end()
+    }
+
     /// Records that are not finished.
     pub(crate) fn len(&self) -> u64 {
         self.last().end() - self.first

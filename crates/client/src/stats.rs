@@ -104,12 +104,14 @@ pub struct Dropped {
     pub full: u64,
     /// The spool was full or failed, and its option is to drop then.
     pub spool: u64,
+    /// They were under way when sending failed, and are not sent again; the server may have kept some of them.
+    pub best_effort: u64,
 }
 
 impl Dropped {
     /// For any reason.
     pub fn total(&self) -> u64 {
-        self.refused + self.full + self.spool
+        self.refused + self.full + self.spool + self.best_effort
     }
 }
 
@@ -193,6 +195,7 @@ pub(crate) struct Counts {
     pub(crate) refused: AtomicU64,
     pub(crate) full: AtomicU64,
     pub(crate) spool_dropped: AtomicU64,
+    pub(crate) best_effort: AtomicU64,
     pub(crate) invalid: AtomicU64,
     pub(crate) batches: AtomicU64,
     pub(crate) retried: AtomicU64,
@@ -272,6 +275,7 @@ impl Counts {
                 refused: of(&self.refused),
                 full: of(&self.full),
                 spool: of(&self.spool_dropped),
+                best_effort: of(&self.best_effort),
             },
             invalid: of(&self.invalid),
             batches: of(&self.batches),

@@ -9,6 +9,7 @@
 //! | [`DatasetSchema`] | the columns of a dataset as they are now; grows by adding columns |
 //! | [`Decoder`] | batch → Arrow rows with system columns, and the events that were rejected |
 //! | [`Checker`] | a schema as a check of one event, before it is sent |
+//! | [`Durability`] | what an ack promises |
 //! | [`conform`] | rows with fewer columns → rows with all of a schema |
 //! | [`wire`] | the JSON of headers, acks and tickets |
 //!
@@ -19,6 +20,7 @@ mod check;
 mod column;
 mod conform;
 mod decode;
+mod durability;
 mod error;
 mod infer;
 mod json;
@@ -33,6 +35,7 @@ pub use batch::{Batch, BatchHeader, BatchKey, EmitterId, Encoding, Epoch, Sequen
 pub use check::{Checker, UnknownFields};
 pub use conform::conform;
 pub use decode::{Decoded, Decoder, Reject};
+pub use durability::Durability;
 pub use error::{Error, ErrorKind, Result};
 pub use infer::infer_fields;
 pub use name::DatasetName;

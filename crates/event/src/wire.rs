@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchHeader, BatchKey, DatasetName, EmitterId, Encoding, Epoch, Error, Result, Sequence};
+use crate::{
+    BatchHeader, BatchKey, DatasetName, Durability, EmitterId, Encoding, Epoch, Error, Result, Sequence,
+};
 
 /// `app_metadata` of a batch on `DoPut`.
 ///
@@ -35,6 +37,9 @@ pub struct PutHeader {
     /// its own time of receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received_at_us: Option<i64>,
+    /// What the ack is to promise; what the server has for the dataset unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durability: Option<Durability>,
 }
 
 fn arrow_ipc() -> Encoding {
@@ -79,6 +84,9 @@ pub struct PutAck {
     /// answered so stays with that server until it answers without it: the queue does not know yet what it kept.
     #[serde(default, skip_serializing_if = "is_false")]
     pub spooled: bool,
+    /// What the ack promises: what was asked for, or more.
+    #[serde(default, skip_serializing_if = "Durability::is_default")]
+    pub durability: Durability,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]

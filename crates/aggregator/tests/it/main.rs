@@ -6,5 +6,6 @@
 )]
 
 mod door;
+mod durability;
 mod http;
 mod put;

@@ -77,6 +77,7 @@ impl Life {
                         events: 1,
                         duplicate: false,
                         spooled: false,
+                        durability: Default::default(),
                     };
                     self.ledger.ack(&ack).unwrap()
                 }
