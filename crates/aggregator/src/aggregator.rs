@@ -31,7 +31,8 @@ pub struct AggregatorOptions {
     pub partitions: Arc<dyn Fn(&DatasetName) -> u32 + Send + Sync>,
     /// Payload in bytes that one `DoPut` stream may have without an ack. Default: [`limits::STREAM_BYTES_MAX`].
     pub stream_bytes_max: usize,
-    /// Bodies in bytes that the text door holds at a time, at least 16 MiB. Default: [`limits::HTTP_BYTES_MAX`].
+    /// Bodies in bytes that the text door holds at a time, at least
+    /// [`limits::HTTP_BYTES_MIN`]. Default: [`limits::HTTP_BYTES_MAX`].
     pub http_bytes_max: usize,
     /// How many datasets there may be; batches of one more are refused. Default: [`limits::DATASETS_MAX`].
     pub datasets_max: usize,
@@ -108,7 +109,9 @@ pub(crate) struct OpenDataset {
 impl Aggregator {
     /// An aggregator before a queue.
     pub fn new(queue: Arc<dyn Queue>, options: AggregatorOptions) -> Self {
-        let http_room = Arc::new(Semaphore::new(options.http_bytes_max.max(16 << 20) >> 10));
+        let http_room = Arc::new(Semaphore::new(
+            options.http_bytes_max.max(limits::HTTP_BYTES_MIN) >> 10,
+        ));
         let appender = Appender::new(AppendOptions {
             queue: Arc::clone(&queue),
             memory_bytes_max: options.memory_bytes_max,
