@@ -55,7 +55,11 @@ impl PutStream {
     /// how many events it holds.
     pub fn send_whole(&mut self, header: &PutHeader, payload: Bytes) {
         let header = serde_json::to_vec(header).expect("a header is numbers and names");
-        self.push(FlightData::new().with_data_body(payload).with_app_metadata(header));
+        self.push(
+            FlightData::new()
+                .with_data_body(payload)
+                .with_app_metadata(header),
+        );
     }
 
     pub(crate) fn send(&mut self, emitter: EmitterId, numbered: &Numbered) {
