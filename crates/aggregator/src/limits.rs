@@ -46,6 +46,26 @@ pub const ERRORS_SHOWN_MAX: usize = 100;
 /// An `Idempotency-Key`, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
+/// Default of [`crate::RelayOptions::window_bytes`]: payload of one dataset under way to the upstream.
+pub const RELAY_WINDOW_BYTES: usize = 16 << 20;
+/// Default of [`crate::RelayOptions::held_bytes_max`]: payload of one dataset that a relay has not answered.
+pub const RELAY_HELD_BYTES_MAX: usize = 64 << 20;
+/// What a batch that a relay holds counts beside its payload.
+pub const RELAY_BATCH_OVERHEAD_BYTES: usize = 256;
+/// Default of [`crate::RelayOptions::spool_bytes_max`].
+pub const RELAY_SPOOL_BYTES_MAX: u64 = 10 << 30;
+/// Segments of a relay's spool: what is replayed is deleted in pieces of this size.
+pub const RELAY_SEGMENT_BYTES: u64 = 16 << 20;
+/// Default of [`crate::RelayOptions::spool_after`].
+pub const RELAY_SPOOL_AFTER: Duration = Duration::from_secs(1);
+/// Default of [`crate::RelayOptions::ack_timeout`].
+pub const RELAY_ACK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Emitters whose turned away batch one dataset of a relay remembers, for [`RELAY_AWAITED_TIME`].
+pub const RELAY_AWAITED_MAX: usize = 100_000;
+/// How long such a batch is waited for: by then those behind it that were on their way have come.
+pub const RELAY_AWAITED_TIME: Duration = Duration::from_secs(10);
+
+const _: () = assert!(RELAY_HELD_BYTES_MAX >= RELAY_WINDOW_BYTES + BATCH_BYTES_MAX);
 const _: () = assert!(STREAM_BYTES_MAX > BATCH_BYTES_MAX);
 const _: () = assert!(HTTP_BYTES_MAX >= HTTP_BYTES_MIN);
 const _: () = assert!(HTTP_BYTES_MIN >= 2 * BATCH_BYTES_MAX + REQUEST_ROWS_BYTES_MAX);

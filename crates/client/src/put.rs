@@ -57,7 +57,11 @@ impl PutStream {
     /// how many events it holds.
     pub fn send_whole(&mut self, header: &PutHeader, payload: Bytes) {
         let header = serde_json::to_vec(header).expect("a header is numbers and names");
-        self.push(FlightData::new().with_data_body(payload).with_app_metadata(header));
+        self.push(
+            FlightData::new()
+                .with_data_body(payload)
+                .with_app_metadata(header),
+        );
     }
 
     /// What the acks of its batches are to promise; `None`: what the server has for the dataset.
