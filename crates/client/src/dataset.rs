@@ -7,11 +7,13 @@ use arrow::record_batch::RecordBatch;
 use event::limits::EVENT_BYTES_MAX;
 use event::{Checker, DatasetName};
 use serde::Serialize;
+use tokio::sync::SemaphorePermit;
 
 use crate::acked::Acked;
 use crate::limits::DIVERTED_RAW_BYTES_MAX;
 use crate::options::{Delivery, OnInvalid, OnSpoolFull};
 use crate::outbox::{Ask, Outbox};
+use crate::routed::{Ways, lines_of};
 use crate::rows::{Rows, encode};
 use crate::stats::add;
 use crate::{Client, DatasetOptions, DatasetStats, Error, ErrorKind, OnFull, Result};
@@ -19,9 +21,9 @@ use crate::{Client, DatasetOptions, DatasetStats, Error, ErrorKind, OnFull, Resu
 /// Where the events of one dataset go in. Clones put into the same batches.
 #[derive(Clone)]
 pub struct Dataset {
-    outbox: Arc<Outbox>,
+    pub(crate) outbox: Arc<Outbox>,
     /// Keeps the client open.
-    client: Client,
+    pub(crate) client: Client,
 }
 
 impl Dataset {
@@ -36,7 +38,7 @@ impl Dataset {
 
     /// What has been counted of this dataset so far.
     pub fn stats(&self) -> DatasetStats {
-        self.outbox.counts.stats()
+        self.outbox.stats()
     }
 
     /// Emits one event: puts it, as a line of JSON, into the batch that is open. Does not block and does not
@@ -118,12 +120,12 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::emit`], without `Full`.
     pub async fn emit_rows_wait(&self, rows: &RecordBatch) -> Result<()> {
-        let rows = self.checked_rows(rows)?;
-        if rows.is_empty() {
-            return Ok(());
+        if let Some((rows, lines, ways)) = self.prepared(rows)? {
+            let bytes = bytes_of(&rows, &lines);
+            self.wait_for_rooms(ways.as_ref(), bytes).await?;
+            self.deliver_rows(rows, &lines, ways, Ask::Nothing)?;
         }
-        self.wait_for_room(rows.iter().map(Rows::bytes).sum()).await?;
-        self.outbox.put_rows(rows, Ask::Nothing).map(drop)
+        Ok(())
     }
 
     /// As [`Client::flush`], for this dataset alone.
@@ -135,40 +137,81 @@ impl Dataset {
     }
 
     fn put_now(&self, line: &[u8], ask: Ask) -> Result<Option<Acked>> {
-        if let Err(error) = self.outbox.gate.check(line) {
+        let ways = self.ways(line);
+        if let Err(error) = self.check(line, ways.as_ref()) {
             let (dataset, diverted) = self.invalid(line, error)?;
             return with_line(&diverted, |line| dataset.put_unchecked(line, ask));
         }
-        self.put_unchecked(line, ask)
+        let bytes = line.len() + 1;
+        if !self.take_rooms(ways.as_ref(), (bytes, bytes), 1)? {
+            return Ok(self.dropped(ask));
+        }
+        self.deliver(line, ways, ask)
     }
 
-    fn put_unchecked(&self, line: &[u8], ask: Ask) -> Result<Option<Acked>> {
-        if !self.take_room(line.len() + 1, 1)? {
+    /// To the server, whatever flags say.
+    pub(crate) fn put_unchecked(&self, line: &[u8], ask: Ask) -> Result<Option<Acked>> {
+        if !self.take_rooms(None, (line.len() + 1, 0), 1)? {
             return Ok(self.dropped(ask));
         }
         self.outbox.put_line(line, ask)
-    }
-
-    fn put_rows_now(&self, rows: &RecordBatch, ask: Ask) -> Result<Option<Acked>> {
-        let (count, rows) = (rows.num_rows() as u64, self.checked_rows(rows)?);
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        if !self.take_room(rows.iter().map(Rows::bytes).sum(), count)? {
-            return Ok(self.dropped(ask));
-        }
-        self.outbox.put_rows(rows, ask)
     }
 
     async fn put_wait(&self, line: &[u8], ask: Ask) -> Result<Option<Acked>> {
-        if let Err(error) = self.outbox.gate.check(line) {
+        let ways = self.ways(line);
+        if let Err(error) = self.check(line, ways.as_ref()) {
             let (dataset, diverted) = self.invalid(line, error)?;
             let line = with_line(&diverted, |line| Ok(line.to_vec()))?;
-            dataset.wait_for_room(line.len() + 1).await?;
+            dataset.wait_for_rooms(None, (line.len() + 1, 0)).await?;
             return dataset.outbox.put_line(&line, ask);
         }
-        self.wait_for_room(line.len() + 1).await?;
-        self.outbox.put_line(line, ask)
+        let bytes = line.len() + 1;
+        self.wait_for_rooms(ways.as_ref(), (bytes, bytes)).await?;
+        self.deliver(line, ways, ask)
+    }
+
+    fn put_rows_now(&self, rows: &RecordBatch, ask: Ask) -> Result<Option<Acked>> {
+        let count = rows.num_rows() as u64;
+        let Some((rows, lines, ways)) = self.prepared(rows)? else {
+            return Ok(None);
+        };
+        if !self.take_rooms(ways.as_ref(), bytes_of(&rows, &lines), count)? {
+            return Ok(self.dropped(ask));
+        }
+        self.deliver_rows(rows, &lines, ways, ask)
+    }
+
+    /// The ways of an event or of rows with these bytes; `None`: no flags, to the server alone.
+    fn ways(&self, bytes: &[u8]) -> Option<Ways> {
+        let route = self.outbox.switch.route()?;
+        Some(Ways::new(&self.outbox, route, bytes))
+    }
+
+    fn check(&self, line: &[u8], ways: Option<&Ways>) -> Result<()> {
+        match ways {
+            Some(ways) if !ways.validate => Ok(()),
+            _ => self.outbox.gate.check(line),
+        }
+    }
+
+    fn deliver(&self, line: &[u8], ways: Option<Ways>, ask: Ask) -> Result<Option<Acked>> {
+        match ways {
+            None => self.outbox.put_line(line, ask),
+            Some(ways) => self.put_routed(line, &ways, ask),
+        }
+    }
+
+    fn deliver_rows(
+        &self,
+        rows: Vec<Rows>,
+        lines: &[Vec<u8>],
+        ways: Option<Ways>,
+        ask: Ask,
+    ) -> Result<Option<Acked>> {
+        match ways {
+            None => self.outbox.put_rows(rows, ask),
+            Some(ways) => self.put_rows_routed(rows, lines, &ways, ask),
+        }
     }
 
     /// What is told of events that a full buffer dropped.
@@ -197,20 +240,33 @@ impl Dataset {
         Ok((self.client.diverted(divert)?, diverted))
     }
 
-    fn checked_rows(&self, rows: &RecordBatch) -> Result<Vec<Rows>> {
-        if let Err(error) = self.outbox.gate.check_rows(rows) {
-            add(&self.outbox.counts.invalid, rows.num_rows() as u64);
+    /// Rows as they are sent, as lines if files want them, and their ways; `None` when there are no rows.
+    fn prepared(&self, batch: &RecordBatch) -> Result<Option<(Vec<Rows>, Vec<Vec<u8>>, Option<Ways>)>> {
+        let rows = encode(batch)?;
+        let Some(first) = rows.first() else {
+            return Ok(None);
+        };
+        let ways = self.ways(&first.body);
+        if ways.as_ref().is_none_or(|ways| ways.validate)
+            && let Err(error) = self.outbox.gate.check_rows(batch)
+        {
+            add(&self.outbox.counts.invalid, batch.num_rows() as u64);
             return Err(error);
         }
-        encode(rows)
+        let lines = match &ways {
+            Some(ways) if ways.files.is_some() => lines_of(batch)?,
+            _ => Vec::new(),
+        };
+        Ok(Some((rows, lines, ways)))
     }
 
-    /// Takes room that goes back when the batch is finished. Says no when the events are to be dropped.
-    fn take_room(&self, bytes: usize, events: u64) -> Result<bool> {
-        let permits = self.permits(bytes)?;
-        match self.outbox.room.try_acquire_many(permits) {
+    /// Takes room, on the way to the server and on that into files, that goes back when the batch is finished. Says
+    /// no when the events are to be dropped.
+    pub(crate) fn take_rooms(&self, ways: Option<&Ways>, bytes: (usize, usize), events: u64) -> Result<bool> {
+        let (stream, files) = needed(ways, bytes);
+        match self.outbox.room.try_acquire_many(self.permits(stream + files)?) {
             Ok(permit) => {
-                self.outbox.took_room(permit);
+                self.took_rooms(ways, permit, files);
                 Ok(true)
             }
             Err(_) if self.outbox.gate.drops_newest => {
@@ -228,11 +284,21 @@ impl Dataset {
         }
     }
 
-    async fn wait_for_room(&self, bytes: usize) -> Result<()> {
-        let permits = self.permits(bytes)?;
+    async fn wait_for_rooms(&self, ways: Option<&Ways>, bytes: (usize, usize)) -> Result<()> {
+        let (stream, files) = needed(ways, bytes);
+        let permits = self.permits(stream + files)?;
         let permit = self.outbox.room.acquire_many(permits).await;
-        self.outbox.took_room(permit.expect("the room is never closed"));
+        self.took_rooms(ways, permit.expect("the room is never closed"), files);
         Ok(())
+    }
+
+    fn took_rooms(&self, ways: Option<&Ways>, mut permit: SemaphorePermit<'_>, file_bytes: usize) {
+        if let Some(files) = ways.and_then(|ways| ways.files.as_ref())
+            && let Some(part) = permit.split(file_bytes)
+        {
+            files.took_room(part);
+        }
+        self.outbox.took_room(permit);
     }
 
     fn permits(&self, bytes: usize) -> Result<u32> {
@@ -316,6 +382,23 @@ impl Gate {
                 .expect("no holder of the lock panics")
                 .check_rows(rows)?),
         }
+    }
+}
+
+/// What rows take of the room on the way to the server, and as lines into files.
+fn bytes_of(rows: &[Rows], lines: &[Vec<u8>]) -> (usize, usize) {
+    let lines = lines.iter().map(|line| line.len() + 1);
+    (rows.iter().map(Rows::bytes).sum(), lines.sum())
+}
+
+/// What is needed of the room, to the server and into files.
+fn needed(ways: Option<&Ways>, (stream, files): (usize, usize)) -> (usize, usize) {
+    match ways {
+        None => (stream, 0),
+        Some(ways) => (
+            if ways.stream { stream } else { 0 },
+            if ways.files.is_some() { files } else { 0 },
+        ),
     }
 }
 

@@ -43,6 +43,8 @@ mod client;
 mod dataset;
 mod endpoints;
 mod error;
+mod files;
+mod flags;
 mod ledger;
 pub mod limits;
 mod options;
@@ -50,19 +52,24 @@ mod outbox;
 mod put;
 mod read;
 mod remote_store;
+mod routed;
 mod rows;
 mod sender;
 mod spool;
 mod stats;
+mod switch;
+mod tracers;
 
 pub use acked::{Acked, BatchAck};
 pub use client::{Client, ClientOptions, Clock, Random};
 pub use dataset::Dataset;
 pub use endpoints::{Endpoints, back_off, is_there};
 pub use error::{Error, ErrorKind, Result};
+pub use flags::FlagSource;
 pub use options::{
     DatasetOptions, Delivery, OnFull, OnInvalid, OnSpoolFull, SpoolOptions, SpoolSync, Validation,
 };
 pub use put::PutStream;
 pub use remote_store::RemoteStore;
 pub use stats::{ClientStats, DatasetStats, Dropped, Histogram, Times};
+pub use switch::BatchFiles;

@@ -1,7 +1,7 @@
 //! Where emitted events wait to be sent: one for each dataset, between its handles and its sender.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +16,8 @@ use crate::client::Clock;
 use crate::dataset::Gate;
 use crate::rows::Rows;
 use crate::stats::{Counts, add, sub};
-use crate::{Error, ErrorKind, Result};
+use crate::switch::Switch;
+use crate::{DatasetStats, Error, ErrorKind, Result};
 
 /// A batch that takes no more events.
 #[derive(Debug)]
@@ -59,10 +60,18 @@ pub(crate) struct Outbox {
     pub(crate) counts: Arc<Counts>,
     /// What its events must pass.
     pub(crate) gate: Gate,
+    /// Where its events go now.
+    pub(crate) switch: Switch,
+    /// The way into files, if there is a folder for them.
+    pub(crate) files: Option<Arc<Outbox>>,
+    /// The way to its copy on the server, once a flag has asked for it.
+    pub(crate) shadow: OnceLock<Arc<Outbox>>,
     waiting: Mutex<Waiting>,
     wake: Notify,
     /// How many batches are acked or given up.
     finished: watch::Sender<u64>,
+    /// Whether the loop behind it has ended in order.
+    ended: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -95,14 +104,30 @@ impl Outbox {
             room,
             counts,
             gate: Gate::default(),
+            switch: Switch::default(),
+            files: None,
+            shadow: OnceLock::new(),
             waiting: Mutex::default(),
             wake: Notify::new(),
             finished: watch::Sender::new(0),
+            ended: watch::Sender::new(false),
         }
     }
 
-    pub(crate) fn with_gate(self, gate: Gate) -> Self {
-        Self { gate, ..self }
+    pub(crate) fn with(self, gate: Gate, files: Option<Arc<Outbox>>) -> Self {
+        Self { gate, files, ..self }
+    }
+
+    /// What has been counted so far, of its files too.
+    pub(crate) fn stats(&self) -> DatasetStats {
+        let mut stats = self.counts.stats();
+        if let Some(files) = &self.files {
+            let files = files.counts.stats();
+            stats.buffered_bytes += files.buffered_bytes;
+            stats.queued_batches += files.queued_batches;
+        }
+        self.switch.tell(&mut stats);
+        stats
     }
 
     /// Takes one event as a JSON text without line breaks; its room (one byte more, for the line's end) is taken.
@@ -189,13 +214,46 @@ impl Outbox {
     pub(crate) fn close(&self) {
         self.waiting().closed = true;
         self.wake.notify_one();
+        if let Some(files) = &self.files {
+            files.close();
+        }
     }
 
-    /// Returns when all that is in now is acked or given up.
+    /// The loop behind it has ended in order.
+    pub(crate) fn end(&self) {
+        self.ended.send_replace(true);
+    }
+
+    /// Returns when the files have their names, after a close.
+    pub(crate) async fn files_ended(&self) {
+        if let Some(files) = &self.files {
+            // An error would mean that the sender of the watch is gone, and this outbox holds it.
+            let _ = files.ended.subscribe().wait_for(|ended| *ended).await;
+        }
+    }
+
+    /// Returns when all that is in now is acked or given up, and written to the files.
     ///
     /// # Errors
     /// Events that were given up since the last call.
     pub(crate) async fn flush(&self) -> Result<()> {
+        self.finish_all().await;
+        if let Some(files) = &self.files {
+            files.finish_all().await;
+        }
+        match self.waiting().refused.take() {
+            None => Ok(()),
+            Some((events, error)) => Err(Error::new(
+                error.kind(),
+                format_args!(
+                    "server refused events for good: {error} dataset={} events={events}",
+                    self.name
+                ),
+            )),
+        }
+    }
+
+    async fn finish_all(&self) {
         let target = {
             let mut waiting = self.waiting();
             waiting.seal(&self.counts);
@@ -208,16 +266,6 @@ impl Outbox {
             .subscribe()
             .wait_for(|finished| *finished >= target)
             .await;
-        match self.waiting().refused.take() {
-            None => Ok(()),
-            Some((events, error)) => Err(Error::new(
-                error.kind(),
-                format_args!(
-                    "server refused events for good: {error} dataset={} events={events}",
-                    self.name
-                ),
-            )),
-        }
     }
 
     /// Sender's side: the sealed batches, and the open one if its time has come.

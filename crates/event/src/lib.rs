@@ -11,6 +11,7 @@
 //! | [`Checker`] | a schema as a check of one event, before it is sent |
 //! | [`Durability`] | what an ack promises |
 //! | [`conform`] | rows with fewer columns → rows with all of a schema |
+//! | [`flags`] | switches of clients that can be set from afar |
 //! | [`wire`] | the JSON of headers, acks and tickets |
 //!
 //! Not here: HTTP, SQL, files, clocks. Every time comes in by argument.
@@ -22,6 +23,7 @@ mod conform;
 mod decode;
 mod durability;
 mod error;
+pub mod flags;
 mod infer;
 mod json;
 pub mod limits;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::flags::Flags;
 use crate::{
     BatchHeader, BatchKey, DatasetName, Durability, EmitterId, Encoding, Epoch, Error, Result, Sequence,
 };
@@ -141,6 +142,8 @@ pub mod action {
     pub const STORE_COMMIT: &str = "store.commit";
     /// Body [`super::StoreScan`], answer JSON array of `[key, value]`.
     pub const STORE_SCAN: &str = "store.scan";
+    /// Body [`super::FlagsRequest`], answer [`super::FlagsAnswer`].
+    pub const FLAGS: &str = "flags";
 }
 
 /// Opens (and makes) a store of a job.
@@ -193,4 +196,34 @@ pub struct StoreScan {
     pub after: Option<Box<serde_json::value::RawValue>>,
     /// At most so many pairs.
     pub limit: usize,
+}
+
+/// Asks for the flags of clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlagsRequest {
+    /// The ETag of the flags that the client has; absent: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+}
+
+/// The flags of clients, if they are not those that the client has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlagsAnswer {
+    /// The ETag of the flags there are.
+    pub etag: String,
+    /// The flags, in the shape that [`Flags`] has; absent when the client has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flags: Option<serde_json::Value>,
+}
+
+impl FlagsAnswer {
+    /// What a server with these flags answers.
+    pub fn new(flags: &Flags, request: &FlagsRequest) -> Self {
+        let etag = flags.etag();
+        let is_known = request.etag.as_ref() == Some(&etag);
+        Self {
+            flags: (!is_known).then(|| flags.to_json()),
+            etag,
+        }
+    }
 }

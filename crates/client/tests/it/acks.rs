@@ -238,11 +238,11 @@ async fn best_effort_gives_up_and_goes_on_without_doubles() {
         let acked = dataset
             .emit_acked(&json!({ "n": n, "s": "long enough" }))
             .unwrap();
-        if n % 10 == 9 {
-            if let Err(error) = acked.await {
-                assert_eq!(error.kind(), ErrorKind::NotSent);
-                given_up += 1;
-            }
+        if n % 10 == 9
+            && let Err(error) = acked.await
+        {
+            assert_eq!(error.kind(), ErrorKind::NotSent);
+            given_up += 1;
         }
     }
     client.flush().await.unwrap();

@@ -8,8 +8,10 @@
 mod acks;
 mod emit;
 mod failover;
+mod flags;
 mod read;
 mod server;
 mod spool;
 mod store;
+mod tracers;
 mod validation;
