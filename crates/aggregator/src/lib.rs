@@ -11,6 +11,7 @@
 //!
 //! Not here: SQL, decoding, validation against a schema, authentication, TLS, listening on a port.
 
+pub mod access;
 mod aggregator;
 mod counters;
 mod error;
@@ -19,9 +20,12 @@ mod ipc;
 pub mod limits;
 mod lines;
 mod put;
+mod reloaded;
+mod serve;
 
 pub use aggregator::{Aggregator, AggregatorOptions, Clock};
 pub use counters::DatasetCounts;
 pub use error::{Error, ErrorKind, Result};
 pub use http::router;
 pub use put::do_put;
+pub use serve::{Connection, ServeOptions, Tls, TlsOptions, flight_incoming, serve_http};

@@ -1,5 +1,7 @@
 //! The maxima of the doors; those of events and batches are in [`event::limits`].
 
+use std::time::Duration;
+
 use event::limits::BATCH_BYTES_MAX;
 
 /// One Flight message: a batch's payload, its header and the framing. Give it to the Flight service as
@@ -19,6 +21,55 @@ pub const ERRORS_SHOWN_MAX: usize = 100;
 /// An `Idempotency-Key`, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
+/// Default of [`crate::ServeOptions::connections_max`]. Each takes a file descriptor: see `ulimit -n`.
+pub const CONNECTIONS_MAX: usize = 4_096;
+/// Default of [`crate::ServeOptions::connections_per_peer_max`].
+pub const CONNECTIONS_PER_PEER_MAX: usize = 1_024;
+/// Default of [`crate::ServeOptions::header_timeout`].
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Default of [`crate::ServeOptions::idle_timeout`].
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Default of [`crate::ServeOptions::body_timeout`].
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Default of [`crate::ServeOptions::body_rate_min`], in bytes a second.
+pub const BODY_RATE_MIN: u32 = 1 << 10;
+/// Default of [`crate::ServeOptions::write_timeout`].
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Default of [`crate::ServeOptions::handshake_timeout`].
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a header of HTTP/1.1 may hold, in bytes; a larger one is answered with 431.
+pub const HEADER_BYTES_MAX: usize = 32 << 10;
+/// What is read at a time of an HTTP/1.1 connection, in bytes.
+pub const READ_BYTES_MAX: usize = 128 << 10;
+/// Of the Flight door: how often a peer is pinged that sends nothing …
+pub const PING_EVERY: Duration = Duration::from_secs(20);
+/// … and how long it has to answer.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Calls that one Flight connection may have open at a time; more wait at the client.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+/// When a silent TCP connection is first probed …
+pub(crate) const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(60);
+/// … and how often then.
+pub(crate) const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// Connections beyond the limit that are told so at a time; others are only closed.
+pub(crate) const REFUSALS_MAX: usize = 64;
+/// How long telling may take.
+pub(crate) const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// The wait after the system had no connection to give.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often files that are read again when they change are looked at.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether a stream's token is still good.
+pub const ACCESS_LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Tokens of a file; a request is compared with each.
+pub const TOKENS_MAX: usize = 1_000;
+/// A file of tokens.
+pub const TOKENS_BYTES_MAX: u64 = 1 << 20;
+/// A file of certificates or keys.
+pub const PEM_BYTES_MAX: u64 = 1 << 20;
+
+const _: () = assert!(CONNECTIONS_PER_PEER_MAX <= CONNECTIONS_MAX);
+const _: () = assert!(HEADER_BYTES_MAX <= READ_BYTES_MAX);
 const _: () = assert!(STREAM_BYTES_MAX > BATCH_BYTES_MAX);
 const _: () = assert!(HTTP_BYTES_MAX >= 2 * BATCH_BYTES_MAX);
 const _: () = assert!(STREAM_BATCH_BYTES_MIN < STREAM_BYTES_MAX);

@@ -5,6 +5,9 @@
     reason = "a test may fail where it stands; the setting knows test functions only"
 )]
 
+mod access;
 mod door;
 mod http;
 mod put;
+mod serve;
+mod tls;
