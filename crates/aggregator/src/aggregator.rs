@@ -2,18 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use event::wire::PutAck;
 use event::{Batch, BatchHeader, DatasetName, EmitterId};
 use jiff::Timestamp;
 use queue::Queue;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OnceCell, watch};
 use uuid::Uuid;
 
 use crate::counters::{Counters, add};
-use crate::{DatasetCounts, Error, ErrorKind, Result, limits};
+use crate::memory::{Memory, Room};
+use crate::rate::Meter;
+use crate::{DatasetCounts, Error, ErrorKind, Rate, Result, limits};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -27,8 +30,15 @@ pub struct AggregatorOptions {
     pub partitions: Arc<dyn Fn(&DatasetName) -> u32 + Send + Sync>,
     /// Payload in bytes that one `DoPut` stream may have without an ack. Default: [`limits::STREAM_BYTES_MAX`].
     pub stream_bytes_max: usize,
-    /// Bodies in bytes that the text door holds at a time, at least 16 MiB. Default: [`limits::HTTP_BYTES_MAX`].
-    pub http_bytes_max: usize,
+    /// Bytes that all doors hold at a time, in bodies and in batches without an ack, at least 32 MiB; a dataset
+    /// gets a fair share of it. Beyond, the text door says 429, and `DoPut` streams are not read on. Default:
+    /// [`limits::MEMORY_BYTES_MAX`].
+    pub memory_bytes_max: usize,
+    /// How long a `DoPut` stream waits for its share before it ends as `RESOURCE_EXHAUSTED`. Default:
+    /// [`limits::MEMORY_WAIT_MAX`].
+    pub memory_wait_max: Duration,
+    /// How fast a dataset may send, asked when its first batch comes. Default: without limit.
+    pub rates: Arc<dyn Fn(&DatasetName) -> Rate + Send + Sync>,
     /// How many datasets there may be; batches of one more are refused. Default: [`limits::DATASETS_MAX`].
     pub datasets_max: usize,
 }
@@ -39,7 +49,9 @@ impl Default for AggregatorOptions {
             clock: Arc::new(Timestamp::now),
             partitions: Arc::new(|_| 1),
             stream_bytes_max: limits::STREAM_BYTES_MAX,
-            http_bytes_max: limits::HTTP_BYTES_MAX,
+            memory_bytes_max: limits::MEMORY_BYTES_MAX,
+            memory_wait_max: limits::MEMORY_WAIT_MAX,
+            rates: Arc::new(|_| Rate::default()),
             datasets_max: limits::DATASETS_MAX,
         }
     }
@@ -55,15 +67,14 @@ struct Shared {
     queue: Arc<dyn Queue>,
     options: AggregatorOptions,
     datasets: RwLock<HashMap<DatasetName, Arc<Known>>>,
-    /// Permits of one KiB each.
-    http_room: Arc<Semaphore>,
+    memory: Memory,
     closing: watch::Sender<bool>,
 }
 
 /// A dataset that batches came for.
-#[derive(Default)]
 pub(crate) struct Known {
     pub(crate) counters: Counters,
+    meter: Meter,
     /// Set when the queue has it.
     made: OnceCell<()>,
 }
@@ -78,12 +89,12 @@ pub(crate) struct OpenDataset {
 impl Aggregator {
     /// An aggregator before a queue.
     pub fn new(queue: Arc<dyn Queue>, options: AggregatorOptions) -> Self {
-        let http_room = Arc::new(Semaphore::new(options.http_bytes_max.max(16 << 20) >> 10));
+        let memory = Memory::new(options.memory_bytes_max.max(limits::MEMORY_BYTES_MIN));
         let shared = Shared {
             queue,
             options,
             datasets: RwLock::default(),
-            http_room,
+            memory,
             closing: watch::Sender::new(false),
         };
         Self {
@@ -118,12 +129,7 @@ impl Aggregator {
 
     /// What has been counted so far, by dataset.
     pub fn counts(&self) -> BTreeMap<DatasetName, DatasetCounts> {
-        let datasets = self
-            .shared
-            .datasets
-            .read()
-            .expect("no writer panics while it holds the lock");
-        datasets
+        self.datasets_now()
             .iter()
             .map(|(name, known)| (name.clone(), known.counters.counts()))
             .collect()
@@ -147,20 +153,54 @@ impl Aggregator {
         self.shared.options.stream_bytes_max
     }
 
-    /// Room for a body of the text door, held until it is acked.
-    pub(crate) fn http_room(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
-        let permits = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
-        Arc::clone(&self.shared.http_room)
-            .try_acquire_many_owned(permits)
-            .map_err(|_| {
-                Error::new(
-                    ErrorKind::Busy,
-                    format_args!(
-                        "too many requests at a time, send it again later http_bytes_max={}",
-                        self.shared.options.http_bytes_max
-                    ),
-                )
-            })
+    /// What the doors hold in memory now, in bytes: bodies, and batches without an ack.
+    pub fn memory_bytes(&self) -> usize {
+        self.shared.memory.bytes()
+    }
+
+    /// Room for a body or a batch, to be held until it is acked.
+    ///
+    /// # Errors
+    /// `Busy`, with the time after which to ask again.
+    pub(crate) fn room(&self, dataset: &DatasetName, bytes: usize) -> Result<Room> {
+        let known = self.datasets_now().get(dataset).map(Arc::clone);
+        let wait = known.map_or(Duration::ZERO, |known| known.meter.wait());
+        if !wait.is_zero() {
+            return Err(too_fast(dataset, wait));
+        }
+        let room = self.shared.memory.try_take(dataset, bytes);
+        room.ok_or_else(|| self.no_room(dataset))
+    }
+
+    /// The same, as soon as there is any.
+    ///
+    /// # Errors
+    /// `Busy` when there was none for [`AggregatorOptions::memory_wait_max`].
+    pub(crate) fn room_soon(
+        &self,
+        dataset: &OpenDataset,
+        bytes: usize,
+    ) -> impl Future<Output = Result<Room>> + Send + use<> {
+        let (aggregator, dataset) = (self.clone(), dataset.clone());
+        async move {
+            let shared = &aggregator.shared;
+            let patience = shared.options.memory_wait_max;
+            let wait = dataset.known.meter.wait();
+            if wait > patience {
+                return Err(too_fast(&dataset.name, wait));
+            }
+            tokio::time::sleep(wait).await;
+            let room = shared.memory.take(&dataset.name, bytes, patience).await;
+            room.ok_or_else(|| aggregator.no_room(&dataset.name))
+        }
+    }
+
+    fn no_room(&self, dataset: &DatasetName) -> Error {
+        let text = format_args!(
+            "too much is under way for this dataset, send it again later dataset={dataset} memory_bytes_max={}",
+            self.shared.memory.bytes_max()
+        );
+        Error::new(ErrorKind::Busy, text)
     }
 
     /// Makes the dataset if the queue does not have it yet.
@@ -175,14 +215,8 @@ impl Aggregator {
     }
 
     fn known(&self, name: &DatasetName) -> Result<Arc<Known>> {
-        if let Some(counters) = self
-            .shared
-            .datasets
-            .read()
-            .expect("no writer panics while it holds the lock")
-            .get(name)
-        {
-            return Ok(Arc::clone(counters));
+        if let Some(known) = self.datasets_now().get(name) {
+            return Ok(Arc::clone(known));
         }
         let mut datasets = self
             .shared
@@ -195,7 +229,19 @@ impl Aggregator {
                 .to_string();
             return Err(Error::new(ErrorKind::Busy, text));
         }
-        Ok(Arc::clone(datasets.entry(name.clone()).or_default()))
+        let known = datasets.entry(name.clone()).or_insert_with(|| {
+            Arc::new(Known {
+                counters: Counters::default(),
+                meter: Meter::new((self.shared.options.rates)(name)),
+                made: OnceCell::new(),
+            })
+        });
+        Ok(Arc::clone(known))
+    }
+
+    fn datasets_now(&self) -> RwLockReadGuard<'_, HashMap<DatasetName, Arc<Known>>> {
+        let datasets = self.shared.datasets.read();
+        datasets.expect("no writer panics while it holds the lock")
     }
 
     /// Checks at once, so that a door can stop before it takes a batch that comes after a refused one.
@@ -216,6 +262,7 @@ impl Aggregator {
             payload,
         };
         batch.check().inspect_err(|_| add(&counts.rejected, events))?;
+        known.meter.sent(header.events, batch.payload.len());
         let append = self.shared.queue.append(batch);
         Ok(async move {
             let counts = &known.counters;
@@ -233,6 +280,13 @@ impl Aggregator {
             })
         })
     }
+}
+
+fn too_fast(dataset: &DatasetName, wait: Duration) -> Error {
+    let seconds = wait.as_secs_f64().ceil();
+    let text =
+        format_args!("dataset sends faster than it may, wait dataset={dataset} wait_seconds={seconds}");
+    Error::new(ErrorKind::Busy, text).retry_after(wait)
 }
 
 /// An emitter for a sender that names none.

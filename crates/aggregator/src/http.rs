@@ -81,10 +81,10 @@ async fn post_events(
 fn refusal(error: &Error) -> Response {
     let body = Json(serde_json::json!({ "error": error.to_string() }));
     let mut response = (error.http_status(), body).into_response();
-    if matches!(error.kind(), ErrorKind::Retry | ErrorKind::Busy) {
+    if let Some(seconds) = error.retry_after_seconds() {
         response
             .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
@@ -105,7 +105,7 @@ async fn take(aggregator: &Aggregator, dataset: &str, headers: &HeaderMap, body:
         return Err(too_large());
     }
     // What the body may grow to is not known before it is unpacked.
-    let room = aggregator.http_room(length.filter(|_| !gzip).unwrap_or(BATCH_BYTES_MAX))?;
+    let room = aggregator.room(&dataset, length.filter(|_| !gzip).unwrap_or(BATCH_BYTES_MAX))?;
     let body = to_bytes(body, BATCH_BYTES_MAX).await.map_err(|error| {
         let limit = std::error::Error::source(&error)
             .is_some_and(|source| source.to_string().contains("length limit exceeded"));

@@ -19,7 +19,9 @@ mod http;
 mod ipc;
 pub mod limits;
 mod lines;
+mod memory;
 mod put;
+mod rate;
 mod reloaded;
 mod serve;
 
@@ -28,4 +30,5 @@ pub use counters::DatasetCounts;
 pub use error::{Error, ErrorKind, Result};
 pub use http::router;
 pub use put::do_put;
+pub use rate::Rate;
 pub use serve::{Connection, ServeOptions, Tls, TlsOptions, flight_incoming, serve_http};

@@ -12,8 +12,13 @@ pub const FLIGHT_MESSAGE_BYTES_MAX: usize = BATCH_BYTES_MAX + (1 << 20);
 pub const STREAM_BYTES_MAX: usize = 32 << 20;
 /// What a batch without an ack counts at least towards [`STREAM_BYTES_MAX`], so that small ones are bounded too.
 pub const STREAM_BATCH_BYTES_MIN: usize = 1 << 10;
-/// Default of [`crate::AggregatorOptions::http_bytes_max`]: bodies that the text door holds at a time.
-pub const HTTP_BYTES_MAX: usize = 256 << 20;
+/// Default of [`crate::AggregatorOptions::memory_bytes_max`]: bodies and batches without an ack, over all doors.
+/// One message for each stream that is being read, and what the system holds of connections, is beside it.
+pub const MEMORY_BYTES_MAX: usize = 512 << 20;
+/// The least it may be: one body that is unpacked, and as much for others.
+pub const MEMORY_BYTES_MIN: usize = 2 * BATCH_BYTES_MAX;
+/// Default of [`crate::AggregatorOptions::memory_wait_max`].
+pub const MEMORY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Default of [`crate::AggregatorOptions::datasets_max`].
 pub const DATASETS_MAX: usize = 10_000;
 /// Lines that an answer of the text door explains.
@@ -71,5 +76,5 @@ pub const PEM_BYTES_MAX: u64 = 1 << 20;
 const _: () = assert!(CONNECTIONS_PER_PEER_MAX <= CONNECTIONS_MAX);
 const _: () = assert!(HEADER_BYTES_MAX <= READ_BYTES_MAX);
 const _: () = assert!(STREAM_BYTES_MAX > BATCH_BYTES_MAX);
-const _: () = assert!(HTTP_BYTES_MAX >= 2 * BATCH_BYTES_MAX);
+const _: () = assert!(MEMORY_BYTES_MAX >= MEMORY_BYTES_MIN);
 const _: () = assert!(STREAM_BATCH_BYTES_MIN < STREAM_BYTES_MAX);

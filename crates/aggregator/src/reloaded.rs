@@ -23,8 +23,6 @@ struct State<T> {
     value: Arc<T>,
     stamps: Vec<Option<Stamp>>,
     looked: Instant,
-    /// What was wrong when the files were last read.
-    error: Option<Error>,
 }
 
 /// Differs when a file was written, or another has taken its place.
@@ -36,13 +34,11 @@ impl<T> Reloaded<T> {
         files: Vec<PathBuf>,
         load: impl Fn() -> Result<T> + Send + Sync + 'static,
     ) -> Result<Self> {
-        // Before the files are read: what is written meanwhile is seen later.
         let stamps = stamps(&files);
         let state = State {
             value: Arc::new(load()?),
             stamps,
             looked: Instant::now(),
-            error: None,
         };
         Ok(Self {
             what,
@@ -61,34 +57,32 @@ impl<T> Reloaded<T> {
         Arc::clone(&state.value)
     }
 
-    /// Looks at the files now.
+    /// Reads the files now, changed or not.
     pub(crate) fn reload(&self) -> Result<()> {
         let mut state = self.state();
-        self.look(&mut state);
-        state.error.clone().map_or(Ok(()), Err)
+        let stamps = stamps(&self.files);
+        self.read(&mut state, stamps)
     }
 
     fn look(&self, state: &mut State<T>) {
         state.looked = Instant::now();
         let stamps = stamps(&self.files);
-        if stamps == state.stamps {
-            return;
+        if stamps != state.stamps
+            && let Err(error) = self.read(state, stamps)
+        {
+            tracing::error!(
+                "{} has changed and cannot be used, the one before stays: {error}",
+                self.what
+            );
         }
+    }
+
+    /// The stamps are from before: what is written meanwhile is seen later.
+    fn read(&self, state: &mut State<T>, stamps: Vec<Option<Stamp>>) -> Result<()> {
         state.stamps = stamps;
-        state.error = match (self.load)() {
-            Ok(value) => {
-                state.value = Arc::new(value);
-                tracing::info!("{} was read again", self.what);
-                None
-            }
-            Err(error) => {
-                tracing::error!(
-                    "{} has changed and cannot be used, the one before stays: {error}",
-                    self.what
-                );
-                Some(error)
-            }
-        };
+        state.value = Arc::new((self.load)()?);
+        tracing::info!("{} was read again", self.what);
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -119,4 +113,38 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
         return Err(bad(&format_args!("too large bytes_max={bytes_max}")));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_when_it_has_changed_and_only_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("number");
+        std::fs::write(&file, "7").unwrap();
+        let (path, reads) = (file.clone(), Arc::new(Mutex::new(0)));
+        let counted = Arc::clone(&reads);
+        let number = Reloaded::new("number", vec![file.clone()], move || {
+            *counted.lock().unwrap() += 1;
+            let text = String::from_utf8(read(&path, 4)?).unwrap();
+            text.parse::<u32>().map_err(Error::invalid)
+        })
+        .unwrap();
+        let look = || {
+            let mut state = number.state();
+            number.look(&mut state);
+            (*state.value, *reads.lock().unwrap())
+        };
+        assert_eq!((look(), look()), ((7, 1), (7, 1)));
+        std::fs::write(&file, "12").unwrap();
+        assert_eq!((look(), look()), ((12, 2), (12, 2)));
+        std::fs::write(&file, "abc").unwrap();
+        assert_eq!((look(), look()), ((12, 3), (12, 3)));
+        std::fs::write(&file, "12345").unwrap();
+        assert!(number.reload().unwrap_err().to_string().contains("bytes_max=4"));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!((look(), look()), ((12, 5), (12, 5)));
+    }
 }

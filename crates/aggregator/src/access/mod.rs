@@ -230,7 +230,7 @@ impl Access {
         self.shared.is_none()
     }
 
-    /// Looks at the file now.
+    /// Reads the file now.
     ///
     /// # Errors
     /// As [`Access::from_file`]; the tokens before stay.

@@ -73,7 +73,7 @@ impl Tls {
         Arc::clone(&self.current.get().postgres).into()
     }
 
-    /// Looks at the files now.
+    /// Reads the files now.
     ///
     /// # Errors
     /// As [`Tls::open`]; the certificate before stays.

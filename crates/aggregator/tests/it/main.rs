@@ -8,6 +8,7 @@
 mod access;
 mod door;
 mod http;
+mod memory;
 mod put;
 mod serve;
 mod tls;
