@@ -28,7 +28,7 @@ pub trait Visibility: Send + Sync {
 /// What an appender needs to know.
 pub(crate) struct AppendOptions {
     pub(crate) queue: Arc<dyn Queue>,
-    pub(crate) memory_bytes_max: usize,
+    pub(crate) early_bytes_max: usize,
     pub(crate) visibility: Option<Arc<dyn Visibility>>,
     pub(crate) visible_timeout: Duration,
 }
@@ -37,7 +37,7 @@ pub(crate) struct AppendOptions {
 pub(crate) struct Appender {
     options: AppendOptions,
     /// Bytes that may be acked before they are durable.
-    memory_room: Arc<Semaphore>,
+    early_room: Arc<Semaphore>,
 }
 
 /// A batch that may be acked.
@@ -61,10 +61,10 @@ impl Kept {
 
 impl Appender {
     pub(crate) fn new(options: AppendOptions) -> Self {
-        let room = options.memory_bytes_max.min(Semaphore::MAX_PERMITS);
+        let room = options.early_bytes_max.min(Semaphore::MAX_PERMITS);
         Self {
             options,
-            memory_room: Arc::new(Semaphore::new(room)),
+            early_room: Arc::new(Semaphore::new(room)),
         }
     }
 
@@ -108,7 +108,7 @@ impl Appender {
         if let Some(outcome) = (&mut append).now_or_never() {
             append = futures::future::ready(outcome).boxed();
         } else if durability == Durability::Memory
-            && let Some(room) = self.memory_room(bytes)
+            && let Some(room) = self.early_room(bytes)
         {
             tokio::spawn(watch(append, dataset, (events, room), Arc::clone(known)));
             let kept = Kept {
@@ -141,9 +141,9 @@ impl Appender {
         .boxed()
     }
 
-    fn memory_room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    fn early_room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let permits = u32::try_from(bytes).ok()?;
-        Arc::clone(&self.memory_room).try_acquire_many_owned(permits).ok()
+        Arc::clone(&self.early_room).try_acquire_many_owned(permits).ok()
     }
 }
 

@@ -75,6 +75,12 @@ impl IpcStream {
         }
     }
 
+    /// What each batch carries of the schema and of dictionaries, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let dictionaries: usize = self.dictionaries.iter().map(|(_, message)| message.len()).sum();
+        dictionaries + self.schema.as_ref().map_or(0, Bytes::len)
+    }
+
     /// A dictionary takes the place of the one before it with its id; a delta goes on from it.
     fn keep_dictionary(&mut self, id: i64, delta: bool, message: Bytes) -> Result<()> {
         let old = self.dictionaries.iter().position(|(known, _)| *known == id);
@@ -101,13 +107,7 @@ impl IpcStream {
             .schema
             .as_ref()
             .ok_or_else(|| Error::invalid("record batch came before a schema, send the schema first"))?;
-        let before = self
-            .dictionaries
-            .iter()
-            .map(|(_, message)| message.len())
-            .sum::<usize>()
-            + schema.len();
-        let mut joined = BytesMut::with_capacity(before + framed_bytes(header, body));
+        let mut joined = BytesMut::with_capacity(self.bytes() + framed_bytes(header, body));
         joined.extend_from_slice(schema);
         for (_, dictionary) in &self.dictionaries {
             joined.extend_from_slice(dictionary);

@@ -13,6 +13,7 @@
 //!
 //! Not here: SQL, decoding, validation against a schema, authentication, TLS, listening on a port.
 
+pub mod access;
 mod aggregator;
 mod append;
 mod counters;
@@ -21,8 +22,12 @@ mod http;
 mod ipc;
 pub mod limits;
 mod lines;
+mod memory;
 mod put;
+mod rate;
 mod relay;
+mod reloaded;
+mod serve;
 
 pub use aggregator::{Aggregator, AggregatorOptions, Clock, ReceivedAt};
 pub use append::Visibility;
@@ -30,4 +35,6 @@ pub use counters::DatasetCounts;
 pub use error::{Error, ErrorKind, Result};
 pub use http::router;
 pub use put::do_put;
+pub use rate::Rate;
 pub use relay::{Relay, RelayCounts, RelayOptions, RelayState};
+pub use serve::{Connection, ServeOptions, Tls, TlsOptions, flight_incoming, serve_http};

@@ -16,6 +16,7 @@ use tonic::Status;
 use crate::aggregator::{Aggregator, OpenDataset, new_emitter};
 use crate::ipc::IpcStream;
 use crate::limits::STREAM_BATCH_BYTES_MIN;
+use crate::memory::Room;
 use crate::{Error, ErrorKind, Result, ipc, lines};
 
 /// Takes the messages of one `DoPut` and answers with one ack a batch, in the order of the batches.
@@ -29,7 +30,8 @@ use crate::{Error, ErrorKind, Result, ipc, lines};
 ///
 /// Each ack is the JSON of [`PutAck`] and means that the queue has kept the batch, or what its header asked for as
 /// `durability`. Many batches may be under
-/// way; when their payload reaches [`crate::AggregatorOptions::stream_bytes_max`] the stream is not read on. A
+/// way; when their payload reaches [`crate::AggregatorOptions::stream_bytes_max`], or the dataset has its share of
+/// [`crate::AggregatorOptions::memory_bytes_max`] or sends too fast, the stream is not read on. A
 /// record batch without rows from a stock client is acked with `events` 0 and not appended.
 ///
 /// The first failure ends the stream, after the acks of the batches before it: `UNAVAILABLE` or
@@ -49,6 +51,8 @@ where
         owed: FuturesOrdered::new(),
         owed_bytes: VecDeque::new(),
         owed_bytes_total: 0,
+        waiting: None,
+        room: None,
         end: None,
     };
     futures::stream::unfold(put, |mut put| async move {
@@ -65,9 +69,13 @@ struct Put {
     sender: Option<Sender>,
     ipc: IpcStream,
     owed: FuturesOrdered<BoxFuture<'static, Result<PutAck>>>,
-    /// What each of `owed` counts towards the limit.
-    owed_bytes: VecDeque<usize>,
+    /// What each of `owed` counts towards the limit, and its room in memory.
+    owed_bytes: VecDeque<(usize, Option<Room>)>,
     owed_bytes_total: usize,
+    /// A message for which there is no room yet; meanwhile none is read.
+    waiting: Option<BoxFuture<'static, (Result<Room>, FlightData)>>,
+    /// Of the message that is being taken.
+    room: Option<Room>,
     /// Set when no more is read: how the stream ends after the acks that it owes.
     end: Option<End>,
 }
@@ -87,11 +95,15 @@ struct Sender {
 impl Put {
     async fn next(&mut self) -> Option<Result<PutResult, Status>> {
         loop {
-            let read_on = self.end.is_none() && self.owed_bytes_total < self.aggregator.stream_bytes_max();
+            let read_on = self.end.is_none()
+                && self.waiting.is_none()
+                && self.owed_bytes_total < self.aggregator.stream_bytes_max();
             tokio::select! {
                 biased;
                 Some(outcome) = self.owed.next(), if !self.owed.is_empty() => {
-                    self.owed_bytes_total -= self.owed_bytes.pop_front().unwrap_or(0);
+                    if let Some((bytes, _)) = self.owed_bytes.pop_front() {
+                        self.owed_bytes_total -= bytes;
+                    }
                     return Some(match outcome {
                         Ok(ack) => Ok(answer(&ack)),
                         Err(error) => Err(self.fail(error)),
@@ -99,13 +111,24 @@ impl Put {
                 }
                 () = closed(&mut self.closing), if self.end.is_none() => {
                     let error = Error::new(ErrorKind::Retry, "this server is shutting down, send it again later");
+                    self.waiting = None;
                     self.end = Some(End::Failed(error.into()));
+                }
+                (room, data) = room_soon(&mut self.waiting), if self.waiting.is_some() => {
+                    self.waiting = None;
+                    let taken = match room {
+                        Ok(room) => self.take(data, room),
+                        Err(error) => Err(error),
+                    };
+                    if let Err(error) = taken {
+                        self.end = Some(End::Failed(error.into()));
+                    }
                 }
                 message = self.messages.next(), if read_on => match message {
                     None => self.end = Some(End::Done),
                     Some(Err(status)) => self.end = Some(End::Failed(status)),
                     Some(Ok(data)) => {
-                        if let Err(error) = self.take(data).await {
+                        if let Err(error) = self.arrived(data).await {
                             self.end = Some(End::Failed(error.into()));
                         }
                     }
@@ -122,11 +145,13 @@ impl Put {
     fn fail(&mut self, error: Error) -> Status {
         self.owed.clear();
         self.owed_bytes.clear();
+        self.waiting = None;
         self.end = Some(End::Done);
         error.into()
     }
 
-    async fn take(&mut self, data: FlightData) -> Result<()> {
+    /// Takes a message if there is room for it in memory, else keeps it until there is.
+    async fn arrived(&mut self, data: FlightData) -> Result<()> {
         if self.sender.is_none() {
             let dataset = self.aggregator.open(dataset_of(&data)?).await?;
             self.sender = Some(Sender {
@@ -135,6 +160,24 @@ impl Put {
                 next: Sequence(0),
             });
         }
+        let dataset = &self.sender.as_ref().expect("set by the first message").dataset;
+        let bytes = data.data_header.len() + data.data_body.len() + self.ipc.bytes();
+        if let Ok(room) = self.aggregator.room(&dataset.name, bytes) {
+            return self.take(data, room);
+        }
+        let room = self.aggregator.room_soon(dataset, bytes);
+        self.waiting = Some(async move { (room.await, data) }.boxed());
+        Ok(())
+    }
+
+    fn take(&mut self, data: FlightData, room: Room) -> Result<()> {
+        self.room = Some(room);
+        let taken = self.take_message(data);
+        self.room = None;
+        taken
+    }
+
+    fn take_message(&mut self, data: FlightData) -> Result<()> {
         let said = if data.app_metadata.is_empty() {
             None
         } else {
@@ -246,8 +289,17 @@ impl Put {
     fn owe(&mut self, bytes: usize, ack: BoxFuture<'static, Result<PutAck>>) {
         let bytes = bytes.max(STREAM_BATCH_BYTES_MIN);
         self.owed.push_back(ack);
-        self.owed_bytes.push_back(bytes);
+        self.owed_bytes.push_back((bytes, self.room.take()));
         self.owed_bytes_total += bytes;
+    }
+}
+
+async fn room_soon(
+    waiting: &mut Option<BoxFuture<'static, (Result<Room>, FlightData)>>,
+) -> (Result<Room>, FlightData) {
+    match waiting {
+        Some(waiting) => waiting.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::HeaderMap;
 use bytes::{Bytes, BytesMut};
+use event::DatasetName;
 use event::limits::BATCH_BYTES_MAX;
 use futures::StreamExt;
 
@@ -17,7 +18,7 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 const FIRST_STEP_BYTES: usize = 16 << 10;
 
 /// Reads a body of up to `bytes_max` bytes (also when unpacked) and makes something of it. The room that both
-/// take comes with it, to be held until the answer.
+/// take, out of the share of a dataset, comes with it, to be held until the answer.
 ///
 /// # Errors
 /// `TooLarge`, `Unsupported`, `Busy`, `Invalid`; `Retry` when the server is closing; and those of `make`.
@@ -25,7 +26,7 @@ pub(super) async fn receive<T: Send + 'static>(
     door: &Door,
     headers: &HeaderMap,
     body: Body,
-    bytes_max: usize,
+    (dataset, bytes_max): (DatasetName, usize),
     make: impl FnOnce(Bytes, &mut Room) -> Result<T> + Send + 'static,
 ) -> Result<(T, Room)> {
     if door.aggregator.is_closing() {
@@ -41,7 +42,7 @@ pub(super) async fn receive<T: Send + 'static>(
     if length.is_some_and(|length| length > sent_max) {
         return Err(too_large(sent_max));
     }
-    let mut room = Room::new(door.aggregator.clone());
+    let mut room = Room::new(door.aggregator.clone(), dataset);
     let body = read(body, length, sent_max, &mut room).await?;
     let unpacking = match encoding {
         None => None,

@@ -27,6 +27,14 @@ impl Naming {
     pub(super) async fn of(parts: &mut Parts) -> Result<Self> {
         Ok(named(parts).await?.map_or(Self::ByType, Self::Given))
     }
+
+    /// Out of whose share a body gets its room: events that are told apart later have one together.
+    pub(super) fn share(&self, by_type: &str) -> Result<DatasetName> {
+        match self {
+            Self::Given(dataset) => Ok(dataset.clone()),
+            Self::ByType => Ok(by_type.parse()?),
+        }
+    }
 }
 
 /// The dataset that `?dataset=` or the header `Sanderling-Dataset` names.

@@ -117,7 +117,8 @@ async fn post_events(
 async fn take_lines(door: &Door, dataset: DatasetName, headers: &HeaderMap, body: Body) -> Result<Report> {
     let key = RequestKey::of(headers)?;
     let content = content_of(headers);
-    let made = receive(door, headers, body, BATCH_BYTES_MAX, move |body, room| {
+    let share = (dataset.clone(), BATCH_BYTES_MAX);
+    let made = receive(door, headers, body, share, move |body, room| {
         if is_copied(&body, content) {
             room.cover(2 * body.len())?;
         }

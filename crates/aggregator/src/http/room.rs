@@ -1,9 +1,9 @@
-//! The memory that a request may take, out of what all requests share.
+//! The memory that a request may take, out of what all doors share.
 
-use tokio::sync::OwnedSemaphorePermit;
+use event::DatasetName;
 
-use crate::Result;
 use crate::aggregator::Aggregator;
+use crate::{Result, memory};
 
 /// Room grows by at least this much at a time, so that it is not asked for at each row.
 const STEP_BYTES: usize = 64 << 10;
@@ -11,15 +11,18 @@ const STEP_BYTES: usize = 64 << 10;
 /// What one request holds in memory, in bytes; given back when it is dropped.
 pub(super) struct Room {
     aggregator: Aggregator,
-    permit: Option<OwnedSemaphorePermit>,
+    /// Whose share it is.
+    dataset: DatasetName,
+    taken: Vec<memory::Room>,
     bytes: usize,
 }
 
 impl Room {
-    pub(super) fn new(aggregator: Aggregator) -> Self {
+    pub(super) fn new(aggregator: Aggregator, dataset: DatasetName) -> Self {
         Self {
             aggregator,
-            permit: None,
+            dataset,
+            taken: Vec::new(),
             bytes: 0,
         }
     }
@@ -32,16 +35,12 @@ impl Room {
         if bytes <= self.bytes {
             return Ok(());
         }
-        let more = match self.permit {
-            None => bytes,
-            Some(_) => (bytes - self.bytes).max(STEP_BYTES),
+        let more = match self.bytes {
+            0 => bytes,
+            held => (bytes - held).max(STEP_BYTES),
         };
-        let permit = self.aggregator.http_room(more)?;
+        self.taken.push(self.aggregator.room(&self.dataset, more)?);
         self.bytes += more;
-        match &mut self.permit {
-            Some(held) => held.merge(permit),
-            none => *none = Some(permit),
-        }
         Ok(())
     }
 }

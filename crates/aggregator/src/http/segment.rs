@@ -148,7 +148,8 @@ async fn answer(
     let take = async {
         let key = RequestKey::of(&parts.headers)?;
         let naming = Naming::of(&mut parts).await?;
-        let made = receive(door, &parts.headers, body, bytes_max, move |body, room| {
+        let share = (naming.share("segment")?, bytes_max);
+        let made = receive(door, &parts.headers, body, share, move |body, room| {
             make(body, naming, room)
         });
         let (made, room) = made.await?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use event::wire::PutAck;
-use event::{Batch, BatchKey, DatasetName, EmitterId, Sequence};
+use event::{Batch, BatchKey, DatasetName, Durability, EmitterId, Sequence};
 use futures::FutureExt;
 use proptest::prelude::*;
 use queue::laws::batch;
@@ -255,6 +255,7 @@ impl World {
             events: 1,
             duplicate: receipt.duplicate,
             spooled: false,
+            durability: Durability::default(),
         });
         let failed = answer.is_err();
         let edge = &mut self.edges[edge];
@@ -399,6 +400,7 @@ fn ack(sequence: u64) -> PutAck {
         events: 1,
         duplicate: false,
         spooled: false,
+        durability: Durability::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use event::wire::{PutAck, PutHeader};
-use event::{Batch, BatchKey, DatasetName};
+use event::{Batch, BatchKey, DatasetName, Durability};
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt, StreamExt};
@@ -507,5 +507,7 @@ fn header_of(batch: &Batch) -> PutHeader {
         encoding: header.encoding,
         generated_at_us: Some(header.generated_at.as_microsecond()),
         received_at_us: Some(header.received_at.as_microsecond()),
+        // What it acks is deleted here.
+        durability: Some(Durability::Durable),
     }
 }

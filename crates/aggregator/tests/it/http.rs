@@ -15,13 +15,13 @@ use tokio::net::TcpStream;
 
 use crate::door::{self, Doors};
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Value,
 }
 
-async fn post(doors: &Doors, dataset: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub(crate) async fn post(doors: &Doors, dataset: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let mut request = format!(
         "POST /v1/datasets/{dataset}/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n",
         body.len()

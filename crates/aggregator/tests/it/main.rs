@@ -5,7 +5,11 @@
     reason = "a test may fail where it stands; the setting knows test functions only"
 )]
 
+mod access;
 mod door;
 mod durability;
 mod http;
+mod memory;
 mod put;
+mod serve;
+mod tls;

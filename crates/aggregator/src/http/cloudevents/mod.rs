@@ -91,7 +91,8 @@ pub(super) async fn take(
         Mode::Binary => Some(binary::Head::of(headers)?),
         _ => None,
     };
-    let made = receive(door, headers, body, BATCH_BYTES_MAX, move |body, room| {
+    let share = (naming.share(DATASET_UNNAMED)?, BATCH_BYTES_MAX);
+    let made = receive(door, headers, body, share, move |body, room| {
         match (mode, binary) {
             (Mode::Binary, Some(head)) => one_binary(&head, &body, &naming, room),
             (Mode::Batched, _) => batch(&body, &naming, room),

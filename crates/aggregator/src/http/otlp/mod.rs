@@ -88,7 +88,8 @@ async fn take(door: &Door, format: Format, request: Request) -> Result<Report> {
         Naming::Given(dataset) => dataset,
         Naming::ByType => of_type(DATASET)?,
     };
-    let made = receive(door, &parts.headers, body, BATCH_BYTES_MAX, move |body, room| {
+    let share = (dataset.clone(), BATCH_BYTES_MAX);
+    let made = receive(door, &parts.headers, body, share, move |body, room| {
         let rows = Rows::new(room, body.len());
         let mut records = row::Records::new(rows, dataset);
         match format {
