@@ -7,4 +7,9 @@
 
 mod door;
 mod http;
+mod http_cloudevents;
+mod http_encodings;
+mod http_fuzz;
+mod http_logs;
+mod http_segment;
 mod put;
