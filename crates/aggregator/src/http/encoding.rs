@@ -158,25 +158,30 @@ impl Read for Zlib<'_> {
         if self.ended || buffer.is_empty() {
             return Ok(0);
         }
-        let (read, written) = (self.state.total_in(), self.state.total_out());
-        let status = self
-            .state
-            .decompress(self.body, buffer, FlushDecompress::Finish)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        let read = (self.state.total_in() - read) as usize;
-        let written = (self.state.total_out() - written) as usize;
-        self.body = &self.body[read..];
-        match status {
-            Status::StreamEnd if !self.body.is_empty() => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "bytes after the end of the stream",
-            )),
-            Status::StreamEnd => {
+        loop {
+            let (read, written) = (self.state.total_in(), self.state.total_out());
+            let status = self
+                .state
+                .decompress(self.body, buffer, FlushDecompress::None)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            let read = (self.state.total_in() - read) as usize;
+            let written = (self.state.total_out() - written) as usize;
+            self.body = &self.body[read..];
+            if status == Status::StreamEnd {
                 self.ended = true;
-                Ok(written)
+                return match self.body {
+                    [] => Ok(written),
+                    _ => Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "bytes after the end of the stream",
+                    )),
+                };
             }
-            _ if written == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(written),
+            match (read, written) {
+                (0, 0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                (_, 0) => {}
+                (_, written) => return Ok(written),
+            }
         }
     }
 }

@@ -159,21 +159,17 @@ impl<'a> Rows<'a> {
         sent: Sent<'_>,
         write: impl FnOnce(&mut Vec<u8>) -> Result<()>,
     ) -> Result<()> {
-        let too_large = |bytes: usize| {
-            Error::too_large(format_args!(
-                "event is too large bytes={bytes} bytes_max={EVENT_BYTES_MAX}"
-            ))
-        };
-        let bytes = sent.raw.bytes().len();
-        if bytes > EVENT_BYTES_MAX {
-            return self.refuse(sent, too_large(bytes));
-        }
         self.row.clear();
-        if let Err(error) = write(&mut self.row) {
+        let written = match sent.raw.bytes().len() {
+            bytes if bytes > EVENT_BYTES_MAX => Err(too_large(bytes)),
+            _ => write(&mut self.row),
+        };
+        let written = written.and_then(|()| match self.row.len() {
+            bytes if bytes > EVENT_BYTES_MAX => Err(too_large(bytes)),
+            _ => Ok(()),
+        });
+        if let Err(error) = written {
             return self.refuse(sent, error);
-        }
-        if self.row.len() > EVENT_BYTES_MAX {
-            return self.refuse(sent, too_large(self.row.len()));
         }
         let index = self.part(sent.dataset)?;
         if let Some(id) = sent.id
@@ -187,7 +183,12 @@ impl<'a> Rows<'a> {
 
     /// Adds an event that is not good, as `["reason", event]`: a line that no row can be made of, so that it comes
     /// out in the dataset's table of failed events.
+    /// That it is too large goes before any other reason.
     pub(super) fn refuse(&mut self, sent: Sent<'_>, error: Error) -> Result<()> {
+        let error = match sent.raw.bytes().len() {
+            bytes if bytes > EVENT_BYTES_MAX => too_large(bytes),
+            _ => error,
+        };
         let reason = error.to_string();
         let index = self.part(sent.dataset)?;
         self.row.clear();
@@ -302,6 +303,12 @@ impl Growing {
             self.open_events = 0;
         }
     }
+}
+
+fn too_large(bytes: usize) -> Error {
+    Error::too_large(format_args!(
+        "event is too large bytes={bytes} bytes_max={EVENT_BYTES_MAX}"
+    ))
 }
 
 /// A JSON text.

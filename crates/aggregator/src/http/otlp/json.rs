@@ -27,14 +27,14 @@ struct Export<'a> {
 #[serde(rename_all = "camelCase")]
 struct ResourceLogs<'a> {
     #[serde(borrow, default)]
-    resource: Option<Resource<'a>>,
+    resource: Option<&'a RawValue>,
     #[serde(borrow, default)]
     scope_logs: Option<&'a RawValue>,
     #[serde(borrow, default)]
     schema_url: Option<Cow<'a, str>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Resource<'a> {
     #[serde(borrow, default)]
     attributes: Option<&'a RawValue>,
@@ -44,7 +44,7 @@ struct Resource<'a> {
 #[serde(rename_all = "camelCase")]
 struct ScopeLogs<'a> {
     #[serde(borrow, default)]
-    scope: Option<Scope<'a>>,
+    scope: Option<&'a RawValue>,
     #[serde(borrow, default)]
     log_records: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -108,9 +108,9 @@ struct AnyValue<'a> {
     #[serde(borrow, default)]
     double_value: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    array_value: Option<Values<'a>>,
+    array_value: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    kvlist_value: Option<Values<'a>>,
+    kvlist_value: Option<&'a RawValue>,
     #[serde(borrow, default)]
     bytes_value: Option<Cow<'a, str>>,
 }
@@ -131,12 +131,12 @@ pub(super) fn read(body: &[u8], records: &mut Records<'_>) -> Result<()> {
     let export: Export<'_> = parse(text, "body")?;
     each(export.resource_logs, "resourceLogs", |resource_logs| {
         let resource_logs: ResourceLogs<'_> = parse(resource_logs.get(), "resourceLogs")?;
-        let attributes_of = resource_logs.resource.and_then(|resource| resource.attributes);
+        let resource: Resource<'_> = parse_some(resource_logs.resource, "resource")?;
         let schema_url = resource_logs.schema_url.unwrap_or_default();
-        records.resource(&schema_url, |object| attributes(attributes_of, object, 0))?;
+        records.resource(&schema_url, |object| attributes(resource.attributes, object, 0))?;
         each(resource_logs.scope_logs, "scopeLogs", |scope_logs| {
             let scope_logs: ScopeLogs<'_> = parse(scope_logs.get(), "scopeLogs")?;
-            let scope = scope_logs.scope.unwrap_or_default();
+            let scope: Scope<'_> = parse_some(scope_logs.scope, "scope")?;
             records.scope(|object| {
                 object.text("name", &scope.name.unwrap_or_default());
                 object.text("version", &scope.version.unwrap_or_default());
@@ -204,7 +204,8 @@ fn write_value(value: &RawValue, out: &mut Vec<u8>, depth: usize) -> Result<()> 
             _ => number("doubleValue", Some(double))?,
         };
         write_double(out, double);
-    } else if let Some(Values { values }) = value.array_value {
+    } else if let Some(array) = value.array_value {
+        let Values { values } = parse(array.get(), "arrayValue")?;
         out.push(b'[');
         let mut first = true;
         each(values, "arrayValue", |value| {
@@ -214,7 +215,8 @@ fn write_value(value: &RawValue, out: &mut Vec<u8>, depth: usize) -> Result<()> 
             write_value(value, out, depth + 1)
         })?;
         out.push(b']');
-    } else if let Some(Values { values }) = value.kvlist_value {
+    } else if let Some(list) = value.kvlist_value {
+        let Values { values } = parse(list.get(), "kvlistValue")?;
         out.push(b'{');
         attributes(values, &mut Object::fields(out), depth + 1)?;
         out.push(b'}');
@@ -230,7 +232,17 @@ fn write_value(value: &RawValue, out: &mut Vec<u8>, depth: usize) -> Result<()> 
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a str, what: &str) -> Result<T> {
+    // An array would be taken for the fields of a message in their order.
+    if !json.trim_start().starts_with('{') {
+        return Err(Error::invalid(format_args!(
+            "{what} is not of OTLP: not a JSON object"
+        )));
+    }
     serde_json::from_str(json).map_err(|error| Error::invalid(format_args!("{what} is not of OTLP: {error}")))
+}
+
+fn parse_some<'a, T: Deserialize<'a> + Default>(json: Option<&'a RawValue>, what: &str) -> Result<T> {
+    json.map_or_else(|| Ok(T::default()), |json| parse(json.get(), what))
 }
 
 fn each<'a>(
