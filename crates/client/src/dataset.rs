@@ -13,8 +13,8 @@ use crate::acked::Acked;
 use crate::limits::DIVERTED_RAW_BYTES_MAX;
 use crate::options::{Delivery, OnInvalid, OnSpoolFull};
 use crate::outbox::{Ask, Outbox};
-use crate::routed::{Ways, lines_of};
-use crate::rows::{Rows, encode};
+use crate::routed::{WayRows, Ways, lines_of};
+use crate::rows::encode;
 use crate::stats::add;
 use crate::{Client, DatasetOptions, DatasetStats, Error, ErrorKind, OnFull, Result};
 
@@ -120,10 +120,9 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::emit`], without `Full`.
     pub async fn emit_rows_wait(&self, rows: &RecordBatch) -> Result<()> {
-        if let Some((rows, lines, ways)) = self.prepared(rows)? {
-            let bytes = bytes_of(&rows, &lines);
-            self.wait_for_rooms(ways.as_ref(), bytes).await?;
-            self.deliver_rows(rows, &lines, ways, Ask::Nothing)?;
+        if let Some(rows) = self.prepared(rows)? {
+            self.wait_for_rooms(rows.ways.as_ref(), rows.bytes()).await?;
+            self.put_rows_routed(rows, Ask::Nothing)?;
         }
         Ok(())
     }
@@ -172,13 +171,13 @@ impl Dataset {
 
     fn put_rows_now(&self, rows: &RecordBatch, ask: Ask) -> Result<Option<Acked>> {
         let count = rows.num_rows() as u64;
-        let Some((rows, lines, ways)) = self.prepared(rows)? else {
+        let Some(rows) = self.prepared(rows)? else {
             return Ok(None);
         };
-        if !self.take_rooms(ways.as_ref(), bytes_of(&rows, &lines), count)? {
+        if !self.take_rooms(rows.ways.as_ref(), rows.bytes(), count)? {
             return Ok(self.dropped(ask));
         }
-        self.deliver_rows(rows, &lines, ways, ask)
+        self.put_rows_routed(rows, ask)
     }
 
     /// The ways of an event or of rows with these bytes; `None`: no flags, to the server alone.
@@ -198,19 +197,6 @@ impl Dataset {
         match ways {
             None => self.outbox.put_line(line, ask),
             Some(ways) => self.put_routed(line, &ways, ask),
-        }
-    }
-
-    fn deliver_rows(
-        &self,
-        rows: Vec<Rows>,
-        lines: &[Vec<u8>],
-        ways: Option<Ways>,
-        ask: Ask,
-    ) -> Result<Option<Acked>> {
-        match ways {
-            None => self.outbox.put_rows(rows, ask),
-            Some(ways) => self.put_rows_routed(rows, lines, &ways, ask),
         }
     }
 
@@ -240,8 +226,8 @@ impl Dataset {
         Ok((self.client.diverted(divert)?, diverted))
     }
 
-    /// Rows as they are sent, as lines if files want them, and their ways; `None` when there are no rows.
-    fn prepared(&self, batch: &RecordBatch) -> Result<Option<(Vec<Rows>, Vec<Vec<u8>>, Option<Ways>)>> {
+    /// Checked rows with their ways; `None` when there are no rows.
+    fn prepared(&self, batch: &RecordBatch) -> Result<Option<WayRows>> {
         let rows = encode(batch)?;
         let Some(first) = rows.first() else {
             return Ok(None);
@@ -257,7 +243,7 @@ impl Dataset {
             Some(ways) if ways.files.is_some() => lines_of(batch)?,
             _ => Vec::new(),
         };
-        Ok(Some((rows, lines, ways)))
+        Ok(Some(WayRows { rows, lines, ways }))
     }
 
     /// Takes room, on the way to the server and on that into files, that goes back when the batch is finished. Says
@@ -383,12 +369,6 @@ impl Gate {
                 .check_rows(rows)?),
         }
     }
-}
-
-/// What rows take of the room on the way to the server, and as lines into files.
-fn bytes_of(rows: &[Rows], lines: &[Vec<u8>]) -> (usize, usize) {
-    let lines = lines.iter().map(|line| line.len() + 1);
-    (rows.iter().map(Rows::bytes).sum(), lines.sum())
 }
 
 /// What is needed of the room, to the server and into files.

@@ -17,14 +17,15 @@
 //! | [`Client::stream`] | a dataset's rows, history and live, with positions to go on from |
 //! | [`Client::query`] | the rows of an SQL query |
 //! | [`RemoteStore`] | a store of the server as a [`store::Store`] of JSON bytes |
-//!
-//! | [`DatasetOptions`] | what one dataset does when memory is full (refuse, drop, [spool](SpoolOptions)), and how its events are checked |
+//! | [`DatasetOptions`] | what one dataset does when memory is full (refuse, drop, [spool](SpoolOptions)), how its events are checked, what their acks promise, and whether they are sent again |
+//! | [`Acked`] | the ack of the batch that an event is in, as a future |
+//! | [`FlagSource`] | where a client reads, again and again, where its events go ([`event::flags`]) |
 //! | [`DatasetStats`] | what was counted of one dataset |
 //! | [`Endpoints`], [`PutStream`] | a list of servers and one call of `DoPut`, for programs that pass on batches of others |
 //!
 //! What was emitted is sent until a server acks it, under the same batch key, so it counts once. It is given up
-//! only when the server says that it can never take it, or when an option says so; [`Client::flush`] and
-//! [`Client::stats`] tell.
+//! only when the server says that it can never take it, or when an option ([`Delivery::BestEffort`] above all) or
+//! a flag says so; [`Client::flush`], [`Client::stats`] and [`Acked`] tell.
 //!
 //! A failure, or an ack that does not come in time, moves sending on to the next endpoint, where all that has no
 //! ack is sent again, in order, under its keys; later it goes back to the first. *Once* holds as long as all
@@ -35,8 +36,9 @@
 //! Without a spool, what is not acked dies with the process. With one, what was sealed is sent by the next process
 //! that opens the folder, under the keys it had.
 //!
-//! Not here: server code, TLS, authentication, failover of reads and stores (they ask the first endpoint given), an
-//! ack for each event as a future, sending without resending, tracers, switches that a server sets from afar.
+//! Not here: server code, TLS, authentication, failover of reads, stores and flags (they ask the first endpoint
+//! given), emitting with an [`Acked`] that also waits for room, files that a crash left as `.tmp` (they stay: whole
+//! lines up to the last).
 
 mod acked;
 mod client;

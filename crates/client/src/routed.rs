@@ -45,6 +45,22 @@ impl Ways {
     }
 }
 
+/// Rows on their ways: as they are sent and, if files want them, as lines.
+pub(crate) struct WayRows {
+    pub(crate) rows: Vec<Rows>,
+    pub(crate) lines: Vec<Vec<u8>>,
+    /// `None`: no flags, to the server alone.
+    pub(crate) ways: Option<Ways>,
+}
+
+impl WayRows {
+    /// What they take of the room, to the server and into files.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        let lines = self.lines.iter().map(|line| line.len() + 1);
+        (self.rows.iter().map(Rows::bytes).sum(), lines.sum())
+    }
+}
+
 impl Dataset {
     /// Puts a line on its ways; the room for those into files and to the dataset is taken.
     pub(crate) fn put_routed(&self, line: &[u8], ways: &Ways, ask: Ask) -> Result<Option<Acked>> {
@@ -65,20 +81,22 @@ impl Dataset {
         Ok(self.not_streamed(1, ways, ask))
     }
 
-    /// Puts rows on their ways, as [`Dataset::put_routed`]; `lines` are the same rows for the files.
-    pub(crate) fn put_rows_routed(
-        &self,
-        rows: Vec<Rows>,
-        lines: &[Vec<u8>],
-        ways: &Ways,
-        ask: Ask,
-    ) -> Result<Option<Acked>> {
+    /// Puts rows on their ways, as [`Dataset::put_routed`].
+    pub(crate) fn put_rows_routed(&self, routed: WayRows, ask: Ask) -> Result<Option<Acked>> {
+        let (bytes, _) = routed.bytes();
+        let WayRows {
+            rows,
+            lines,
+            ways: Some(ways),
+        } = routed
+        else {
+            return self.outbox.put_rows(routed.rows, ask);
+        };
         if let Some(files) = &ways.files {
             for (at, line) in lines.iter().enumerate() {
                 files.put_line(line, Ask::Nothing).inspect_err(|_| {
-                    let left = lines[at + 1..].iter().map(|line| line.len() + 1).sum();
-                    files.release(left);
-                    self.release_stream(ways, rows.iter().map(Rows::bytes).sum());
+                    files.release(lines[at + 1..].iter().map(|line| line.len() + 1).sum());
+                    self.release_stream(&ways, bytes);
                 })?;
             }
         }
@@ -88,11 +106,11 @@ impl Dataset {
         let events = rows.iter().map(|rows| u64::from(rows.count)).sum();
         if ways.shadow
             && let Some(shadow) = self.shadow()
-            && let Ok(true) = shadow.take_rooms(None, (rows.iter().map(Rows::bytes).sum(), 0), events)
+            && let Ok(true) = shadow.take_rooms(None, (bytes, 0), events)
         {
             let _ = shadow.outbox.put_rows(rows, Ask::Nothing);
         }
-        Ok(self.not_streamed(events, ways, ask))
+        Ok(self.not_streamed(events, &ways, ask))
     }
 
     /// The client was closed meanwhile: gives room back that is not used.
