@@ -20,7 +20,9 @@ use crate::outbox::Outbox;
 use crate::sender::{self, SenderOptions};
 use crate::spool::Spool;
 use crate::stats::Counts;
-use crate::{ClientStats, Dataset, DatasetOptions, DatasetStats, Error, ErrorKind, OnFull, Result, limits};
+use crate::{
+    ClientStats, Connector, Dataset, DatasetOptions, DatasetStats, Error, ErrorKind, OnFull, Result, limits,
+};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -60,6 +62,8 @@ pub struct ClientOptions {
     pub clock: Clock,
     /// The chance in the waits between attempts. Default: the system's.
     pub random: Random,
+    /// Opens the connections to the endpoints. Default: TCP of the system.
+    pub connector: Option<Connector>,
     /// The options of datasets that are opened without any.
     pub dataset: DatasetOptions,
 }
@@ -81,6 +85,7 @@ impl ClientOptions {
             retry_max: limits::RETRY_MAX,
             clock: Arc::new(Timestamp::now),
             random: Arc::new(|| Uuid::new_v4().as_u64_pair().1),
+            connector: None,
             dataset: DatasetOptions::default(),
         }
     }
@@ -158,7 +163,11 @@ impl Client {
             .map_err(|_| Error::invalid("no runtime, call this within a tokio runtime"))?;
         let mut list = vec![options.endpoint.clone()];
         list.extend(options.fallbacks.iter().cloned());
-        let endpoints = Arc::new(Endpoints::new(list, options.endpoints_file.clone())?);
+        let endpoints = Arc::new(Endpoints::new(
+            list,
+            options.endpoints_file.clone(),
+            options.connector.clone(),
+        )?);
         let channel = endpoints.channel(&options.endpoint)?;
         let room = Arc::new(Semaphore::new(options.buffer_bytes_max));
         let inner = Inner {

@@ -8,13 +8,15 @@ use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::limits::{ENDPOINTS_FILE_BYTES_MAX, ENDPOINTS_MAX};
-use crate::{Error, Result};
+use crate::{Connector, Error, Result};
 
 /// Servers by address. A connection is made when it is first used, and whenever it was lost; the name in the
 /// address is resolved each time.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
     file: Option<PathBuf>,
+    /// Where connections come from, if not from the system.
+    connector: Option<Connector>,
     known: Mutex<Known>,
 }
 
@@ -26,7 +28,11 @@ struct Known {
 
 impl Endpoints {
     /// Checks all addresses; those of the file, if it can be read now, are taken instead.
-    pub(crate) fn new(list: Vec<String>, file: Option<PathBuf>) -> Result<Self> {
+    pub(crate) fn new(
+        list: Vec<String>,
+        file: Option<PathBuf>,
+        connector: Option<Connector>,
+    ) -> Result<Self> {
         if list.is_empty() || list.len() > ENDPOINTS_MAX {
             return Err(Error::invalid(format_args!(
                 "give 1 to {ENDPOINTS_MAX} endpoints endpoints={}",
@@ -35,10 +41,11 @@ impl Endpoints {
         }
         let mut channels = HashMap::new();
         for address in &list {
-            channels.insert(address.clone(), connect(address)?);
+            channels.insert(address.clone(), connect(address, connector.as_ref())?);
         }
         Ok(Self {
             file,
+            connector,
             known: Mutex::new(Known { list, channels }),
         })
     }
@@ -70,7 +77,7 @@ impl Endpoints {
         if let Some(channel) = known.channels.get(address) {
             return Ok(channel.clone());
         }
-        let channel = connect(address)?;
+        let channel = connect(address, self.connector.as_ref())?;
         known.channels.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }
@@ -85,7 +92,7 @@ impl Endpoints {
     }
 }
 
-fn connect(address: &str) -> Result<Channel> {
+fn connect(address: &str, connector: Option<&Connector>) -> Result<Channel> {
     let bad = |error: &dyn std::fmt::Display| {
         Error::invalid(format_args!(
             "not an endpoint, use http://host:port endpoint={address:?}: {error}"
@@ -95,14 +102,17 @@ fn connect(address: &str) -> Result<Channel> {
         return Err(bad(&"it must start with http://"));
     }
     let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|error| bad(&error))?;
-    Ok(endpoint
+    let endpoint = endpoint
         .tcp_nodelay(true)
         .connect_timeout(Duration::from_secs(5))
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(10))
         .initial_stream_window_size(4 << 20)
-        .initial_connection_window_size(16 << 20)
-        .connect_lazy())
+        .initial_connection_window_size(16 << 20);
+    Ok(match connector {
+        None => endpoint.connect_lazy(),
+        Some(connector) => endpoint.connect_with_connector_lazy(connector.to(address)),
+    })
 }
 
 /// One address a line; blank lines and those that begin with `#` do not count.
@@ -148,7 +158,7 @@ mod tests {
     async fn a_file_is_read_each_time_and_a_bad_one_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("endpoints");
-        let endpoints = Endpoints::new(vec!["http://a:1".to_owned()], Some(file.clone())).unwrap();
+        let endpoints = Endpoints::new(vec!["http://a:1".to_owned()], Some(file.clone()), None).unwrap();
         let (list, error) = endpoints.list();
         assert_eq!(list, ["http://a:1"]);
         assert!(error.unwrap().to_string().contains("endpoints"));
@@ -161,7 +171,7 @@ mod tests {
             assert!(error.is_some(), "{bad}");
         }
         for bad in ["https://a:1", "a:1", "http://a b"] {
-            assert!(Endpoints::new(vec![bad.to_owned()], None).is_err(), "{bad}");
+            assert!(Endpoints::new(vec![bad.to_owned()], None, None).is_err(), "{bad}");
         }
     }
 }

@@ -16,6 +16,7 @@
 //! | [`Dataset`] | where events of one dataset go in; `emit` never blocks |
 //! | [`Client::stream`] | a dataset's rows, history and live, with positions to go on from |
 //! | [`Client::query`] | the rows of an SQL query |
+//! | [`Connector`] | where connections come from, if not from the system's TCP |
 //! | [`RemoteStore`] | a store of the server as a [`store::Store`] of JSON bytes |
 //!
 //! | [`DatasetOptions`] | what one dataset does when memory is full (refuse, drop, [spool](SpoolOptions)), and how its events are checked |
@@ -37,6 +38,7 @@
 //! ack for each event as a future, sending without resending, tracers, switches that a server sets from afar.
 
 mod client;
+mod connector;
 mod dataset;
 mod endpoints;
 mod error;
@@ -53,6 +55,7 @@ mod spool;
 mod stats;
 
 pub use client::{Client, ClientOptions, Clock, Random};
+pub use connector::{Connection, Connector};
 pub use dataset::Dataset;
 pub use error::{Error, ErrorKind, Result};
 pub use options::{DatasetOptions, OnFull, OnInvalid, OnSpoolFull, SpoolOptions, SpoolSync, Validation};
