@@ -69,7 +69,7 @@ impl Doors {
     }
 }
 
-struct PutOnly(Aggregator);
+pub(crate) struct PutOnly(pub(crate) Aggregator);
 
 type Answers<T> = BoxStream<'static, Result<T, Status>>;
 
