@@ -6,6 +6,7 @@
 )]
 
 mod door;
+mod fuzz;
 mod http;
 mod put;
 mod sim;

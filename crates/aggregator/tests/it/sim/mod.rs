@@ -1,6 +1,6 @@
 //! Client, aggregator and queue in a simulated world: whatever goes wrong, what was acked is there once and in order.
 
-mod chance;
+pub(crate) mod chance;
 mod emitter;
 mod judge;
 mod queue;

@@ -29,6 +29,8 @@ pub(crate) struct Trouble {
     pub(crate) failing: u64,
     /// The longest sync.
     pub(crate) sync_max: Duration,
+    /// The longest way of an answer back to the door.
+    pub(crate) late_max: Duration,
 }
 
 struct State {
@@ -40,6 +42,8 @@ struct State {
     /// Doors whose appends are not answered now.
     stalled: BTreeSet<usize>,
     held: Vec<(usize, Answer, Result<Receipt>)>,
+    /// Answers on their way.
+    late: Vec<(Duration, usize, Answer, Result<Receipt>)>,
     /// Payloads that hold this are refused for good.
     poison: &'static [u8],
     /// Every batch that became durable, and when.
@@ -201,11 +205,23 @@ impl State {
     }
 
     fn sync_in(&mut self) -> Duration {
-        let most = self.trouble.sync_max.as_millis() as u64;
-        Duration::from_millis(self.chance.below(most + 1))
+        self.up_to(self.trouble.sync_max)
+    }
+
+    fn up_to(&mut self, most: Duration) -> Duration {
+        Duration::from_millis(self.chance.below(most.as_millis() as u64 + 1))
     }
 
     fn answer(&mut self, door: usize, answer: Answer, outcome: Result<Receipt>) {
+        let wait = self.up_to(self.trouble.late_max);
+        if wait.is_zero() {
+            self.answer_now(door, answer, outcome);
+        } else {
+            self.late.push((self.now + wait, door, answer, outcome));
+        }
+    }
+
+    fn answer_now(&mut self, door: usize, answer: Answer, outcome: Result<Receipt>) {
         if self.stalled.contains(&door) {
             self.held.push((door, answer, outcome));
         } else {
@@ -260,6 +276,7 @@ impl SimQueue {
             names: watch::Sender::default(),
             stalled: BTreeSet::new(),
             held: Vec::new(),
+            late: Vec::new(),
             poison,
             synced: Vec::new(),
             refused: Vec::new(),
@@ -294,6 +311,11 @@ impl SimQueue {
         for (name, partition) in due {
             state.sync(&name, partition);
         }
+        let (due, late): (Vec<_>, Vec<_>) = state.late.drain(..).partition(|(at, ..)| *at <= now);
+        state.late = late;
+        for (_, door, answer, outcome) in due {
+            state.answer_now(door, answer, outcome);
+        }
     }
 
     pub(crate) fn set_trouble(&self, trouble: Trouble) {
@@ -311,7 +333,7 @@ impl SimQueue {
         state.stalled.remove(&door);
         let held = std::mem::take(&mut state.held);
         for (to, answer, outcome) in held {
-            state.answer(to, answer, outcome);
+            state.answer_now(to, answer, outcome);
         }
     }
 
@@ -320,6 +342,7 @@ impl SimQueue {
     pub(crate) fn lose_power(&self) {
         let state = &mut *self.state();
         state.held.clear();
+        state.late.clear();
         state.stalled.clear();
         for log in state.datasets.values_mut().flatten() {
             let count = state.chance.below(log.pending.len() as u64 + 1) as usize;

@@ -142,6 +142,10 @@ fn calm() -> Trouble {
     }
 }
 
+/// Of [`World::begin_fault`].
+const FAULT_KINDS: u64 = 12;
+const QUEUE_TROUBLE: u64 = 9;
+
 struct World {
     sim: Sim<'static>,
     queue: SimQueue,
@@ -175,8 +179,13 @@ impl World {
             let now = self.sim.elapsed();
             if now < TROUBLE {
                 self.end_faults(now);
+                // An emitter's first batch is a case of its own, so trouble may be there first.
+                if now.is_zero() && self.chance.one_in(3) {
+                    self.begin_fault(now, QUEUE_TROUBLE);
+                }
                 if self.chance.one_in(25) {
-                    self.begin_fault(now);
+                    let kind = self.chance.below(FAULT_KINDS);
+                    self.begin_fault(now, kind);
                 }
             } else if !is_healed {
                 self.heal();
@@ -235,11 +244,11 @@ impl World {
         }
     }
 
-    fn begin_fault(&mut self, now: Duration) {
+    fn begin_fault(&mut self, now: Duration, kind: u64) {
         let until = now + self.chance.millis(20..900);
         let (a, b) = self.link();
         let door = self.chance.below(self.doors as u64) as usize;
-        let fault = match self.chance.below(12) {
+        let fault = match kind {
             0 => {
                 self.sim.partition(a.as_str(), b.as_str());
                 Fault::Partition(a, b)
@@ -268,11 +277,12 @@ impl World {
                 self.queue.stall(door);
                 Fault::Stall(door)
             }
-            9 => {
+            QUEUE_TROUBLE => {
                 let trouble = Trouble {
                     busy: self.chance.below(6),
                     failing: self.chance.below(10),
                     sync_max: self.chance.millis(1..300),
+                    late_max: self.chance.millis(1..60),
                 };
                 self.queue.set_trouble(trouble);
                 Fault::Queue
