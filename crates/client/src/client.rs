@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 use uuid::Uuid;
 
 use crate::dataset::Gate;
-use crate::endpoints::Endpoints;
+use crate::endpoints::{Dial, Endpoints};
 use crate::files::{self, FilesOptions};
 use crate::flags::{self, Known};
 use crate::options::{Delivery, OnSpoolFull};
@@ -25,8 +25,8 @@ use crate::stats::Counts;
 use crate::switch::{HasFiles, Now, Route};
 use crate::tracers;
 use crate::{
-    BatchFiles, ClientStats, Dataset, DatasetOptions, DatasetStats, Error, ErrorKind, FlagSource, OnFull,
-    Result, limits,
+    BatchFiles, ClientStats, Connector, Dataset, DatasetOptions, DatasetStats, Error, ErrorKind, FlagSource,
+    OnFull, Result, limits,
 };
 
 /// Tells the time.
@@ -69,6 +69,8 @@ pub struct ClientOptions {
     pub clock: Clock,
     /// The chance in the waits between attempts. Default: the system's.
     pub random: Random,
+    /// Opens the connections to the endpoints. Default: TCP of the system.
+    pub connector: Option<Connector>,
     /// The options of datasets that are opened without any.
     pub dataset: DatasetOptions,
     /// Where flags come from; the first source that has some wins, and the last ones known stay when none has.
@@ -104,6 +106,7 @@ impl ClientOptions {
             retry_max: limits::RETRY_MAX,
             clock: Arc::new(Timestamp::now),
             random: Arc::new(|| Uuid::new_v4().as_u64_pair().1),
+            connector: None,
             dataset: DatasetOptions::default(),
             flags: Vec::new(),
             flags_every: limits::FLAGS_EVERY,
@@ -192,7 +195,13 @@ impl Client {
             .map_err(|_| Error::invalid("no runtime, call this within a tokio runtime"))?;
         let mut list = vec![options.endpoint.clone()];
         list.extend(options.fallbacks.iter().cloned());
-        let endpoints = Arc::new(Endpoints::new(list, options.endpoints_file.clone())?);
+        let endpoints = Arc::new(Endpoints::new(
+            list,
+            options.endpoints_file.clone(),
+            Dial {
+                connector: options.connector.clone(),
+            },
+        )?);
         let channel = endpoints.channel(&options.endpoint)?;
         let room = Arc::new(Semaphore::new(options.buffer_bytes_max));
         let inner = Inner {

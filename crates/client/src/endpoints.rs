@@ -11,13 +11,21 @@ use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::limits::{ENDPOINTS_FILE_BYTES_MAX, ENDPOINTS_MAX};
-use crate::{Error, Result};
+use crate::{Connector, Error, Result};
+
+/// How a connection is made.
+#[derive(Clone, Debug, Default)]
+pub struct Dial {
+    /// Where connections come from. Default: TCP of the system.
+    pub connector: Option<Connector>,
+}
 
 /// Servers by address. A connection is made when it is first used, and whenever it was lost; the name in the
 /// address is resolved each time.
 #[derive(Debug)]
 pub struct Endpoints {
     file: Option<PathBuf>,
+    dial: Dial,
     known: Mutex<Known>,
 }
 
@@ -32,7 +40,7 @@ impl Endpoints {
     ///
     /// # Errors
     /// `Invalid` for too few, too many, or what is no address.
-    pub fn new(list: Vec<String>, file: Option<PathBuf>) -> Result<Self> {
+    pub fn new(list: Vec<String>, file: Option<PathBuf>, dial: Dial) -> Result<Self> {
         if list.is_empty() || list.len() > ENDPOINTS_MAX {
             return Err(Error::invalid(format_args!(
                 "give 1 to {ENDPOINTS_MAX} endpoints endpoints={}",
@@ -41,10 +49,11 @@ impl Endpoints {
         }
         let mut channels = HashMap::new();
         for address in &list {
-            channels.insert(address.clone(), connect(address)?);
+            channels.insert(address.clone(), connect(address, dial.connector.as_ref())?);
         }
         Ok(Self {
             file,
+            dial,
             known: Mutex::new(Known { list, channels }),
         })
     }
@@ -79,7 +88,7 @@ impl Endpoints {
         if let Some(channel) = known.channels.get(address) {
             return Ok(channel.clone());
         }
-        let channel = connect(address)?;
+        let channel = connect(address, self.dial.connector.as_ref())?;
         known.channels.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }
@@ -122,7 +131,7 @@ pub fn back_off(
     whole.min(wait_max).mul_f64(0.5 + share / 2.0)
 }
 
-fn connect(address: &str) -> Result<Channel> {
+fn connect(address: &str, connector: Option<&Connector>) -> Result<Channel> {
     let bad = |error: &dyn std::fmt::Display| {
         Error::invalid(format_args!(
             "not an endpoint, use http://host:port endpoint={address:?}: {error}"
@@ -132,14 +141,17 @@ fn connect(address: &str) -> Result<Channel> {
         return Err(bad(&"it must start with http://"));
     }
     let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|error| bad(&error))?;
-    Ok(endpoint
+    let endpoint = endpoint
         .tcp_nodelay(true)
         .connect_timeout(Duration::from_secs(5))
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(10))
         .initial_stream_window_size(4 << 20)
-        .initial_connection_window_size(16 << 20)
-        .connect_lazy())
+        .initial_connection_window_size(16 << 20);
+    Ok(match connector {
+        None => endpoint.connect_lazy(),
+        Some(connector) => endpoint.connect_with_connector_lazy(connector.to(address)),
+    })
 }
 
 /// One address a line; blank lines and those that begin with `#` do not count.
@@ -185,7 +197,7 @@ mod tests {
     async fn a_file_is_read_each_time_and_a_bad_one_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("endpoints");
-        let endpoints = Endpoints::new(vec!["http://a:1".to_owned()], Some(file.clone())).unwrap();
+        let endpoints = Endpoints::new(vec!["http://a:1".to_owned()], Some(file.clone()), Dial::default()).unwrap();
         let (list, error) = endpoints.list();
         assert_eq!(list, ["http://a:1"]);
         assert!(error.unwrap().to_string().contains("endpoints"));
@@ -198,7 +210,7 @@ mod tests {
             assert!(error.is_some(), "{bad}");
         }
         for bad in ["https://a:1", "a:1", "http://a b"] {
-            assert!(Endpoints::new(vec![bad.to_owned()], None).is_err(), "{bad}");
+            assert!(Endpoints::new(vec![bad.to_owned()], None, Dial::default()).is_err(), "{bad}");
         }
     }
 }

@@ -16,6 +16,7 @@
 //! | [`Dataset`] | where events of one dataset go in; `emit` never blocks |
 //! | [`Client::stream`] | a dataset's rows, history and live, with positions to go on from |
 //! | [`Client::query`] | the rows of an SQL query |
+//! | [`Connector`] | where connections come from, if not from the system's TCP |
 //! | [`RemoteStore`] | a store of the server as a [`store::Store`] of JSON bytes |
 //! | [`DatasetOptions`] | what one dataset does when memory is full (refuse, drop, [spool](SpoolOptions)), how its events are checked, what their acks promise, and whether they are sent again |
 //! | [`Acked`] | the ack of the batch that an event is in, as a future |
@@ -42,6 +43,7 @@
 
 mod acked;
 mod client;
+mod connector;
 mod dataset;
 mod endpoints;
 mod error;
@@ -64,8 +66,9 @@ mod tracers;
 
 pub use acked::{Acked, BatchAck};
 pub use client::{Client, ClientOptions, Clock, Random};
+pub use connector::{Connection, Connector};
 pub use dataset::Dataset;
-pub use endpoints::{Endpoints, back_off, is_there};
+pub use endpoints::{Dial, Endpoints, back_off, is_there};
 pub use error::{Error, ErrorKind, Result};
 pub use flags::FlagSource;
 pub use options::{

@@ -119,16 +119,19 @@ impl Sender {
             }
             let (due, retry_at, ack_due) = (self.outbox.due(), self.retry_at, self.ack_due);
             let (spool_at, read_at, return_at) = (self.spool_at, self.read_at, self.return_at);
+            // In this order, so that a run can be repeated. What comes first is done with when it has come once; an
+            // ack that is there is not late.
             tokio::select! {
-                () = self.outbox.woken() => {}
+                biased;
                 () = until(due) => {}
                 () = until(retry_at) => self.retry_at = None,
                 () = until(spool_at) => self.spool_at = None,
                 () = until(read_at) => self.read_at = None,
-                answer = next_answer(&mut self.stream) => self.answered(answer).await?,
-                () = until(ack_due) => self.timed_out().await?,
                 () = until(return_at) => self.ask_preferred(),
                 is_there = probed(&mut self.probe) => self.probed(is_there),
+                answer = next_answer(&mut self.stream) => self.answered(answer).await?,
+                () = until(ack_due) => self.timed_out().await?,
+                () = self.outbox.woken() => {}
             }
         }
     }

@@ -8,6 +8,7 @@
 mod access;
 mod door;
 mod durability;
+mod fuzz;
 mod http;
 mod http_cloudevents;
 mod http_encodings;
@@ -17,4 +18,5 @@ mod http_segment;
 mod memory;
 mod put;
 mod serve;
+mod sim;
 mod tls;

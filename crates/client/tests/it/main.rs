@@ -6,6 +6,7 @@
 )]
 
 mod acks;
+mod connector;
 mod emit;
 mod failover;
 mod flags;
