@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
 
+use crate::credentials::{Connection, Credentials};
 use crate::limits::{ENDPOINTS_FILE_BYTES_MAX, ENDPOINTS_MAX};
 use crate::{Error, Result};
 
@@ -15,6 +16,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Endpoints {
     file: Option<PathBuf>,
+    credentials: Credentials,
     known: Mutex<Known>,
 }
 
@@ -26,7 +28,7 @@ struct Known {
 
 impl Endpoints {
     /// Checks all addresses; those of the file, if it can be read now, are taken instead.
-    pub(crate) fn new(list: Vec<String>, file: Option<PathBuf>) -> Result<Self> {
+    pub(crate) fn new(list: Vec<String>, file: Option<PathBuf>, credentials: Credentials) -> Result<Self> {
         if list.is_empty() || list.len() > ENDPOINTS_MAX {
             return Err(Error::invalid(format_args!(
                 "give 1 to {ENDPOINTS_MAX} endpoints endpoints={}",
@@ -35,10 +37,11 @@ impl Endpoints {
         }
         let mut channels = HashMap::new();
         for address in &list {
-            channels.insert(address.clone(), connect(address)?);
+            channels.insert(address.clone(), connect(address, &credentials)?);
         }
         Ok(Self {
             file,
+            credentials,
             known: Mutex::new(Known { list, channels }),
         })
     }
@@ -65,14 +68,14 @@ impl Endpoints {
     }
 
     /// The connection to an address of the list.
-    pub(crate) fn channel(&self, address: &str) -> Result<Channel> {
+    pub(crate) fn channel(&self, address: &str) -> Result<Connection> {
         let mut known = self.known.lock().expect("no holder of the lock panics");
         if let Some(channel) = known.channels.get(address) {
-            return Ok(channel.clone());
+            return Ok(self.credentials.connection(channel.clone()));
         }
-        let channel = connect(address)?;
+        let channel = connect(address, &self.credentials)?;
         known.channels.insert(address.to_owned(), channel.clone());
-        Ok(channel)
+        Ok(self.credentials.connection(channel))
     }
 
     /// The next use connects anew.
@@ -85,17 +88,18 @@ impl Endpoints {
     }
 }
 
-fn connect(address: &str) -> Result<Channel> {
+fn connect(address: &str, credentials: &Credentials) -> Result<Channel> {
     let bad = |error: &dyn std::fmt::Display| {
         Error::invalid(format_args!(
-            "not an endpoint, use http://host:port endpoint={address:?}: {error}"
+            "not an endpoint, use http://host:port or https://host:port endpoint={address:?}: {error}"
         ))
     };
-    if !address.starts_with("http://") {
-        return Err(bad(&"it must start with http://"));
+    if !address.starts_with("http://") && !address.starts_with("https://") {
+        return Err(bad(&"it must start with http:// or https://"));
     }
     let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|error| bad(&error))?;
-    Ok(endpoint
+    Ok(credentials
+        .secure(endpoint, address)?
         .tcp_nodelay(true)
         .connect_timeout(Duration::from_secs(5))
         .http2_keep_alive_interval(Duration::from_secs(10))
@@ -135,7 +139,9 @@ fn read_list(path: &Path) -> Result<Vec<String>> {
         .iter()
         .find(|address| Endpoint::from_shared((*address).clone()).is_err())
     {
-        Some(address) => Err(bad(&format_args!("use http://host:port endpoint={address:?}"))),
+        Some(address) => Err(bad(&format_args!(
+            "use http://host:port or https://host:port endpoint={address:?}"
+        ))),
         None => Ok(list),
     }
 }
@@ -144,11 +150,15 @@ fn read_list(path: &Path) -> Result<Vec<String>> {
 mod tests {
     use super::*;
 
+    fn none() -> Credentials {
+        Credentials::new(None, None).unwrap()
+    }
+
     #[tokio::test]
     async fn a_file_is_read_each_time_and_a_bad_one_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("endpoints");
-        let endpoints = Endpoints::new(vec!["http://a:1".to_owned()], Some(file.clone())).unwrap();
+        let endpoints = Endpoints::new(vec!["http://a:1".to_owned()], Some(file.clone()), none()).unwrap();
         let (list, error) = endpoints.list();
         assert_eq!(list, ["http://a:1"]);
         assert!(error.unwrap().to_string().contains("endpoints"));
@@ -160,8 +170,11 @@ mod tests {
             assert_eq!(list, ["http://b:1", "http://c:2"]);
             assert!(error.is_some(), "{bad}");
         }
-        for bad in ["https://a:1", "a:1", "http://a b"] {
-            assert!(Endpoints::new(vec![bad.to_owned()], None).is_err(), "{bad}");
+        for bad in ["ftp://a:1", "a:1", "http://a b"] {
+            assert!(
+                Endpoints::new(vec![bad.to_owned()], None, none()).is_err(),
+                "{bad}"
+            );
         }
     }
 }

@@ -33,10 +33,14 @@
 //! Without a spool, what is not acked dies with the process. With one, what was sealed is sent by the next process
 //! that opens the folder, under the keys it had.
 //!
-//! Not here: server code, TLS, authentication, failover of reads and stores (they ask the first endpoint given), an
+//! A server may ask for a token ([`ClientOptions::token`]) and speak TLS (`https://` addresses, [`ClientTls`]). While it
+//! does not let the client in, nothing is given up: the client goes on trying, and says so in its counts and the log.
+//!
+//! Not here: server code, tokens and certificates that change while the client lives, failover of reads and stores (they ask the first endpoint given), an
 //! ack for each event as a future, sending without resending, tracers, switches that a server sets from afar.
 
 mod client;
+mod credentials;
 mod dataset;
 mod endpoints;
 mod error;
@@ -53,6 +57,7 @@ mod spool;
 mod stats;
 
 pub use client::{Client, ClientOptions, Clock, Random};
+pub use credentials::{ClientIdentity, ClientTls, Secret};
 pub use dataset::Dataset;
 pub use error::{Error, ErrorKind, Result};
 pub use options::{DatasetOptions, OnFull, OnInvalid, OnSpoolFull, SpoolOptions, SpoolSync, Validation};

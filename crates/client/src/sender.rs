@@ -11,17 +11,17 @@ use event::wire::PutAck;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::client::Random;
+use crate::credentials::Connection;
 use crate::endpoints::Endpoints;
 use crate::ledger::{Ledger, Numbered};
 use crate::options::OnSpoolFull;
 use crate::outbox::{Outbox, Sealed};
 use crate::put::PutStream;
 use crate::spool::{Refusal, Spool};
-use crate::stats::add;
+use crate::stats::{add, of};
 use crate::{Error, ErrorKind};
 
 /// What a sender needs to know.
@@ -396,8 +396,14 @@ impl Sender {
             return Some(());
         }
         let (name, code) = (&self.outbox.name, status.code());
+        let mend = if is_denied(code) {
+            self.denied(&status);
+            "; nothing is given up, ClientOptions::token must be one that this server lets in"
+        } else {
+            ""
+        };
         let text = format!(
-            "{name}: {} code={code:?} endpoint={}",
+            "{name}: {}{mend} code={code:?} endpoint={}",
             status.message(),
             self.endpoint
         );
@@ -419,6 +425,16 @@ impl Sender {
             }
         }
         Some(())
+    }
+
+    /// Whoever has to mend it may not look at counts, so the first time goes to the log.
+    fn denied(&self, status: &Status) {
+        let counts = &self.outbox.counts;
+        if of(&counts.denied) == 0 {
+            let (dataset, endpoint) = (&self.outbox.name, &self.endpoint);
+            tracing::warn!(%dataset, endpoint, "server does not let this client in: {}", status.message());
+        }
+        add(&counts.denied, 1);
     }
 
     /// A new epoch for all that is not acked; in the spool before anything is sent in it.
@@ -456,9 +472,13 @@ impl Sender {
     }
 }
 
+fn is_denied(code: Code) -> bool {
+    matches!(code, Code::Unauthenticated | Code::PermissionDenied)
+}
+
 /// Whether a server answers at all, be it with no.
-async fn is_there(channel: Channel, timeout: Duration) -> bool {
-    let mut client = FlightServiceClient::new(channel);
+async fn is_there(connection: Connection, timeout: Duration) -> bool {
+    let mut client = FlightServiceClient::new(connection);
     match tokio::time::timeout(timeout, client.list_actions(Empty {})).await {
         Err(_) => false,
         Ok(Ok(_)) => true,
