@@ -308,7 +308,7 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-fn dataset_of(data: &FlightData) -> Result<DatasetName> {
+pub(crate) fn dataset_of(data: &FlightData) -> Result<DatasetName> {
     let path = data
         .flight_descriptor
         .as_ref()

@@ -10,12 +10,17 @@ use arrow_flight::flight_service_client::FlightServiceClient;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::credentials::{ClientTls, Credentials, Dialed, Secret};
 use crate::limits::{ENDPOINTS_FILE_BYTES_MAX, ENDPOINTS_MAX};
 use crate::{Connector, Error, Result};
 
 /// How a connection is made.
 #[derive(Clone, Debug, Default)]
 pub struct Dial {
+    /// What every call shows, to a server that asks who it is. Default: none.
+    pub token: Option<Secret>,
+    /// How servers with `https://` addresses are believed. Default: as the system believes others.
+    pub tls: Option<ClientTls>,
     /// Where connections come from. Default: TCP of the system.
     pub connector: Option<Connector>,
 }
@@ -25,7 +30,8 @@ pub struct Dial {
 #[derive(Debug)]
 pub struct Endpoints {
     file: Option<PathBuf>,
-    dial: Dial,
+    connector: Option<Connector>,
+    credentials: Credentials,
     known: Mutex<Known>,
 }
 
@@ -36,11 +42,14 @@ struct Known {
 }
 
 impl Endpoints {
-    /// Checks all addresses, 1 to 64 of `http://host:port`; those of the file, if it can be read, are taken instead.
+    /// Checks all addresses, 1 to 64 of `http://host:port` or
+    /// `https://host:port`; those of the file, if it can be read, are taken instead.
     ///
     /// # Errors
-    /// `Invalid` for too few, too many, or what is no address.
-    pub fn new(list: Vec<String>, file: Option<PathBuf>, dial: Dial) -> Result<Self> {
+    /// `Invalid` for too few, too many, or what is no address, or when TLS cannot be set up.
+    pub fn new(list: Vec<String>, file: Option<PathBuf>, dial: &Dial) -> Result<Self> {
+        let credentials = Credentials::new(dial.token.as_ref(), dial.tls.as_ref())?;
+        let connector = dial.connector.clone();
         if list.is_empty() || list.len() > ENDPOINTS_MAX {
             return Err(Error::invalid(format_args!(
                 "give 1 to {ENDPOINTS_MAX} endpoints endpoints={}",
@@ -49,11 +58,15 @@ impl Endpoints {
         }
         let mut channels = HashMap::new();
         for address in &list {
-            channels.insert(address.clone(), connect(address, dial.connector.as_ref())?);
+            channels.insert(
+                address.clone(),
+                connect(address, &credentials, connector.as_ref())?,
+            );
         }
         Ok(Self {
             file,
-            dial,
+            connector,
+            credentials,
             known: Mutex::new(Known { list, channels }),
         })
     }
@@ -83,14 +96,14 @@ impl Endpoints {
     ///
     /// # Errors
     /// `Invalid` for what is no address.
-    pub fn channel(&self, address: &str) -> Result<Channel> {
+    pub fn channel(&self, address: &str) -> Result<Dialed> {
         let mut known = self.known.lock().expect("no holder of the lock panics");
         if let Some(channel) = known.channels.get(address) {
-            return Ok(channel.clone());
+            return Ok(self.credentials.connection(channel.clone()));
         }
-        let channel = connect(address, self.dial.connector.as_ref())?;
+        let channel = connect(address, &self.credentials, self.connector.as_ref())?;
         known.channels.insert(address.to_owned(), channel.clone());
-        Ok(channel)
+        Ok(self.credentials.connection(channel))
     }
 
     /// The next use connects anew.
@@ -104,7 +117,7 @@ impl Endpoints {
 }
 
 /// Whether a server answers at all, be it with no.
-pub async fn is_there(channel: Channel, timeout: Duration) -> bool {
+pub async fn is_there(channel: Dialed, timeout: Duration) -> bool {
     let mut client = FlightServiceClient::new(channel);
     match tokio::time::timeout(timeout, client.list_actions(Empty {})).await {
         Err(_) => false,
@@ -131,17 +144,18 @@ pub fn back_off(
     whole.min(wait_max).mul_f64(0.5 + share / 2.0)
 }
 
-fn connect(address: &str, connector: Option<&Connector>) -> Result<Channel> {
+fn connect(address: &str, credentials: &Credentials, connector: Option<&Connector>) -> Result<Channel> {
     let bad = |error: &dyn std::fmt::Display| {
         Error::invalid(format_args!(
-            "not an endpoint, use http://host:port endpoint={address:?}: {error}"
+            "not an endpoint, use http://host:port or https://host:port endpoint={address:?}: {error}"
         ))
     };
-    if !address.starts_with("http://") {
-        return Err(bad(&"it must start with http://"));
+    if !address.starts_with("http://") && !address.starts_with("https://") {
+        return Err(bad(&"it must start with http:// or https://"));
     }
     let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|error| bad(&error))?;
-    let endpoint = endpoint
+    let endpoint = credentials
+        .secure(endpoint, address)?
         .tcp_nodelay(true)
         .connect_timeout(Duration::from_secs(5))
         .http2_keep_alive_interval(Duration::from_secs(10))
@@ -184,7 +198,9 @@ fn read_list(path: &Path) -> Result<Vec<String>> {
         .iter()
         .find(|address| Endpoint::from_shared((*address).clone()).is_err())
     {
-        Some(address) => Err(bad(&format_args!("use http://host:port endpoint={address:?}"))),
+        Some(address) => Err(bad(&format_args!(
+            "use http://host:port or https://host:port endpoint={address:?}"
+        ))),
         None => Ok(list),
     }
 }
@@ -197,7 +213,12 @@ mod tests {
     async fn a_file_is_read_each_time_and_a_bad_one_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("endpoints");
-        let endpoints = Endpoints::new(vec!["http://a:1".to_owned()], Some(file.clone()), Dial::default()).unwrap();
+        let endpoints = Endpoints::new(
+            vec!["http://a:1".to_owned()],
+            Some(file.clone()),
+            &Dial::default(),
+        )
+        .unwrap();
         let (list, error) = endpoints.list();
         assert_eq!(list, ["http://a:1"]);
         assert!(error.unwrap().to_string().contains("endpoints"));
@@ -209,8 +230,11 @@ mod tests {
             assert_eq!(list, ["http://b:1", "http://c:2"]);
             assert!(error.is_some(), "{bad}");
         }
-        for bad in ["https://a:1", "a:1", "http://a b"] {
-            assert!(Endpoints::new(vec![bad.to_owned()], None, Dial::default()).is_err(), "{bad}");
+        for bad in ["ftp://a:1", "a:1", "http://a b"] {
+            assert!(
+                Endpoints::new(vec![bad.to_owned()], None, &Dial::default()).is_err(),
+                "{bad}"
+            );
         }
     }
 }

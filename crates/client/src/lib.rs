@@ -37,13 +37,17 @@
 //! Without a spool, what is not acked dies with the process. With one, what was sealed is sent by the next process
 //! that opens the folder, under the keys it had.
 //!
-//! Not here: server code, TLS, authentication, failover of reads, stores and flags (they ask the first endpoint
-//! given), emitting with an [`Acked`] that also waits for room, files that a crash left as `.tmp` (they stay: whole
-//! lines up to the last).
+//! A server may ask for a token ([`ClientOptions::token`]) and speak TLS (`https://` addresses, [`ClientTls`]). While it
+//! does not let the client in, nothing is given up: the client goes on trying, and says so in its counts and the log.
+//!
+//! Not here: server code, tokens and certificates that change while the client lives, failover of reads, stores and
+//! flags (they ask the first endpoint given), emitting with an [`Acked`] that also waits for room, files that a crash
+//! left as `.tmp` (they stay: whole lines up to the last).
 
 mod acked;
 mod client;
 mod connector;
+mod credentials;
 mod dataset;
 mod endpoints;
 mod error;
@@ -67,6 +71,7 @@ mod tracers;
 pub use acked::{Acked, BatchAck};
 pub use client::{Client, ClientOptions, Clock, Random};
 pub use connector::{Connection, Connector};
+pub use credentials::{ClientIdentity, ClientTls, Dialed, Secret};
 pub use dataset::Dataset;
 pub use endpoints::{Dial, Endpoints, back_off, is_there};
 pub use error::{Error, ErrorKind, Result};

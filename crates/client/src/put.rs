@@ -10,8 +10,8 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Status;
-use tonic::transport::Channel;
 
+use crate::credentials::Dialed;
 use crate::ledger::Numbered;
 use crate::outbox::Payload;
 
@@ -29,10 +29,10 @@ pub struct PutStream {
 
 impl PutStream {
     /// Connects when it is first asked for an answer. What is sent waits unbounded here; the bound is the caller's.
-    pub fn open(channel: Channel, dataset: &str) -> Self {
+    pub fn open(connection: Dialed, dataset: &str) -> Self {
         let (messages, outgoing) = mpsc::unbounded_channel();
         let call = async move {
-            let mut client = FlightServiceClient::new(channel);
+            let mut client = FlightServiceClient::new(connection);
             client
                 .do_put(UnboundedReceiverStream::new(outgoing))
                 .await

@@ -19,7 +19,7 @@ use crate::options::{Delivery, OnSpoolFull};
 use crate::outbox::{Outbox, Sealed};
 use crate::put::PutStream;
 use crate::spool::{Refusal, Spool};
-use crate::stats::add;
+use crate::stats::{add, of};
 use crate::{Error, ErrorKind};
 
 /// What a sender needs to know.
@@ -459,8 +459,14 @@ impl Sender {
             return Some(());
         }
         let (name, code) = (&self.outbox.name, status.code());
+        let mend = if is_denied(code) {
+            self.denied(&status);
+            "; nothing is given up, ClientOptions::token must be one that this server lets in"
+        } else {
+            ""
+        };
         let text = format!(
-            "{name}: {} code={code:?} endpoint={}",
+            "{name}: {}{mend} code={code:?} endpoint={}",
             status.message(),
             self.endpoint
         );
@@ -481,6 +487,16 @@ impl Sender {
             }
         }
         Some(())
+    }
+
+    /// Whoever has to mend it may not look at counts, so the first time goes to the log.
+    fn denied(&self, status: &Status) {
+        let counts = &self.outbox.counts;
+        if of(&counts.denied) == 0 {
+            let (dataset, endpoint) = (&self.outbox.name, &self.endpoint);
+            tracing::warn!(%dataset, endpoint, "server does not let this client in: {}", status.message());
+        }
+        add(&counts.denied, 1);
     }
 
     /// A new epoch for all that is not acked; in the spool before anything is sent in it.
@@ -515,6 +531,10 @@ impl Sender {
         }
         self.returning = false;
     }
+}
+
+fn is_denied(code: Code) -> bool {
+    matches!(code, Code::Unauthenticated | Code::PermissionDenied)
 }
 
 async fn until(time: Option<Instant>) {

@@ -4,6 +4,15 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use tonic::metadata::MetadataMap;
+
+/// The token of a gRPC call.
+pub(super) fn in_metadata(metadata: &MetadataMap) -> Option<Cow<'_, str>> {
+    let given = metadata
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
+    given.and_then(token_of)
+}
 
 /// The token of `Bearer <token>`, or of `Basic`: the password, or the user when the password is empty.
 pub(super) fn token_of(header: &str) -> Option<Cow<'_, str>> {

@@ -25,6 +25,7 @@
 
 mod binding;
 mod credentials;
+mod put;
 mod scope;
 mod token;
 mod tokens;
@@ -147,6 +148,11 @@ impl Access {
     /// # Errors
     /// [`Denied`].
     pub fn check(&self, token: Option<&str>, scope: &Scope) -> Result<Who, Denied> {
+        self.let_in(token, Some(scope))
+    }
+
+    /// Without a scope, anybody with a token that is known and has not expired.
+    fn let_in(&self, token: Option<&str>, scope: Option<&Scope>) -> Result<Who, Denied> {
         let Some(shared) = &self.shared else {
             return Ok(Who {
                 name: "anyone".into(),
@@ -157,14 +163,7 @@ impl Access {
             None => Err(Denied::Missing),
             Some(hash) => shared.check(hash, scope),
         };
-        if let Err(denied) = &checked {
-            let counter = match denied {
-                Denied::Scope { .. } => &shared.beyond_scope,
-                _ => &shared.unknown,
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-        checked
+        checked.inspect_err(|denied| shared.count(denied))
     }
 
     /// As [`Access::check`], for an HTTP request.
@@ -219,7 +218,7 @@ impl Access {
         };
         loop {
             tokio::time::sleep(ACCESS_LOOK_EVERY).await;
-            if let Err(denied) = shared.check(hash, scope) {
+            if let Err(denied) = shared.check(hash, Some(scope)) {
                 return denied;
             }
         }
@@ -252,21 +251,29 @@ impl Access {
 }
 
 impl Shared {
-    fn check(&self, hash: Hash, scope: &Scope) -> Result<Who, Denied> {
+    fn check(&self, hash: Hash, scope: Option<&Scope>) -> Result<Who, Denied> {
         let tokens = self.tokens.get();
         let known = tokens.find(&hash).ok_or(Denied::Unknown)?;
         let name = Arc::clone(&known.name);
         if known.expires.is_some_and(|expires| expires <= (self.clock)()) {
             return Err(Denied::Expired { name });
         }
-        if !known.scopes.iter().any(|granted| granted.allows(scope)) {
-            let needed = scope.clone();
+        let allows = |scope: &&Scope| known.scopes.iter().any(|granted| granted.allows(scope));
+        if let Some(needed) = scope.filter(|scope| !allows(scope)).cloned() {
             return Err(Denied::Scope { name, needed });
         }
         Ok(Who {
             name,
             hash: Some(hash),
         })
+    }
+
+    fn count(&self, denied: &Denied) {
+        let counter = match denied {
+            Denied::Scope { .. } => &self.beyond_scope,
+            _ => &self.unknown,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 

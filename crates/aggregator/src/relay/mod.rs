@@ -43,7 +43,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use client::Endpoints;
+use client::{Dial, Endpoints};
 use event::{Batch, DatasetName};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -70,6 +70,8 @@ pub struct RelayOptions {
     /// A file with addresses to use in place of `upstreams`, one a line; read at each connection and every
     /// `return_after`. Default: none.
     pub upstreams_file: Option<PathBuf>,
+    /// Who this relay says it is to them, and whom it believes. Default: no token, TLS as the system has it.
+    pub dial: Dial,
     /// The folder of the spools, for this relay alone; made if it is not there.
     pub spool_dir: PathBuf,
     /// How long a batch waits for an upstream that answers nothing before it goes to the disk. Default: 1 s.
@@ -99,6 +101,7 @@ impl RelayOptions {
         Self {
             upstreams: vec![upstream.into()],
             upstreams_file: None,
+            dial: Dial::default(),
             spool_dir: spool_dir.into(),
             spool_after: limits::RELAY_SPOOL_AFTER,
             spool_bytes_max: limits::RELAY_SPOOL_BYTES_MAX,
@@ -204,8 +207,12 @@ impl Relay {
         options.check()?;
         let runtime = Handle::try_current()
             .map_err(|_| Error::new(ErrorKind::Invalid, "no runtime, call this within a tokio runtime"))?;
-        let endpoints = Endpoints::new(options.upstreams.clone(), options.upstreams_file.clone())
-            .map_err(|error| Error::new(ErrorKind::Invalid, error))?;
+        let endpoints = Endpoints::new(
+            options.upstreams.clone(),
+            options.upstreams_file.clone(),
+            &options.dial,
+        )
+        .map_err(|error| Error::new(ErrorKind::Invalid, error))?;
         let folder = options.spool_dir.clone();
         let (lock, recovered) = blocking(move || recover(&folder)).await??;
         let shared = Shared {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use aggregator::access::{self, Access, Denied, DeniedCounts, Scope, Token};
+use arrow_flight::FlightData;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -15,6 +16,8 @@ use tempfile::TempDir;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tower::ServiceExt;
+
+use crate::door;
 
 struct Tokens {
     _folder: TempDir,
@@ -170,6 +173,34 @@ async fn the_http_door_asks_before_it_reads() {
         ask("GET", "/nothing", None).await,
         (StatusCode::UNAUTHORIZED, true)
     );
+}
+
+#[tokio::test]
+async fn a_put_is_for_the_dataset_of_its_first_message() {
+    let token = Token::generate().unwrap();
+    let tokens = tokens(&entry("ci", &token, "\"send:clicks\"", ""));
+    let mut metadata = MetadataMap::new();
+    let messages = || futures::stream::iter([Ok(door::line("clicks", 0)), Ok(door::line("orders", 1))]);
+    let denied = tokens.access.put(&metadata, messages()).err().unwrap();
+    assert_eq!(denied.code(), Code::Unauthenticated);
+    metadata.insert(
+        "authorization",
+        format!("Bearer {}", token.text()).parse().unwrap(),
+    );
+    let all: Vec<_> = tokens.access.put(&metadata, messages()).unwrap().collect().await;
+    assert!(all.len() == 2 && all.iter().all(Result::is_ok));
+    let other = futures::stream::iter([Ok(door::line("orders", 0)), Ok(door::line("orders", 1))]);
+    let all: Vec<_> = tokens.access.put(&metadata, other).unwrap().collect().await;
+    assert_eq!(all.len(), 1);
+    let denied = all[0].as_ref().unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+    assert!(denied.message().ends_with("scope=send:orders"), "{denied:?}");
+    // What has no dataset is for the door to refuse, and nothing after it passes.
+    let none = futures::stream::iter([Ok(FlightData::new()), Ok(door::line("clicks", 0))]);
+    let all: Vec<_> = tokens.access.put(&metadata, none).unwrap().collect().await;
+    assert_eq!(all.len(), 1);
+    let open = Access::open().put(&MetadataMap::new(), messages()).unwrap();
+    assert_eq!(open.count().await, 2);
 }
 
 #[tokio::test(start_paused = true)]

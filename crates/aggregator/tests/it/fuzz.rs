@@ -17,7 +17,9 @@ use arrow_flight::error::FlightError;
 use arrow_flight::{FlightData, FlightDescriptor};
 use bytes::Bytes;
 use event::wire::{PutAck, PutHeader};
-use event::{Batch, DatasetSchema, DatasetSettings, Decoder, EmitterId, Encoding, Epoch, Sequence};
+use event::{
+    Batch, DatasetSchema, DatasetSettings, Decoder, Durability, EmitterId, Encoding, Epoch, Sequence,
+};
 use futures::{StreamExt, TryStreamExt};
 use queue::{MemoryQueue, Offset, Partition, Queue};
 use tonic::Status;
@@ -41,6 +43,8 @@ fn header(sequence: u64, encoding: Encoding, events: u32) -> PutHeader {
         events: Some(events),
         encoding,
         generated_at_us: Some(1_000),
+        received_at_us: Some(2_000),
+        durability: Some(Durability::Durable),
     }
 }
 
@@ -288,6 +292,8 @@ fn mutated_headers_and_acks_are_read_or_refused() {
         sequence: Sequence(3),
         events: 4,
         duplicate: false,
+        spooled: true,
+        durability: Durability::Memory,
     };
     let ack = Bytes::from(serde_json::to_vec(&ack).unwrap());
     for number in 0..cases() {

@@ -67,6 +67,7 @@ fn sealed(id: u64) -> Sealed {
         events: 1,
         generated_at: Timestamp::UNIX_EPOCH,
         emitted: Instant::now(),
+        notice: None,
         bytes,
     }
 }

@@ -5,6 +5,7 @@
     reason = "a test may fail where it stands; the setting knows test functions only"
 )]
 
+mod access;
 mod acks;
 mod connector;
 mod emit;

@@ -176,6 +176,7 @@ impl State {
             Verdict::Kept => Ok(Receipt {
                 offset: None,
                 duplicate: true,
+                spooled: false,
             }),
             Verdict::InFlight(twin) => {
                 log.pending[twin].answers.push((door, answer));
@@ -256,6 +257,7 @@ impl State {
                 let receipt = outcome.clone().map(|offset| Receipt {
                     offset: (i == 0).then_some(offset),
                     duplicate: i > 0,
+                    spooled: false,
                 });
                 (door, answer, receipt)
             }));
