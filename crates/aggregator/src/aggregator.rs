@@ -56,7 +56,8 @@ pub struct AggregatorOptions {
 }
 
 /// Whose time of receipt a batch keeps, if an aggregator in front of this one received it first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ReceivedAt {
     /// This aggregator's, whatever a header says.
     #[default]

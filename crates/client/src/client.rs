@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use event::limits::BATCH_BYTES_MAX;
-use event::{DatasetName, Durability, EmitterId};
+use event::{DatasetName, Durability, EmitterId, TRACERS};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -299,7 +299,7 @@ impl Client {
 
     /// The dataset of the tracers.
     pub(crate) fn tracers(&self) -> Result<Dataset> {
-        self.beside(tracers::DATASET.parse()?, Delivery::BestEffort)
+        self.beside(TRACERS.parse()?, Delivery::BestEffort)
     }
 
     /// How long ago it was made.
@@ -337,7 +337,7 @@ impl Client {
         let flushes = self
             .outboxes()
             .into_iter()
-            .filter(|outbox| outbox.name.as_str() != tracers::DATASET)
+            .filter(|outbox| outbox.name.as_str() != TRACERS)
             .map(|outbox| async move { outbox.flush().await });
         futures::future::join_all(flushes).await.into_iter().collect()
     }

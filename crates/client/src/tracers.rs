@@ -3,16 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Weak;
 
-use event::{DatasetName, EmitterId};
+use event::{DatasetName, EmitterId, TRACERS};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::client::Inner;
 use crate::{Client, DatasetStats, Times};
-
-/// The dataset of the tracers. Its rows are sent at best effort, and no flush waits for them.
-pub(crate) const DATASET: &str = "sanderling_tracers";
 
 /// One row. Counts are since the client was made; rates and times are of the time since the tracer before.
 #[derive(Debug, Serialize)]
@@ -68,7 +65,7 @@ fn trace(
     let tracers = client.tracers()?;
     let at = Instant::now();
     for (name, stats) in client.dataset_stats() {
-        if name.as_str() == DATASET {
+        if name.as_str() == TRACERS {
             continue;
         }
         let last = before.remove(&name);

@@ -41,5 +41,5 @@ pub use durability::Durability;
 pub use error::{Error, ErrorKind, Result};
 pub use infer::infer_fields;
 pub use name::DatasetName;
-pub use schema::{DatasetSchema, FAILED_SUFFIX, SystemColumn, failed_schema};
+pub use schema::{DatasetSchema, FAILED_SUFFIX, SystemColumn, TRACERS, failed_schema};
 pub use settings::DatasetSettings;

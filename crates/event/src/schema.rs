@@ -7,6 +7,9 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 /// What a dataset's name gets for the table of its rejected events.
 pub const FAILED_SUFFIX: &str = "$failed";
 
+/// The dataset of tracers: what clients tell of themselves. In SQL `sanderling.tracers` too.
+pub const TRACERS: &str = "sanderling_tracers";
+
 /// A column that every dataset has, beside its events' fields. They come first, in the order of [`SystemColumn::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SystemColumn {

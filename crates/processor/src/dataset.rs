@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::datatypes::TimestampMicrosecondType;
 use async_trait::async_trait;
-use event::{BatchHeader, Decoder, Reject, failed_schema};
+use event::{BatchHeader, Decoder, Encoding, Reject, failed_schema};
 use flow::{Local, Producer, Sink, Source, Tail, Timestamp};
 use queue::Record;
 use store::Progress;
@@ -22,6 +22,8 @@ pub(crate) struct DatasetJob {
     pub(crate) decoder: Decoder,
     pub(crate) rows: Arc<dyn Sink<RecordBatch>>,
     pub(crate) failed: Arc<dyn Sink<RecordBatch>>,
+    /// Set for tracers: the clock of the stamp that they get here.
+    pub(crate) stamp: Option<Clock>,
 }
 
 /// A batch's part for one of the two tables.
@@ -39,9 +41,12 @@ impl DatasetJob {
             decoder,
             rows,
             failed,
+            stamp,
         } = self;
-        let pieces = Producer::<Local, Record>::source(source)
-            .flat_map(move |record: Record| decode(&decoder, record));
+        let pieces = Producer::<Local, Record>::source(source).flat_map(move |record: Record| match &stamp {
+            None => decode(&decoder, record),
+            Some(clock) => decode(&decoder, stamped(record, clock())),
+        });
         let good = pieces.filter_map(|piece| match piece {
             Piece::Rows(rows) => Some(rows),
             Piece::Rejects(_) => None,
@@ -62,6 +67,26 @@ fn decode(decoder: &Decoder, record: Record) -> impl Iterator<Item = Piece> + us
     let rejects = (!decoded.rejects.is_empty())
         .then(|| Piece::Rejects(rejects_as_rows(&decoded.rejects, &record.batch.header)));
     rows.into_iter().chain(rejects)
+}
+
+/// Tracers with the time at which they got here, as `processed_at`; what is no JSON object stays as it is.
+fn stamped(mut record: Record, now: jiff::Timestamp) -> Record {
+    if record.batch.header.encoding != Encoding::Ndjson {
+        return record;
+    }
+    let mut stamped = Vec::with_capacity(record.batch.payload.len() * 5 / 4);
+    for line in record.batch.payload.split(|byte| *byte == b'\n') {
+        match serde_json::from_slice::<serde_json::Map<_, _>>(line) {
+            Ok(mut tracer) => {
+                tracer.insert("processed_at".to_owned(), now.to_string().into());
+                stamped.extend_from_slice(serde_json::Value::from(tracer).to_string().as_bytes());
+            }
+            Err(_) => stamped.extend_from_slice(line),
+        }
+        stamped.push(b'\n');
+    }
+    record.batch.payload = stamped.into();
+    record
 }
 
 /// Rows of a `<dataset>$failed` table, see [`failed_schema`].

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use event::wire::Position;
-use event::{DatasetName, DatasetSchema, DatasetSettings, Decoder, failed_schema};
+use event::{DatasetName, DatasetSchema, DatasetSettings, Decoder, TRACERS, failed_schema};
 use flow::{Graph, Job, JobOptions, JobStatus, Local, Sink};
 use queue::{Offset, Partition, Queue};
 use tokio::sync::watch;
@@ -205,6 +205,7 @@ impl Processor {
                 visibility: dataset.visibility.clone(),
                 clock: options.clock.clone(),
             }),
+            stamp: (name.as_str() == TRACERS).then(|| options.clock.clone()),
             failed: failed as Arc<dyn Sink<_>>,
         };
         Ok(Local::run(name.as_str(), &job.graph(), options.job.clone())?)

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use aggregator::access::Scope;
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::encode::FlightDataEncoderBuilder;
@@ -12,29 +13,64 @@ use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
     HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
-use event::wire::{self, Position, StreamHeader};
+use event::wire::{self, FlagsAnswer, FlagsRequest, Position, StreamHeader};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use processor::DatasetStream;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::entrance::Entrance;
 use crate::limits::FLIGHT_MESSAGE_BYTES_MAX;
 use crate::server::Parts;
 use crate::stores;
 
 /// All of Flight that a server answers.
 pub(crate) struct Doors {
-    parts: Parts,
+    entrance: Entrance,
+    /// What can be read; an edge has nothing.
+    parts: Option<Parts>,
 }
 
+type Messages = BoxStream<'static, Result<FlightData, Status>>;
+
 impl Doors {
-    pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts }
+    pub(crate) fn new(entrance: Entrance, parts: Option<Parts>) -> Self {
+        Self { entrance, parts }
     }
 
-    async fn query(&self, sql: &str) -> Result<BoxStream<'static, Result<FlightData, Status>>, Status> {
+    fn parts(&self) -> Result<&Parts, Status> {
+        self.parts.as_ref().ok_or_else(|| {
+            Status::unimplemented(
+                "this server passes batches on and keeps nothing, ask the one that it passes them on to",
+            )
+        })
+    }
+
+    /// What an action needs beside a token that is known.
+    fn check_action(&self, metadata: &MetadataMap, action: &Action) -> Result<(), Status> {
+        let access = &self.entrance.access;
+        match stores::scope_of(&action.r#type, &action.body)? {
+            Some(scope) => access.check_metadata(metadata, &scope).map(|_| ()),
+            None => access.check_known(metadata).map(|_| ()),
+        }
+    }
+
+    fn flags(&self, body: &[u8]) -> Result<Vec<u8>, Status> {
+        let request: FlagsRequest = match body {
+            [] => FlagsRequest::default(),
+            body => serde_json::from_slice(body)
+                .map_err(|error| Status::invalid_argument(format!("body of the action: {error}")))?,
+        };
+        // Clients keep those that they have.
+        let flags = self.entrance.flags.read().map_err(Status::unavailable)?;
+        serde_json::to_vec(&FlagsAnswer::new(&flags, &request))
+            .map_err(|error| Status::internal(error.to_string()))
+    }
+
+    async fn query(&self, sql: &str) -> Result<Messages, Status> {
         let rows = self
-            .parts
+            .parts()?
             .engine
             .query(sql)
             .await
@@ -49,10 +85,7 @@ impl Doors {
         Ok(encoded.map_err(Status::from).boxed())
     }
 
-    async fn stream(
-        &self,
-        ticket: StreamTicket,
-    ) -> Result<BoxStream<'static, Result<FlightData, Status>>, Status> {
+    async fn stream(&self, ticket: StreamTicket) -> Result<Messages, Status> {
         let StreamTicket {
             dataset,
             from,
@@ -60,7 +93,7 @@ impl Doors {
             follow,
         } = ticket;
         let stream = self
-            .parts
+            .parts()?
             .processor
             .stream(dataset, from, until, follow)
             .await
@@ -153,13 +186,17 @@ impl FlightService for Doors {
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
+        let (metadata, _, messages) = request.into_parts();
+        let messages = self.entrance.access.put(&metadata, messages)?;
         Ok(Response::new(aggregator::do_put(
-            self.parts.aggregator.clone(),
-            request.into_inner(),
+            self.entrance.aggregator.clone(),
+            messages,
         )))
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        let access = &self.entrance.access;
+        let who = access.check_metadata(request.metadata(), &Scope::Query)?;
         let ticket: wire::Ticket = serde_json::from_slice(&request.into_inner().ticket)
             .map_err(|error| Status::invalid_argument(format!("not a ticket: {error}")))?;
         let stream = match ticket {
@@ -179,12 +216,17 @@ impl FlightService for Doors {
                 .await?
             }
         };
-        Ok(Response::new(stream))
+        let stream = access.while_allowed(who, Scope::Query, stream);
+        Ok(Response::new(stream.boxed()))
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        let action = request.into_inner();
-        let body = stores::act(Arc::clone(&self.parts.stores), &action.r#type, &action.body).await?;
+        let (metadata, _, action) = request.into_parts();
+        self.check_action(&metadata, &action)?;
+        let body = match action.r#type.as_str() {
+            wire::action::FLAGS => Some(self.flags(&action.body)?),
+            name => stores::act(Arc::clone(&self.parts()?.stores), name, &action.body).await?,
+        };
         let results = body
             .into_iter()
             .map(|body| Ok(arrow_flight::Result { body: body.into() }));
@@ -217,7 +259,9 @@ impl FlightService for Doors {
     }
 
     async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
-        let actions = stores::ACTIONS.iter().map(|(name, description)| {
+        let of_stores = self.parts.iter().flat_map(|_| stores::ACTIONS.iter());
+        let flags = (wire::action::FLAGS, "the flags of clients");
+        let actions = of_stores.chain([&flags]).map(|(name, description)| {
             Ok(ActionType {
                 r#type: (*name).to_owned(),
                 description: (*description).to_owned(),

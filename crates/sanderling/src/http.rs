@@ -17,6 +17,9 @@ use crate::server::Parts;
 const INDEX: &str = "sanderling
 
 POST /v1/datasets/{dataset}/events   NDJSON or a JSON array of events
+POST /v1/cloudevents                 CloudEvents: binary, structured, batched
+POST /v1/{track,identify,page,screen,group,alias,batch}   Segment's calls
+POST /v1/logs                        OTLP logs, JSON or protobuf
 POST /v1/query                       SQL; ?format=json|ndjson|csv|arrow
 GET  /v1/stores/{job}/{key}          the sum of a job for a key
 GET  /v1/jobs                        the jobs of the datasets
@@ -34,7 +37,7 @@ pub(crate) fn router(parts: &Parts) -> Router {
         .route("/v1/jobs", get(jobs::list))
         .route("/v1/jobs/{dataset}/graph", get(jobs::graph))
         .with_state(parts.clone());
-    own.merge(aggregator::router(parts.aggregator.clone()))
+    own.merge(aggregator::router(parts.entrance.aggregator.clone()))
         .merge(sql::router(parts.engine.clone()))
 }
 

@@ -25,10 +25,13 @@
 //! | [`remote`] | a dataset's stream, rows by key and a job's store on a running server, for `Local` |
 //! | [`client`] | the client library: emit events |
 //! | [`Server`], [`Settings`] | a server in this process |
+//! | [`Edge`] | an aggregator in this process that passes batches on to a server |
 //! | [`generator`] | synthetic user behaviour, for demos and measurements |
 //!
 //! Nothing below this crate reads the environment or a settings file.
 
+mod edge;
+mod entrance;
 mod flight;
 pub mod generator;
 mod http;
@@ -45,8 +48,12 @@ mod stores;
 
 pub use algebra;
 pub use client;
+pub use edge::Edge;
 pub use server::{Server, ServerError};
-pub use settings::{DatasetSettings, Keep, QueueSettings, Settings, SettingsError, WarehouseSettings};
+pub use settings::{
+    DatasetSettings, Keep, LimitSettings, QueueSettings, RelaySettings, Settings, SettingsError, TlsSettings,
+    WarehouseSettings,
+};
 pub use signal::told_to_end;
 
 /// What a job needs.

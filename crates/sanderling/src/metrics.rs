@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use aggregator::DatasetCounts;
+use aggregator::{DatasetCounts, Relay, RelayCounts};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use event::DatasetName;
 use warehouse::TableStats;
 
+use crate::entrance::Entrance;
 use crate::retention::RetentionCounts;
 use crate::server::Parts;
 
 /// Name, kind, help, and where the value comes from.
 type Metric<T> = (&'static str, &'static str, &'static str, fn(&T) -> u64);
 
-const OF_DOORS: [Metric<DatasetCounts>; 4] = [
+const OF_DOORS: [Metric<DatasetCounts>; 6] = [
     (
         "events_received_total",
         "counter",
@@ -34,6 +35,18 @@ const OF_DOORS: [Metric<DatasetCounts>; 4] = [
         "counter",
         "Batches sent again that had been kept.",
         |counts| counts.duplicates,
+    ),
+    (
+        "events_rejected_total",
+        "counter",
+        "Events that were refused, or found malformed at a door.",
+        |counts| counts.rejected,
+    ),
+    (
+        "events_lost_total",
+        "counter",
+        "Events acked as in memory that the queue then did not keep.",
+        |counts| counts.lost,
     ),
     (
         "received_bytes_total",
@@ -58,6 +71,57 @@ const OF_QUEUE: [Metric<RetentionCounts>; 2] = [
     ),
 ];
 
+const OF_RELAY: [Metric<RelayCounts>; 8] = [
+    (
+        "relay_forwarded_batches_total",
+        "counter",
+        "Batches that the upstream acked at once.",
+        |counts| counts.forwarded_batches,
+    ),
+    (
+        "relay_spooled_batches_total",
+        "counter",
+        "Batches put into the spool.",
+        |counts| counts.spooled_batches,
+    ),
+    (
+        "relay_replayed_batches_total",
+        "counter",
+        "Batches of the spool that the upstream acked.",
+        |counts| counts.replayed_batches,
+    ),
+    (
+        "relay_refused_batches_total",
+        "counter",
+        "Batches of the spool that the upstream will never take.",
+        |counts| counts.refused_batches,
+    ),
+    (
+        "relay_failures_total",
+        "counter",
+        "Streams to an upstream that failed.",
+        |counts| counts.failures,
+    ),
+    (
+        "relay_waiting_batches",
+        "gauge",
+        "Batches in the spool that the upstream does not have.",
+        |counts| counts.waiting_batches,
+    ),
+    (
+        "relay_blocked_emitters",
+        "gauge",
+        "Emitters whose spooled batches wait for earlier ones that the upstream does not have.",
+        |counts| counts.blocked_emitters,
+    ),
+    (
+        "relay_disk_bytes",
+        "gauge",
+        "What the spool takes of the disk.",
+        |counts| counts.disk_bytes,
+    ),
+];
+
 const OF_TABLES: [Metric<TableStats>; 5] = [
     ("table_hot_rows", "gauge", "Rows in the hot tail.", |stats| {
         stats.hot_rows
@@ -77,14 +141,7 @@ const OF_TABLES: [Metric<TableStats>; 5] = [
 /// `GET /metrics`.
 pub(crate) async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
     let mut text = String::new();
-    let doors = parts.aggregator.counts();
-    for (name, kind, help, value) in OF_DOORS {
-        family(
-            &mut text,
-            (name, kind, help),
-            doors.iter().map(|(name, counts)| (name.as_str(), value(counts))),
-        );
-    }
+    of_doors(&mut text, &parts.entrance);
     let retained = parts.retainer.counts();
     for (name, kind, help, value) in OF_QUEUE {
         family(
@@ -121,6 +178,50 @@ pub(crate) async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
         );
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+/// `GET /metrics` of an edge.
+pub(crate) fn of_edge(entrance: &Entrance, relay: &Relay) -> impl IntoResponse + use<> {
+    let mut text = String::new();
+    of_doors(&mut text, entrance);
+    let counts = relay.counts();
+    for (name, kind, help, value) in OF_RELAY {
+        let samples = counts.iter().map(|(name, counts)| (name.as_str(), value(counts)));
+        family(&mut text, (name, kind, help), samples);
+    }
+    let about = ("relay_state", "gauge", "What becomes of a dataset's batches now.");
+    family(&mut text, about, std::iter::empty());
+    for (dataset, counts) in &counts {
+        let state = counts.state.as_str();
+        let _ = writeln!(
+            text,
+            "sanderling_relay_state{{dataset=\"{dataset}\",state=\"{state}\"}} 1"
+        );
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+fn of_doors(text: &mut String, entrance: &Entrance) {
+    let doors = entrance.aggregator.counts();
+    for (name, kind, help, value) in OF_DOORS {
+        let samples = doors.iter().map(|(name, counts)| (name.as_str(), value(counts)));
+        family(text, (name, kind, help), samples);
+    }
+    let denied = entrance.access.denied();
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        text,
+        "# HELP sanderling_doors_memory_bytes Bodies and batches without an ack.\n\
+         # TYPE sanderling_doors_memory_bytes gauge\n\
+         sanderling_doors_memory_bytes {}\n\
+         # HELP sanderling_denied_total Requests that were not let in.\n\
+         # TYPE sanderling_denied_total counter\n\
+         sanderling_denied_total{{reason=\"unknown\"}} {}\n\
+         sanderling_denied_total{{reason=\"scope\"}} {}",
+        entrance.aggregator.memory_bytes(),
+        denied.unknown,
+        denied.beyond_scope,
+    );
 }
 
 /// What stays in the queue though it is due, by dataset and consumer.

@@ -31,7 +31,15 @@ impl Remote {
     /// # Errors
     /// `Invalid` when the address cannot be one. A server that cannot be reached shows at first use.
     pub fn connect(endpoint: &str) -> Result<Self> {
-        let client = Client::connect(ClientOptions::new(endpoint)).map_err(from_client)?;
+        Self::connect_with(ClientOptions::new(endpoint))
+    }
+
+    /// As [`Remote::connect`], with a token, TLS, or whatever else the options say.
+    ///
+    /// # Errors
+    /// `Invalid` when an option cannot be used.
+    pub fn connect_with(options: ClientOptions) -> Result<Self> {
+        let client = Client::connect(options).map_err(from_client)?;
         Ok(Self { client })
     }
 

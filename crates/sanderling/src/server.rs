@@ -5,22 +5,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aggregator::{Aggregator, AggregatorOptions};
-use arrow_flight::flight_service_server::FlightServiceServer;
+use aggregator::{AggregatorOptions, Visibility};
+use async_trait::async_trait;
+use event::DatasetName;
 use flow::JobOptions;
 use processor::{Processor, ProcessorOptions};
-use queue::{LogOptions, LogQueue, Queue};
+use queue::{LogOptions, LogQueue, Offset, Partition, Queue};
 use sql::{Engine, EngineOptions};
 use store::Embedded;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::TcpListenerStream;
 use warehouse::{Warehouse, WarehouseOptions};
 
+use crate::entrance::{Entrance, address, bind};
 use crate::flight::Doors;
-use crate::limits::{DRAIN_WAIT_MAX, FLIGHT_MESSAGE_BYTES_MAX, STORES_PERSIST_EVERY};
+use crate::limits::{DRAIN_WAIT_MAX, STORES_PERSIST_EVERY};
 use crate::retention::Retainer;
 use crate::{Settings, http};
 
@@ -33,7 +33,7 @@ pub struct ServerError {
 }
 
 impl ServerError {
-    fn new(
+    pub(crate) fn new(
         doing: impl std::fmt::Display,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
@@ -59,7 +59,7 @@ pub struct Server {
 #[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) queue: Arc<LogQueue>,
-    pub(crate) aggregator: Aggregator,
+    pub(crate) entrance: Entrance,
     pub(crate) processor: Processor,
     pub(crate) warehouse: Arc<Warehouse>,
     pub(crate) stores: Arc<Embedded>,
@@ -74,26 +74,11 @@ impl Server {
     /// Names what could not be opened: the folder (perhaps another process has it), or a door's address.
     pub async fn start(settings: Settings) -> Result<Self, ServerError> {
         let parts = Parts::open(&settings).await?;
-        let bind = |door: &'static str, address: SocketAddr| async move {
-            TcpListener::bind(address).await.map_err(|error| {
-                ServerError::new(
-                    format_args!(
-                        "cannot listen, choose another address or port 0 door={door} address={address}"
-                    ),
-                    error,
-                )
-            })
-        };
         let (http, flight, postgres) = (
             bind("http", settings.http).await?,
             bind("flight", settings.flight).await?,
             bind("postgres", settings.postgres).await?,
         );
-        let address = |listener: &TcpListener| {
-            listener
-                .local_addr()
-                .map_err(|error| ServerError::new("cannot tell the address of a door", error))
-        };
         let stop = watch::Sender::new(false);
         let mut server = Self {
             http: address(&http)?,
@@ -114,38 +99,15 @@ impl Server {
                 let _ = stop.wait_for(|stop| *stop).await;
             }
         };
+        let entrance = self.parts.entrance.clone();
         let router = http::router(&self.parts);
-        let until = stopped();
+        self.doors.spawn(entrance.serve_http(http, router, stopped()));
+        let service = Doors::new(entrance.clone(), Some(self.parts.clone()));
+        self.doors
+            .spawn(entrance.serve_flight(flight, service, stopped()));
+        let (engine, options, until) = (self.parts.engine.clone(), entrance.postgres(), stopped());
         self.doors.spawn(async move {
-            axum::serve(http, router)
-                .with_graceful_shutdown(until)
-                .await
-                .map_err(|error| ServerError::new("HTTP door", error))
-        });
-        let service = FlightServiceServer::new(Doors::new(self.parts.clone()))
-            .max_decoding_message_size(FLIGHT_MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(FLIGHT_MESSAGE_BYTES_MAX);
-        let until = stopped();
-        self.doors.spawn(async move {
-            // tonic leaves TCP settings to whoever accepts; without nodelay an ack may wait 40 ms.
-            let incoming = TcpListenerStream::new(flight).map(|connection| {
-                connection.inspect(|connection| {
-                    if let Err(error) = connection.set_nodelay(true) {
-                        tracing::warn!("cannot set TCP_NODELAY: {error}");
-                    }
-                })
-            });
-            tonic::transport::Server::builder()
-                .initial_stream_window_size(FLIGHT_MESSAGE_BYTES_MAX as u32 / 4)
-                .initial_connection_window_size(FLIGHT_MESSAGE_BYTES_MAX as u32)
-                .add_service(service)
-                .serve_with_incoming_shutdown(incoming, until)
-                .await
-                .map_err(|error| ServerError::new("Flight door", error))
-        });
-        let (engine, until) = (self.parts.engine.clone(), stopped());
-        self.doors.spawn(async move {
-            sql::serve_postgres(postgres, engine, until)
+            sql::serve_postgres(postgres, engine, options, until)
                 .await
                 .map_err(|error| ServerError::new("Postgres door", error))
         });
@@ -197,7 +159,7 @@ impl Server {
     /// # Errors
     /// What could not be flushed: nothing is lost, the next start takes it from the queue.
     pub async fn shutdown(mut self) -> Result<(), ServerError> {
-        self.parts.aggregator.close();
+        self.parts.entrance.aggregator.close();
         if tokio::time::timeout(DRAIN_WAIT_MAX, self.parts.processor.caught_up())
             .await
             .is_err()
@@ -275,13 +237,6 @@ impl Parts {
         let (queue, stores, warehouse) = (Arc::new(queue), Arc::new(stores), Arc::new(warehouse));
         let settings = Arc::new(settings.clone());
         let (partitions, of_dataset) = (settings.clone(), settings.clone());
-        let aggregator = Aggregator::new(
-            queue.clone(),
-            AggregatorOptions {
-                partitions: Arc::new(move |name| partitions.dataset(name).partitions),
-                ..AggregatorOptions::default()
-            },
-        );
         let processor = Processor::start(ProcessorOptions {
             queue: queue.clone() as Arc<dyn Queue>,
             warehouse: warehouse.clone(),
@@ -289,6 +244,15 @@ impl Parts {
             job: JobOptions::default(),
             clock: Arc::new(jiff::Timestamp::now),
         });
+        let entrance = Entrance::open(
+            &settings,
+            queue.clone(),
+            AggregatorOptions {
+                partitions: Arc::new(move |name| partitions.dataset(name).partitions),
+                visibility: Some(Arc::new(Seen(processor.clone()))),
+                ..AggregatorOptions::default()
+            },
+        )?;
         let engine = Engine::new(EngineOptions::new(warehouse.clone(), stores.clone()))
             .map_err(|error| ServerError::new("cannot set up queries", error))?;
         let engine = Arc::new(engine);
@@ -296,11 +260,27 @@ impl Parts {
         Ok(Self {
             retainer,
             queue,
-            aggregator,
+            entrance,
             processor,
             warehouse,
             stores,
             engine,
         })
+    }
+}
+
+/// What queries see of a dataset, for acks that wait for it.
+struct Seen(Processor);
+
+#[async_trait]
+impl Visibility for Seen {
+    async fn visible(
+        &self,
+        dataset: &DatasetName,
+        partition: Partition,
+        offset: Offset,
+    ) -> aggregator::Result<()> {
+        let seen = self.0.visible(dataset, partition, offset).await;
+        seen.map_err(|error| aggregator::Error::new(aggregator::ErrorKind::Retry, error))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aggregator::access::Scope;
 use bytes::Bytes;
 use event::wire::{StoreCommit, StoreGet, StoreName, StoreOpen, StoreScan, action};
 use serde::de::DeserializeOwned;
@@ -19,6 +20,22 @@ pub(crate) const ACTIONS: [(&str, &str); 5] = [
     (action::STORE_COMMIT, "write values and progress in one step"),
     (action::STORE_SCAN, "pairs in key order"),
 ];
+
+/// What an action needs; `None`: a token that is known.
+pub(crate) fn scope_of(name: &str, body: &[u8]) -> Result<Option<Scope>, Status> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        name: String,
+    }
+    match name {
+        action::STORE_OPEN | action::STORE_COMMIT => {
+            let Named { name } = parse(body)?;
+            Ok(Some(Scope::Store(name)))
+        }
+        action::STORE_PROGRESS | action::STORE_GET | action::STORE_SCAN => Ok(Some(Scope::Query)),
+        _ => Ok(None),
+    }
+}
 
 /// Does one action; the answer's body, if it has one.
 pub(crate) async fn act(stores: Arc<Embedded>, name: &str, body: &[u8]) -> Result<Option<Vec<u8>>, Status> {

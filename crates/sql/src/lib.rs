@@ -34,6 +34,6 @@ pub use engine::{Engine, EngineOptions, QueryStream};
 pub use error::{Error, ErrorKind, Result};
 pub use format::Format;
 pub use http::router;
-pub use postgres::serve_postgres;
+pub use postgres::{PostgresOptions, PostgresPassword, PostgresTls, serve_postgres};
 pub use rewrite::{Catalog, Found, rewrite};
 pub use shape::Shape;

@@ -186,6 +186,14 @@ impl Access {
         Ok(self.check(given.and_then(credentials::token_of).as_deref(), scope)?)
     }
 
+    /// Lets in anybody with a token that is known and has not expired, whatever it is for.
+    ///
+    /// # Errors
+    /// [`Denied`], as a status.
+    pub fn check_known(&self, metadata: &MetadataMap) -> Result<Who, Status> {
+        Ok(self.let_in(credentials::in_metadata(metadata).as_deref(), None)?)
+    }
+
     /// A stream that ends as `UNAUTHENTICATED` or `PERMISSION_DENIED` when whoever was let in is not any more: the
     /// token has expired, was taken out of the file, or has lost the scope. It is looked every
     /// [`crate::limits::ACCESS_LOOK_EVERY`].

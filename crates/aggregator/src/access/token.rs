@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::scope::Granted;
 use super::tokens::Hash;
 use crate::{Error, ErrorKind, Result};
 
@@ -46,6 +47,24 @@ impl Token {
         &self.0
     }
 
+    /// What to write into the file of tokens for it.
+    ///
+    /// # Errors
+    /// `Invalid`: names the scope that is none.
+    pub fn entry(&self, name: &str, scopes: &[String]) -> Result<String> {
+        for scope in scopes {
+            Granted::parse(scope)?;
+        }
+        let quoted = |text: &String| toml::Value::String(text.clone()).to_string();
+        let scopes: Vec<String> = scopes.iter().map(quoted).collect();
+        Ok(format!(
+            "[[tokens]]\nname = {}\nsha256 = \"{}\"\nscopes = [{}]\n",
+            quoted(&name.to_owned()),
+            self.sha256(),
+            scopes.join(", ")
+        ))
+    }
+
     /// What the file keeps of it, as 64 hexadecimal digits.
     pub fn sha256(&self) -> String {
         Hash::of(&self.0).to_string()
@@ -61,6 +80,19 @@ impl fmt::Debug for Token {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_is_what_the_file_reads() {
+        let token = Token::generate().unwrap();
+        let scopes = ["send:web_*".to_owned(), "query".to_owned()];
+        let entry = token.entry("the \"ci\"", &scopes).unwrap();
+        let tokens = crate::access::tokens::Tokens::parse(&entry).unwrap();
+        let found = tokens.find(&Hash::of(token.text())).unwrap();
+        assert_eq!(&*found.name, "the \"ci\"");
+        let wrong = token.entry("ci", &["send".to_owned()]).unwrap_err();
+        assert!(wrong.to_string().contains("scope=\"send\""), "{wrong}");
+        assert!(!entry.contains(token.text()));
+    }
 
     #[test]
     fn tokens_are_long_and_differ_and_do_not_show_themselves() {

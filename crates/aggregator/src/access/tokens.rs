@@ -92,7 +92,7 @@ impl Tokens {
             .map_err(|error| Error::invalid(format_args!("{error} file={}", path.display())))
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    pub(super) fn parse(text: &str) -> Result<Self> {
         let file: File = toml::from_str(text).map_err(|error| {
             let before = error
                 .span()

@@ -2,13 +2,14 @@
 
 use std::io::Write;
 
-use axum::http::Uri;
+use axum::http::{Request, Uri};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
 use super::Failure;
+use super::reaching::Shown;
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -25,6 +26,8 @@ pub(crate) struct Graph {
     /// The server's HTTP door.
     #[arg(long, env = "SANDERLING_HTTP_SERVER", default_value = "http://127.0.0.1:8080")]
     server: String,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -45,7 +48,7 @@ impl Graph {
             None => format!("{server}/v1/jobs"),
             Some(dataset) => format!("{server}/v1/jobs/{dataset}/graph?format={format}"),
         };
-        let text = get(&address).await?;
+        let text = get(&address, self.shown.token()?).await?;
         let mut out = std::io::stdout().lock();
         match self.dataset {
             None => list(&mut out, &text)?,
@@ -75,14 +78,21 @@ fn list(out: &mut impl Write, answer: &str) -> Result<(), Failure> {
 }
 
 /// The body of an answer that is 200.
-async fn get(address: &str) -> Result<String, Failure> {
+async fn get(address: &str, token: Option<String>) -> Result<String, Failure> {
     let failed =
         |error: &dyn std::fmt::Display| format!("cannot ask the server, is it up? {error} address={address}");
     let uri: Uri = address
         .parse()
         .map_err(|error| format!("not an address: {error} address={address}"))?;
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let answer = client.get(uri).await.map_err(|error| failed(&error))?;
+    let mut request = Request::get(uri);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let request = request
+        .body(Empty::new())
+        .map_err(|error| format!("not a token: {error}"))?;
+    let answer = client.request(request).await.map_err(|error| failed(&error))?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
     let body = body.map_err(|error| failed(&error))?.to_bytes();

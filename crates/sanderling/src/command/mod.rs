@@ -4,8 +4,11 @@ mod bench;
 mod demo;
 mod graph;
 mod query;
+mod reaching;
 mod send;
+mod serve;
 mod serving;
+mod token;
 mod up;
 mod validate;
 mod verify;
@@ -19,6 +22,10 @@ pub(crate) enum Command {
     Demo(demo::Demo),
     /// Start everything in one process.
     Up(up::Up),
+    /// Start chosen roles.
+    Serve(serve::Serve),
+    /// Make tokens for those who may come in.
+    Token(token::Tokens),
     /// Send NDJSON from a file or standard input to a dataset.
     Send(send::Send),
     /// Run a SQL query.
@@ -38,6 +45,8 @@ impl Command {
         match self {
             Self::Demo(demo) => demo.run().await,
             Self::Up(up) => up.run().await,
+            Self::Serve(serve) => serve.run().await,
+            Self::Token(token) => token.run(),
             Self::Send(send) => send.run().await,
             Self::Query(query) => query.run().await,
             Self::Graph(graph) => graph.run().await,

@@ -4,10 +4,11 @@ use std::io::Write;
 
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches_with_schema;
-use client::{Client, ClientOptions};
+use client::Client;
 use futures::TryStreamExt;
 
 use super::Failure;
+use super::reaching::Reaching;
 
 /// Run a SQL query on a server and print its rows.
 #[derive(clap::Args)]
@@ -18,9 +19,8 @@ pub(crate) struct Query {
     /// How rows are printed: a table, one JSON object a line, or CSV with a header.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// The server's Flight door.
-    #[arg(long, env = "SANDERLING_SERVER", default_value = "http://127.0.0.1:8081")]
-    server: String,
+    #[command(flatten)]
+    reaching: Reaching,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -32,7 +32,7 @@ enum Format {
 
 impl Query {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let client = Client::connect(ClientOptions::new(self.server))?;
+        let client = Client::connect(self.reaching.options()?)?;
         let (schema, rows) = client.query(self.sql).await?;
         let mut out = std::io::stdout().lock();
         match self.format {

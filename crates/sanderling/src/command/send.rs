@@ -10,6 +10,7 @@ use flate2::bufread::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Failure;
+use super::reaching::Reaching;
 
 /// Send NDJSON, plain or gzip, to a dataset; ends when all of it is acked.
 #[derive(clap::Args)]
@@ -24,9 +25,11 @@ pub(crate) struct Send {
     /// Events a second, at most.
     #[arg(long)]
     rate: Option<u32>,
-    /// The server's Flight door.
-    #[arg(long, env = "SANDERLING_SERVER", default_value = "http://127.0.0.1:8081")]
-    server: String,
+    /// Send a row about this sender to the dataset sanderling_tracers every second.
+    #[arg(long, env = "SANDERLING_TRACERS")]
+    tracers: bool,
+    #[command(flatten)]
+    reaching: Reaching,
 }
 
 impl Send {
@@ -35,7 +38,10 @@ impl Send {
         let bar = progress_bar(total_bytes);
         let counted = bar.wrap_read(input);
         let mut lines = decompressed(BufReader::with_capacity(1 << 16, counted))?;
-        let client = Client::connect(ClientOptions::new(&self.server))?;
+        let client = Client::connect(ClientOptions {
+            tracers: self.tracers.then_some(Duration::from_secs(1)),
+            ..self.reaching.options()?
+        })?;
         let dataset = client.dataset(&self.dataset)?;
         let (mut line, mut sent, start) = (Vec::new(), 0u64, Instant::now());
         while read_line(&mut lines, &mut line)? {

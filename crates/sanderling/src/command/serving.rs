@@ -23,6 +23,9 @@ pub(crate) struct Serving {
     /// Address of the Postgres door.
     #[arg(long, env = "SANDERLING_POSTGRES")]
     postgres: Option<SocketAddr>,
+    /// File with the tokens that let somebody in.
+    #[arg(long, env = "SANDERLING_TOKENS_FILE")]
+    tokens_file: Option<PathBuf>,
     /// Listen on addresses that other machines reach, although nobody is asked who they are.
     #[arg(long, env = "SANDERLING_INSECURE")]
     insecure: bool,
@@ -39,7 +42,12 @@ impl Serving {
         settings.flight = self.flight.unwrap_or(settings.flight);
         settings.postgres = self.postgres.unwrap_or(settings.postgres);
         settings.insecure |= self.insecure;
-        settings.check_addresses()?;
+        if self.tokens_file.is_some() {
+            settings.tokens_file.clone_from(&self.tokens_file);
+        }
+        if let Some(warning) = settings.check_addresses()? {
+            eprintln!("warning: {warning}");
+        }
         Ok(settings)
     }
 }

@@ -17,7 +17,9 @@ pub(crate) struct Validate {
 impl Validate {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let settings = Settings::load(self.file.as_deref())?;
-        settings.check_addresses()?;
+        if let Some(warning) = settings.check_addresses()? {
+            eprintln!("warning: {warning}");
+        }
         println!("ok");
         Ok(())
     }

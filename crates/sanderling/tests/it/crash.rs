@@ -1,10 +1,8 @@
 //! A real server, killed with SIGKILL and started again at random moments while events are sent and a job counts
 //! them: every acked event is in the raw table and in the aggregate once, and nothing else is.
 
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use client::{Client, ClientOptions};
@@ -12,6 +10,7 @@ use sanderling::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::process::{Process, free_ports};
 use crate::support::{PATIENCE, rows, scalar};
 
 const ROUNDS: u64 = 8;
@@ -26,75 +25,38 @@ fn by_residue<P: Platform>(events: Producer<P, Numbered>, counts: P::Store<u64, 
     events.map(|event| (event.n % 10, 1)).sum_by_key(counts)
 }
 
-/// A server process on fixed ports, so that clients find it again.
-struct Process {
-    child: Child,
-}
-
-impl Process {
-    fn start(data_dir: &Path, doors: &[SocketAddr; 3]) -> Self {
-        let settings = data_dir.join("settings.toml");
-        std::fs::create_dir_all(data_dir).unwrap();
-        // Flushes happen often, so that kills hit them too.
-        std::fs::write(
-            &settings,
-            "[warehouse]\nflush_age = \"200ms\"\n[queue]\nsegment_bytes = \"1MiB\"\n",
-        )
-        .unwrap();
-        let start = Instant::now();
-        loop {
-            let mut child = Command::new(env!("CARGO_BIN_EXE_sanderling"))
-                .args([
-                    "up",
-                    "--config",
-                    settings.to_str().unwrap(),
-                    "--data-dir",
-                    data_dir.to_str().unwrap(),
-                ])
-                .args(["--http", &doors[0].to_string(), "--flight", &doors[1].to_string()])
-                .args(["--postgres", &doors[2].to_string()])
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let out = BufReader::new(child.stdout.take().unwrap());
-            if out.lines().map_while(Result::ok).any(|line| line == "ready") {
-                return Self { child };
-            }
-            // The port may still be held by the connections of the one that was killed.
-            let _ = child.wait();
-            assert!(start.elapsed() < PATIENCE, "the server does not start");
-        }
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Three free ports below those that the system gives to outgoing connections: a client that tries to reach a
-/// server which is down could otherwise be given the server's port.
-fn free_doors() -> [SocketAddr; 3] {
-    let first = 20_000 + (std::process::id() % 10_000) as u16;
-    let mut free = (first..first + 2_000).filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
-    // All three are held until the last is found, so that they differ.
-    let held: [TcpListener; 3] = std::array::from_fn(|_| free.next().expect("three of 2,000 ports are free"));
-    held.map(|listener| listener.local_addr().unwrap())
+fn start(data_dir: &Path, doors: &[SocketAddr; 3]) -> Process {
+    let settings = data_dir.join("settings.toml");
+    std::fs::create_dir_all(data_dir).unwrap();
+    // Flushes happen often, so that kills hit them too.
+    std::fs::write(
+        &settings,
+        "[warehouse]\nflush_age = \"200ms\"\n[queue]\nsegment_bytes = \"1MiB\"\n",
+    )
+    .unwrap();
+    let doors = doors.map(|door| door.to_string());
+    let args = [
+        "up",
+        "--config",
+        settings.to_str().unwrap(),
+        "--data-dir",
+        data_dir.to_str().unwrap(),
+        "--http",
+        &doors[0],
+        "--flight",
+        &doors[1],
+        "--postgres",
+        &doors[2],
+    ];
+    Process::start(&args.map(str::to_owned))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_it_keeps_every_acked_event_once() {
     let folder = tempfile::tempdir().unwrap();
-    let doors = free_doors();
+    let doors = free_ports::<3>(1);
     let endpoint = format!("http://{}", doors[1]);
-    let mut server = Process::start(folder.path(), &doors);
+    let mut server = start(folder.path(), &doors);
     let client = Client::connect(ClientOptions::new(&endpoint)).unwrap();
     let remote = Remote::connect(&endpoint).unwrap();
     let store = remote.store::<u64, u64>("by_residue").await.unwrap();
@@ -131,7 +93,7 @@ async fn killed_again_and_again_it_keeps_every_acked_event_once() {
         }
         server.kill();
         let (folder, doors) = (folder.path().to_owned(), doors);
-        server = tokio::task::spawn_blocking(move || Process::start(&folder, &doors))
+        server = tokio::task::spawn_blocking(move || start(&folder, &doors))
             .await
             .unwrap();
         eprintln!(

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod crash;
+mod faults;
 mod graph;
 mod http;
 mod ingest;
 mod job;
+mod process;
 mod program;
 mod retention;
 mod seam;

@@ -10,7 +10,6 @@ use datafusion_postgres::arrow_pg::datatypes::df::deserialize_parameters_with_se
 use datafusion_postgres::arrow_pg::datatypes::into_pg_type;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use datafusion_postgres::pgwire::api::auth::StartupHandler;
-use datafusion_postgres::pgwire::api::auth::noop::NoopStartupHandler;
 use datafusion_postgres::pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
 use datafusion_postgres::pgwire::api::portal::{Format, Portal};
 use datafusion_postgres::pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
@@ -26,7 +25,8 @@ use datafusion_postgres::pgwire::messages::response::TransactionStatus;
 use futures::Sink;
 
 use super::encode::{self, error, state};
-use super::settings;
+use super::startup::Startup;
+use super::{PostgresOptions, settings};
 use crate::engine::{Session, check_size};
 use crate::rewrite::parse;
 use crate::{Engine, Result};
@@ -39,7 +39,7 @@ pub(crate) struct Handlers {
 }
 
 impl Handlers {
-    pub(crate) fn new(engine: Arc<Engine>) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, options: PostgresOptions) -> Self {
         let connections = Arc::new(ConnectionManager::new());
         let parser = Arc::new(Parser {
             engine,
@@ -47,9 +47,7 @@ impl Handlers {
         });
         Self {
             queries: Arc::new(Queries { parser }),
-            startup: Arc::new(Startup {
-                connections: connections.clone(),
-            }),
+            startup: Arc::new(Startup::new(connections.clone(), options)),
             cancel: Arc::new(DefaultCancelHandler::new(connections)),
         }
     }
@@ -70,17 +68,6 @@ impl PgWireServerHandlers for Handlers {
 
     fn cancel_handler(&self) -> Arc<impl CancelHandler> {
         self.cancel.clone()
-    }
-}
-
-struct Startup {
-    connections: Arc<ConnectionManager>,
-}
-
-#[async_trait]
-impl NoopStartupHandler for Startup {
-    fn connection_manager(&self) -> Option<Arc<ConnectionManager>> {
-        Some(self.connections.clone())
     }
 }
 

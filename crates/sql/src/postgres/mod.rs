@@ -1,4 +1,4 @@
-//! The Postgres door: simple and extended protocol, no password.
+//! The Postgres door: simple and extended protocol; a password and TLS if [`PostgresOptions`] say so.
 //!
 //! Queries are those of [`Engine::query`](crate::Engine::query). What a client asks of `pg_catalog` (psql's `\d`,
 //! drivers' look-ups) is parsed as Postgres and answered by `datafusion-pg-catalog`. Transactions begin and end
@@ -9,12 +9,13 @@
 mod encode;
 mod handler;
 mod settings;
+mod startup;
 
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use datafusion_postgres::pgwire::tokio::process_socket;
+use datafusion_postgres::pgwire::tokio::{TlsAcceptor, process_socket};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -23,6 +24,21 @@ use crate::Engine;
 use crate::limits::POSTGRES_CONNECTIONS_MAX;
 use handler::Handlers;
 
+/// Says whether a password is good; the error is the text that the client gets.
+pub type PostgresPassword = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+/// Gives the side of TLS that a server has, for one connection.
+pub type PostgresTls = Arc<dyn Fn() -> TlsAcceptor + Send + Sync>;
+
+/// How the Postgres door treats those who come.
+#[derive(Clone, Default)]
+pub struct PostgresOptions {
+    /// Asked for in clear text (inside TLS, if there is TLS), of any user. Default: no password.
+    pub password: Option<PostgresPassword>,
+    /// With it, a client that does not ask for TLS is refused. Default: no TLS.
+    pub tls: Option<PostgresTls>,
+}
+
 /// Serves Postgres clients until `shutdown` is done; connections are then cut, with the queries they run.
 ///
 /// # Errors
@@ -30,9 +46,10 @@ use handler::Handlers;
 pub async fn serve_postgres(
     listener: TcpListener,
     engine: Arc<Engine>,
+    options: PostgresOptions,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let handlers = Arc::new(Handlers::new(engine));
+    let handlers = Arc::new(Handlers::new(engine, options.clone()));
     let permits = Arc::new(Semaphore::new(POSTGRES_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
@@ -55,13 +72,13 @@ pub async fn serve_postgres(
             tracing::warn!(%peer, connections_max = POSTGRES_CONNECTIONS_MAX, "too many Postgres connections");
             continue;
         };
-        let handlers = handlers.clone();
+        let (handlers, tls) = (handlers.clone(), options.tls.as_ref().map(|tls| tls()));
         connections.spawn(async move {
             let _permit = permit;
             if let Err(error) = socket.set_nodelay(true) {
                 tracing::debug!(%peer, %error, "a Postgres connection stays with delayed sends");
             }
-            if let Err(error) = process_socket(socket, None, handlers).await {
+            if let Err(error) = process_socket(socket, tls, handlers).await {
                 tracing::debug!(%peer, %error, "a Postgres connection ended");
             }
         });

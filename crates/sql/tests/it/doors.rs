@@ -146,7 +146,8 @@ async fn postgres_clients_are_served() {
     let port = listener.local_addr().unwrap().port();
     let (stop, stopped) = oneshot::channel::<()>();
     let engine = Arc::clone(&world.engine);
-    let server = tokio::spawn(sql::serve_postgres(listener, engine, async {
+    let options = sql::PostgresOptions::default();
+    let server = tokio::spawn(sql::serve_postgres(listener, engine, options, async {
         stopped.await.ok();
     }));
     let address = format!("host=127.0.0.1 port={port} user=anyone dbname=sanderling");
@@ -244,4 +245,38 @@ async fn postgres_clients_are_served() {
     server.await.unwrap().unwrap();
     drop(client);
     let _ = connection.await.unwrap();
+}
+
+#[tokio::test]
+async fn postgres_clients_show_their_password_when_they_must() {
+    let world = world().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let engine = Arc::clone(&world.engine);
+    let options = sql::PostgresOptions {
+        password: Some(Arc::new(|given| match given {
+            "right" => Ok(()),
+            _ => Err("no such token".to_owned()),
+        })),
+        ..sql::PostgresOptions::default()
+    };
+    let server = tokio::spawn(sql::serve_postgres(
+        listener,
+        engine,
+        options,
+        std::future::pending(),
+    ));
+    let connect = async |password: &str| {
+        let address = format!("host=127.0.0.1 port={port} user=anyone dbname=sanderling {password}");
+        tokio_postgres::connect(&address, NoTls).await
+    };
+    let (client, connection) = connect("password=right").await.unwrap();
+    let connection = tokio::spawn(connection);
+    assert_eq!(client.simple_query("select 1").await.unwrap().len(), 3);
+    connection.abort();
+    let wrong = connect("password=wrong").await.err().unwrap();
+    let told = wrong.as_db_error().unwrap();
+    assert_eq!((told.code().code(), told.message()), ("28P01", "no such token"));
+    assert!(connect("").await.is_err(), "a password is asked for");
+    server.abort();
 }

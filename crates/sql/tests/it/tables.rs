@@ -234,7 +234,10 @@ async fn what_the_system_tells_of_itself_has_a_schema_of_its_own() {
     world
         .check_all(&[
             ("select host from sanderling.tracers order by host", "host\na\nb"),
-            ("select t.host from Sanderling.Tracers as t where t.host = 'b'", "host\nb"),
+            (
+                "select t.host from Sanderling.Tracers as t where t.host = 'b'",
+                "host\nb",
+            ),
             ("select count(*) as n from `sanderling.tracers`", "n\n2"),
             ("select count(*) as n from sanderling_tracers", "n\n2"),
         ])

@@ -1,13 +1,22 @@
 //! The settings of a server: one TOML file, with the file's line and the nearest known key when a key is wrong.
 
+mod sections;
+mod units;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use aggregator::ReceivedAt;
+use aggregator::access::Binding;
 use event::DatasetName;
 use queue::{Retention, Untaken};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+
+pub use sections::{
+    DatasetSettings, LimitSettings, QueueSettings, RelaySettings, TlsSettings, WarehouseSettings,
+};
+pub use units::Keep;
 
 /// Settings of a server. What is left out has the default named here.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -23,68 +32,25 @@ pub struct Settings {
     pub postgres: SocketAddr,
     /// Listen on addresses that other machines reach, although nobody is asked who they are. Default false.
     pub insecure: bool,
+    /// Whose time of receipt a batch keeps that an edge received first: `here` or `first`. `first` is for a server
+    /// that edges alone reach. Default `here`.
+    pub received_at: ReceivedAt,
+    /// A file with the tokens that let somebody in: see [`aggregator::access`]. Default: nobody is asked.
+    pub tokens_file: Option<PathBuf>,
+    /// A file with the flags of clients: see [`event::flags`]. It is read whenever clients ask. Default: none.
+    pub flags_file: Option<PathBuf>,
+    /// TLS at all doors. Default: none.
+    pub tls: Option<TlsSettings>,
+    /// What the doors hold, and for how long they wait.
+    pub limits: LimitSettings,
+    /// Of an edge alone: where batches go.
+    pub relay: RelaySettings,
     /// The queue.
     pub queue: QueueSettings,
     /// The warehouse.
     pub warehouse: WarehouseSettings,
     /// Datasets by name; one that is not named has the default of each setting.
     pub datasets: BTreeMap<DatasetName, DatasetSettings>,
-}
-
-/// Settings of the queue.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct QueueSettings {
-    /// Size of a segment file. Default `64MiB`.
-    #[serde(deserialize_with = "size")]
-    pub segment_bytes: u64,
-    /// How long a batch is kept after it was received. What is not in the tables' files yet is kept in any case.
-    /// Default `all`.
-    pub retention: Keep<Duration>,
-    /// Bytes of segments that are kept of a dataset; beyond, the oldest go. Default `all`.
-    pub retention_bytes: Keep<u64>,
-    /// How often it is looked for what to delete. Default `1m`.
-    #[serde(deserialize_with = "duration")]
-    pub retention_every: Duration,
-}
-
-/// How much is kept: in the file a duration or a size with its unit, or `"all"`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Keep<T> {
-    /// Nothing is deleted for this reason.
-    #[default]
-    All,
-    /// So much, and what is beyond may be deleted.
-    UpTo(T),
-}
-
-/// Settings of one dataset. What is left out has the default named here.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DatasetSettings {
-    /// The field that holds the event's own time: see [`event::DatasetSettings::event_time`]. Default: none.
-    pub event_time: Option<String>,
-    /// Partitions of the queue, 1 to 64, when the dataset is made. Default 1.
-    pub partitions: u32,
-    /// As in `[queue]`, for this dataset. Default: what is said there.
-    pub retention: Option<Keep<Duration>>,
-    /// As in `[queue]`, for this dataset. Default: what is said there.
-    pub retention_bytes: Option<Keep<u64>>,
-}
-
-/// Settings of the warehouse.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WarehouseSettings {
-    /// A table's hot tail becomes files when it holds so much. Default `64MiB`.
-    #[serde(deserialize_with = "size")]
-    pub flush_bytes: u64,
-    /// … or when its oldest row is so old. Default `30s`.
-    #[serde(deserialize_with = "duration")]
-    pub flush_age: Duration,
-    /// A table's job waits while its hot tail holds so much. Default `256MiB`.
-    #[serde(deserialize_with = "size")]
-    pub hot_bytes_max: u64,
 }
 
 impl Default for Settings {
@@ -96,54 +62,15 @@ impl Default for Settings {
             flight: loopback(8081),
             postgres: loopback(5433),
             insecure: false,
+            received_at: ReceivedAt::default(),
+            tokens_file: None,
+            flags_file: None,
+            tls: None,
+            limits: LimitSettings::default(),
+            relay: RelaySettings::default(),
             queue: QueueSettings::default(),
             warehouse: WarehouseSettings::default(),
             datasets: BTreeMap::new(),
-        }
-    }
-}
-
-impl Default for QueueSettings {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 64 << 20,
-            retention: Keep::All,
-            retention_bytes: Keep::All,
-            retention_every: Duration::from_secs(60),
-        }
-    }
-}
-
-impl Default for DatasetSettings {
-    fn default() -> Self {
-        let event::DatasetSettings {
-            event_time,
-            partitions,
-        } = event::DatasetSettings::default();
-        Self {
-            event_time,
-            partitions,
-            retention: None,
-            retention_bytes: None,
-        }
-    }
-}
-
-impl<T> Keep<T> {
-    fn limit(self) -> Option<T> {
-        match self {
-            Self::All => None,
-            Self::UpTo(limit) => Some(limit),
-        }
-    }
-}
-
-impl Default for WarehouseSettings {
-    fn default() -> Self {
-        Self {
-            flush_bytes: 64 << 20,
-            flush_age: Duration::from_secs(30),
-            hot_bytes_max: 256 << 20,
         }
     }
 }
@@ -202,27 +129,29 @@ impl Settings {
         if settings.queue.retention_every.is_zero() {
             return Err(SettingsError("retention_every must be at least 1ms".to_owned()));
         }
+        settings.limits.check().map_err(SettingsError)?;
         Ok(settings)
     }
 
-    /// Refuses to listen beyond this machine unless told to.
+    /// Refuses to listen where other machines reach somebody who asks nobody, unless told to. The text that comes back
+    /// is a warning.
     ///
     /// # Errors
     /// Names the address and the setting.
-    pub fn check_addresses(&self) -> Result<(), SettingsError> {
-        let open = [
+    pub fn check_addresses(&self) -> Result<Option<String>, SettingsError> {
+        let doors = [
             ("http", self.http),
             ("flight", self.flight),
             ("postgres", self.postgres),
-        ]
-        .into_iter()
-        .find(|(_, address)| !address.ip().is_loopback());
-        match open {
-            Some((door, address)) if !self.insecure => Err(SettingsError(format!(
-                "other machines could reach this door and nobody is asked who they are: use a loopback address, or set insecure = true (--insecure) door={door} address={address}"
-            ))),
-            _ => Ok(()),
-        }
+        ];
+        let asks_certificates = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let binding = Binding {
+            doors: &doors,
+            has_access: self.tokens_file.is_some() || asks_certificates,
+            has_tls: self.tls.is_some(),
+            insecure: self.insecure,
+        };
+        binding.check().map_err(|error| SettingsError(error.to_string()))
     }
 
     /// What the dataset's job and doors need to know of it.
@@ -273,75 +202,6 @@ fn distance(left: &str, right: &str) -> usize {
         }
     }
     row.last().copied().unwrap_or(0)
-}
-
-const SIZES: [(&str, u64); 7] = [
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("kB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("B", 1),
-];
-
-/// In milliseconds.
-const DURATIONS: [(&str, u64); 5] = [
-    ("ms", 1),
-    ("s", 1_000),
-    ("m", 60_000),
-    ("h", 3_600_000),
-    ("d", 86_400_000),
-];
-
-fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    with_unit(&String::deserialize(deserializer)?, "a size", &SIZES)
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let ms = with_unit(&String::deserialize(deserializer)?, "a duration", &DURATIONS)?;
-    Ok(Duration::from_millis(ms))
-}
-
-impl<'de> Deserialize<'de> for Keep<u64> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match String::deserialize(deserializer)?.as_str() {
-            "all" => Ok(Self::All),
-            text => with_unit(text, "a size or \"all\"", &SIZES).map(Self::UpTo),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Keep<Duration> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match String::deserialize(deserializer)?.as_str() {
-            "all" => Ok(Self::All),
-            text => {
-                let ms = with_unit(text, "a duration or \"all\"", &DURATIONS)?;
-                Ok(Self::UpTo(Duration::from_millis(ms)))
-            }
-        }
-    }
-}
-
-fn with_unit<E: serde::de::Error>(text: &str, what: &str, units: &[(&str, u64)]) -> Result<u64, E> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = text[digits.len()..].trim();
-    let value = digits.trim().parse::<u64>().ok();
-    let factor = units
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .map(|(_, factor)| *factor);
-    value
-        .zip(factor)
-        .and_then(|(value, factor)| value.checked_mul(factor))
-        .ok_or_else(|| {
-            let units: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
-            E::custom(format_args!(
-                "not {what}: write a whole number and one of {} value={text:?}",
-                units.join(" ")
-            ))
-        })
 }
 
 #[cfg(test)]
@@ -407,7 +267,7 @@ mod tests {
         );
         check(
             "[datasets.a]\nretention_byte = \"1GB\"\n",
-            "unknown field `retention_byte`, expected one of `event_time`, `partitions`, `retention`, `retention_bytes`; did you mean `retention_bytes`? line=2",
+            "unknown field `retention_byte`, expected one of `event_time`, `partitions`, `retention`, `retention_bytes`, `durability`, `events_per_second`, `bytes_per_second`; did you mean `retention_bytes`? line=2",
         );
         check(
             "[datasets.a]\npartitions = 0\n",

@@ -1,0 +1,223 @@
+//! The sections of the settings file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aggregator::{RelayOptions, ServeOptions, limits};
+use event::Durability;
+use serde::Deserialize;
+
+use super::units::{Keep, duration, size, some_size};
+
+/// Settings of the queue.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueSettings {
+    /// Size of a segment file. Default `64MiB`.
+    #[serde(deserialize_with = "size")]
+    pub segment_bytes: u64,
+    /// How long a batch is kept after it was received. What is not in the tables' files yet is kept in any case.
+    /// Default `all`.
+    pub retention: Keep<Duration>,
+    /// Bytes of segments that are kept of a dataset; beyond, the oldest go. Default `all`.
+    pub retention_bytes: Keep<u64>,
+    /// How often it is looked for what to delete. Default `1m`.
+    #[serde(deserialize_with = "duration")]
+    pub retention_every: Duration,
+}
+
+/// Settings of one dataset. What is left out has the default named here.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatasetSettings {
+    /// The field that holds the event's own time: see [`event::DatasetSettings::event_time`]. Default: none.
+    pub event_time: Option<String>,
+    /// Partitions of the queue, 1 to 64, when the dataset is made. Default 1.
+    pub partitions: u32,
+    /// As in `[queue]`, for this dataset. Default: what is said there.
+    pub retention: Option<Keep<Duration>>,
+    /// As in `[queue]`, for this dataset. Default: what is said there.
+    pub retention_bytes: Option<Keep<u64>>,
+    /// What the acks promise of batches that ask for nothing. Default `durable`.
+    pub durability: Durability,
+    /// The most events it may send in a second, in the mean. Default: without limit.
+    pub events_per_second: Option<u64>,
+    /// The most bytes of payload it may send in a second, in the mean. Default: without limit.
+    #[serde(deserialize_with = "some_size")]
+    pub bytes_per_second: Option<u64>,
+}
+
+/// Settings of the warehouse.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WarehouseSettings {
+    /// A table's hot tail becomes files when it holds so much. Default `64MiB`.
+    #[serde(deserialize_with = "size")]
+    pub flush_bytes: u64,
+    /// … or when its oldest row is so old. Default `30s`.
+    #[serde(deserialize_with = "duration")]
+    pub flush_age: Duration,
+    /// A table's job waits while its hot tail holds so much. Default `256MiB`.
+    #[serde(deserialize_with = "size")]
+    pub hot_bytes_max: u64,
+}
+
+/// How much the doors hold, and for how long they wait for whom.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitSettings {
+    /// Bodies and batches without an ack, over all doors. Default `512MiB`.
+    #[serde(deserialize_with = "size")]
+    pub memory_bytes_max: u64,
+    /// Connections of the HTTP door, and of the Flight door. Default 4096.
+    pub connections_max: usize,
+    /// Of these, from one address (IPv6: from one /64). Default 1024.
+    pub connections_per_peer_max: usize,
+    /// For a request's header, from its first byte. Default `10s`.
+    #[serde(deserialize_with = "duration")]
+    pub header_timeout: Duration,
+    /// From an answer to the next request. Default `75s`.
+    #[serde(deserialize_with = "duration")]
+    pub idle_timeout: Duration,
+    /// The longest pause in a body. Default `15s`.
+    #[serde(deserialize_with = "duration")]
+    pub body_timeout: Duration,
+    /// What a body must bring in a second, after its first `body_timeout`. Default `1KiB`.
+    #[serde(deserialize_with = "size")]
+    pub body_rate_min: u64,
+    /// The longest pause in which a client takes nothing of its answer. Default `30s`.
+    #[serde(deserialize_with = "duration")]
+    pub write_timeout: Duration,
+}
+
+impl LimitSettings {
+    /// The error is what is wrong.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let times = [
+            ("header_timeout", self.header_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("body_timeout", self.body_timeout),
+            ("write_timeout", self.write_timeout),
+        ];
+        if let Some((name, _)) = times.iter().find(|(_, time)| time.is_zero()) {
+            return Err(format!("{name} must be at least 1ms"));
+        }
+        if self.connections_max == 0 || self.connections_per_peer_max == 0 {
+            return Err("connections_max and connections_per_peer_max must be at least 1".to_owned());
+        }
+        if self.memory_bytes_max < limits::MEMORY_BYTES_MIN as u64 {
+            let least = limits::MEMORY_BYTES_MIN >> 20;
+            return Err(format!("memory_bytes_max must be at least {least}MiB"));
+        }
+        match u32::try_from(self.body_rate_min) {
+            Ok(_) => Ok(()),
+            Err(_) => Err("body_rate_min must be under 4GiB".to_owned()),
+        }
+    }
+}
+
+/// TLS: PEM files.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// The server's certificate, and after it those between it and the authority's.
+    pub cert: PathBuf,
+    /// Its private key, without a password.
+    pub key: PathBuf,
+    /// Whoever connects must show a certificate of one of these authorities. Default: none is asked for.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// An edge: an aggregator that passes batches on to another one.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RelaySettings {
+    /// The Flight doors of the aggregators before the queue, the preferred one first. Default: none.
+    pub upstreams: Vec<String>,
+    /// A file with the token that this edge shows them. Default: none is shown.
+    pub token_file: Option<PathBuf>,
+    /// A file with certificates of the authorities to believe, for `https://` addresses. Default: those of the system.
+    pub ca: Option<PathBuf>,
+    /// How long a batch waits for an upstream that answers nothing before it goes to the disk. Default `1s`.
+    #[serde(deserialize_with = "duration")]
+    pub spool_after: Duration,
+    /// What all spools take of the disk. Default `10GiB`.
+    #[serde(deserialize_with = "size")]
+    pub spool_bytes_max: u64,
+    /// How long an upstream may owe an ack before the next one has its turn. Default `10s`.
+    #[serde(deserialize_with = "duration")]
+    pub ack_timeout: Duration,
+    /// How often the preferred upstream is asked whether it is there again. Default `1m`.
+    #[serde(deserialize_with = "duration")]
+    pub return_after: Duration,
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        let serve = ServeOptions::default();
+        Self {
+            memory_bytes_max: limits::MEMORY_BYTES_MAX as u64,
+            connections_max: serve.connections_max,
+            connections_per_peer_max: serve.connections_per_peer_max,
+            header_timeout: serve.header_timeout,
+            idle_timeout: serve.idle_timeout,
+            body_timeout: serve.body_timeout,
+            body_rate_min: u64::from(serve.body_rate_min),
+            write_timeout: serve.write_timeout,
+        }
+    }
+}
+
+impl Default for RelaySettings {
+    fn default() -> Self {
+        let relay = RelayOptions::new("", "");
+        Self {
+            upstreams: Vec::new(),
+            token_file: None,
+            ca: None,
+            spool_after: relay.spool_after,
+            spool_bytes_max: relay.spool_bytes_max,
+            ack_timeout: relay.ack_timeout,
+            return_after: relay.return_after,
+        }
+    }
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            retention: Keep::All,
+            retention_bytes: Keep::All,
+            retention_every: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for DatasetSettings {
+    fn default() -> Self {
+        let event::DatasetSettings {
+            event_time,
+            partitions,
+        } = event::DatasetSettings::default();
+        Self {
+            event_time,
+            partitions,
+            retention: None,
+            retention_bytes: None,
+            durability: Durability::default(),
+            events_per_second: None,
+            bytes_per_second: None,
+        }
+    }
+}
+
+impl Default for WarehouseSettings {
+    fn default() -> Self {
+        Self {
+            flush_bytes: 64 << 20,
+            flush_age: Duration::from_secs(30),
+            hot_bytes_max: 256 << 20,
+        }
+    }
+}
