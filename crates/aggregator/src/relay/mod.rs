@@ -34,6 +34,8 @@ mod line_tests;
 mod replay;
 mod route;
 mod spool;
+#[cfg(test)]
+mod spool_tests;
 mod task;
 
 use std::collections::{BTreeMap, HashMap};
@@ -331,7 +333,7 @@ fn closed() -> Error {
 fn recover(folder: &PathBuf) -> Result<(std::fs::File, Vec<(DatasetName, Spools)>)> {
     let wrong = |error: std::io::Error| failed(folder, &error);
     std::fs::create_dir_all(folder).map_err(wrong)?;
-    let lock = std::fs::File::create(folder.join("lock")).map_err(wrong)?;
+    let lock = std::fs::File::create(folder.join(".lock")).map_err(wrong)?;
     lock.try_lock().map_err(|error| {
         Error::new(
             ErrorKind::Retry,

@@ -8,6 +8,7 @@
 mod emit;
 mod failover;
 mod read;
+mod relay;
 mod server;
 mod spool;
 mod store;
