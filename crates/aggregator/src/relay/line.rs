@@ -156,9 +156,14 @@ impl<A> Line<A> {
         self.awaited.note(key);
     }
 
-    /// Whoever was turned away has heard of it long ago.
-    pub(super) fn forget_turned_away(&mut self) {
-        self.awaited = Awaited::default();
+    /// Whether a batch that was turned away is waited for.
+    pub(super) fn awaits(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
+    /// Whoever was turned away before the last call has heard of it long ago.
+    pub(super) fn age_turned_away(&mut self) {
+        self.awaited.age();
     }
 
     /// The next batch to send on the open stream, as long as it has room.

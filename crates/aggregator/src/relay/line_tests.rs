@@ -337,7 +337,7 @@ impl World {
                 emitter: EmitterId(uuid::Uuid::from_u128(9)),
                 ..batch(&dataset(), 9, 0, 3).header.key
             }),
-            23 => edge.line.forget_turned_away(),
+            23 => edge.line.age_turned_away(),
             _ => self.deliver_late(at, who),
         }
         self.work(at);
@@ -347,7 +347,7 @@ impl World {
     fn recover(&mut self) {
         for _ in 0..2_000 {
             for at in 0..self.edges.len() {
-                self.edges[at].line.forget_turned_away();
+                self.edges[at].line.age_turned_away();
                 self.edges[at].write(false);
                 self.deliver(at);
                 self.answer(at);

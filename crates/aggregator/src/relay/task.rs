@@ -47,7 +47,7 @@ pub(super) struct Task {
     route: Route,
     /// Since when a batch waits and nothing was answered.
     quiet_since: Option<Instant>,
-    /// When turned away batches are no longer waited for.
+    /// When batches that were turned away are waited for no longer, in two steps.
     awaited_until: Option<Instant>,
     /// When emitters in conflict are tried again.
     blocked_until: Option<Instant>,
@@ -121,7 +121,7 @@ impl Task {
                 () = until(self.read_at) => self.read_at = None,
                 () = until(self.awaited_until) => {
                     self.awaited_until = None;
-                    self.line.forget_turned_away();
+                    self.line.age_turned_away();
                 }
             }
         }
@@ -140,6 +140,9 @@ impl Task {
         self.send();
         if self.line.replay().is_blocked() && self.blocked_until.is_none() {
             self.blocked_until = Some(Instant::now() + self.shared.options.retry_max);
+        }
+        if self.line.awaits() && self.awaited_until.is_none() {
+            self.awaited_until = Some(Instant::now() + RELAY_AWAITED_TIME);
         }
         self.show();
     }
@@ -166,7 +169,6 @@ impl Task {
         match came {
             Came::TurnedAway(key) => {
                 self.line.turned_away(&key);
-                self.awaited_until = Some(Instant::now() + RELAY_AWAITED_TIME);
             }
             Came::Batch(entry) => {
                 if !self.line.has_waiting() {
@@ -219,6 +221,7 @@ impl Task {
             }
         }
         self.route.is_bound = ack.spooled;
+        self.route.is_returning &= !ack.spooled;
         self.quiet_since = Some(Instant::now());
         self.route
             .answered(self.line.is_under_way(), self.shared.options.ack_timeout);
@@ -311,7 +314,6 @@ impl Task {
         if let Err(error) = ready {
             let text = format!("upstream is away and {error}, send the batch again later");
             self.counts.went_wrong(text.clone());
-            self.awaited_until = Some(Instant::now() + RELAY_AWAITED_TIME);
             return self
                 .line
                 .spooled(&key, answer, Err(Error::new(ErrorKind::Retry, text)));
@@ -377,7 +379,6 @@ impl Task {
             Err(error) => {
                 self.spools.not_appended(bytes);
                 self.counts.went_wrong(format!("spool: {error}"));
-                self.awaited_until = Some(Instant::now() + RELAY_AWAITED_TIME);
             }
         }
         self.line.spooled(&key, answer, outcome);

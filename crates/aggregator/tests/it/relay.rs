@@ -527,3 +527,34 @@ async fn spools_are_bounded() {
     until(&relay, |counts| counts.state == RelayState::Direct).await;
     assert_eq!(kept(&*queue, 8).await, (0..=spooled).collect::<Vec<_>>());
 }
+
+/// A relay before a relay: the word is passed on, and the one that has the batches is not left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_behind_a_relay_is_bound_to_it() {
+    let (queue, folders) = (
+        memory(),
+        [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()],
+    );
+    let address = nobody();
+    let middle: Arc<dyn Queue> = Arc::new(Relay::open(options(address, folders[0].path())).await.unwrap());
+    let (door, other) = (core(&middle), core(&queue));
+    let middle_address = door.address;
+    let mut options = patient(middle_address, folders[1].path());
+    options.upstreams.push(at(other.address));
+    let edge = Relay::open(options).await.unwrap();
+    let first = append(&edge, 7, 0..10).await;
+    assert!(first.iter().all(|receipt| receipt.spooled));
+    assert_eq!(counts(&edge).spooled_batches, 0, "not here");
+    drop(door);
+    let rest: Vec<_> = (10..20)
+        .map(|sequence| edge.append(batch(&orders(), 7, 0, sequence)))
+        .collect();
+    until(&edge, |counts| counts.failures > 10).await;
+    assert!(kept(&*queue, 7).await.is_empty());
+    let (_door, _up) = (core_at(middle_address, &middle), core_at(address, &queue));
+    assert!(join_all(rest).await.iter().all(Result::is_ok));
+    while kept(&*queue, 7).await.len() < 20 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(kept(&*queue, 7).await, (0..20).collect::<Vec<_>>());
+}
