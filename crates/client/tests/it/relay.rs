@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregator::{Relay, RelayOptions, RelayState};
-use client::{Client, ClientOptions};
+use client::{Client, ClientOptions, DatasetOptions, OnFull, SpoolOptions};
 use queue::{LogOptions, LogQueue, Queue};
 use serde_json::json;
 
@@ -156,4 +156,51 @@ async fn each_event_arrives_once_through_a_relay_whatever_stops() {
     }
     assert!(edge.counts().values().all(|counts| counts.refused_batches == 0));
     drop((door, core));
+}
+
+/// The emitter of a spool outlives the process, so the next one has to stay as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_process_stays_too() {
+    let queue = queue();
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let core = serve(Service::new(Arc::clone(&queue)));
+    let first = relay(nobody(), folders[0].path()).await;
+    let first_door = serve(Service::new(first.clone()));
+    let address = first_door.address;
+    let dataset_options = || DatasetOptions {
+        on_full: OnFull::Spool(SpoolOptions::new(folders[1].path())),
+        ..DatasetOptions::default()
+    };
+    let client = Client::connect(options(address, vec![at(core.address)])).unwrap();
+    let dataset = client.dataset_with("orders", dataset_options()).await.unwrap();
+    emit(&dataset, 0, 100).await;
+    client.close().await.unwrap();
+    drop((dataset, client, first_door));
+    first.close().await;
+    let client = Client::connect(options(core.address, Vec::new())).unwrap();
+    let dataset = loop {
+        // The sender of the first client ends a moment after its last ack.
+        match client.dataset_with("orders", dataset_options()).await {
+            Ok(dataset) => break dataset,
+            Err(error) => assert_eq!(error.kind(), client::ErrorKind::Conflict, "{error}"),
+        }
+    };
+    emit(&dataset, 100, 200).await;
+    let before = dataset.stats().retried;
+    while dataset.stats().retried < before + 100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(dataset.stats().endpoint, Some(at(address)));
+    assert_eq!(batches(&*queue, "orders").await, []);
+    let first = relay(core.address, folders[0].path()).await;
+    let _first_door = restart(Service::new(first.clone()), address).await;
+    client.close().await.unwrap();
+    while first
+        .counts()
+        .values()
+        .any(|counts| counts.state != RelayState::Direct)
+    {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(numbers(&batches(&*queue, "orders").await), all(200));
 }
