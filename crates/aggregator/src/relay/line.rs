@@ -138,7 +138,7 @@ impl<A> Line<A> {
 
     /// A batch came.
     pub(super) fn came(&mut self, entry: Entry<A>) {
-        if let Some(error) = self.awaited.check(&entry.batch.header.key) {
+        if let Some(error) = self.too_early(&entry.batch.header.key) {
             return self.acts.push(Act::Answer(entry.answer, Err(error)));
         }
         if self.mode == Mode::Spooled {
@@ -149,6 +149,12 @@ impl<A> Line<A> {
         if self.mode == Mode::Closing && self.is_full() {
             self.spool();
         }
+    }
+
+    /// The error for a batch that is behind one that was turned away. Asked again before a batch goes to the spool: the
+    /// one before may just have failed to.
+    pub(super) fn too_early(&mut self, key: &BatchKey) -> Option<Error> {
+        self.awaited.check(key)
     }
 
     /// A batch was answered with an error before it came here.

@@ -19,7 +19,9 @@
 //! same stream are sent again on a new one. A batch of the spool was acked before, so when the upstream refuses it for
 //! good it is written to `<spool>/<dataset>/refused/`, counted and logged. In conflict (an earlier batch of its emitter is
 //! not there, another relay may hold it) it waits, and other emitters go on; when there is no more room to wait, it is
-//! refused.
+//! refused. While batches are spooled nobody is told of a conflict, since this relay does not know what the queue has by
+//! other ways: an emitter whose batch was refused for good meanwhile, and that leaves a hole, is told to come again until
+//! the queue can say it.
 //!
 //! Cost: a task a dataset; while it spools, a thread and an open file. A replay after a restart begins at the last deleted
 //! segment, and the queue knows what it has.

@@ -167,9 +167,7 @@ impl Task {
 
     fn take(&mut self, came: Came) {
         match came {
-            Came::TurnedAway(key) => {
-                self.line.turned_away(&key);
-            }
+            Came::TurnedAway(key) => self.line.turned_away(&key),
             Came::Batch(entry) => {
                 if !self.line.has_waiting() {
                     self.quiet_since = Some(Instant::now());
@@ -302,6 +300,9 @@ impl Task {
     async fn spool(&mut self, entry: Entry<Answer>) {
         let Entry { batch, answer } = entry;
         let (key, bytes, payload_bytes) = (batch.header.key, cost(&batch), batch.payload.len() as u64);
+        if let Some(error) = self.line.too_early(&key) {
+            return answer.tell(Err(error));
+        }
         let ready = match self.room_for(bytes) {
             Ok(()) => self.spools.ready().await,
             Err(error) => {

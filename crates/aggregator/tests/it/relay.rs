@@ -462,11 +462,12 @@ async fn a_disk_that_cannot_be_written_acks_nothing() {
     let relay = Relay::open(options(address, folder.path())).await.unwrap();
     std::fs::write(folder.path().join("orders"), "in the way").unwrap();
     let answers = join_all((0..5).map(|sequence| relay.append(batch(&orders(), 7, 0, sequence)))).await;
-    for answer in answers {
-        let error = answer.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
-        assert!(error.to_string().contains("orders"), "{error}");
-    }
+    let errors: Vec<_> = answers.into_iter().map(|answer| answer.unwrap_err()).collect();
+    assert!(
+        errors.iter().all(|error| error.kind() == ErrorKind::Retry),
+        "{errors:?}"
+    );
+    assert!(errors[0].to_string().contains("path="), "{}", errors[0]);
     let early = relay.append(batch(&orders(), 7, 0, 3)).await.unwrap_err();
     assert_eq!(early.kind(), ErrorKind::Retry, "0 was not kept: {early}");
     std::fs::remove_file(folder.path().join("orders")).unwrap();
