@@ -4,7 +4,7 @@ use event::DatasetName;
 use queue::laws::batch;
 
 use super::replay::Place;
-use super::spool::{IsFirst, Spools};
+use super::spool::Spools;
 
 fn orders() -> DatasetName {
     "orders".parse().unwrap()
@@ -26,7 +26,7 @@ async fn filled(folder: &std::path::Path, batches: u64, payload_bytes: usize) ->
 async fn sequences(spools: &mut Spools, from: Place) -> (Vec<u64>, u64) {
     let (mut found, mut damaged, mut at) = (Vec::new(), 0, from);
     while let Some(place) = spools.at_or_after(at) {
-        let read = spools.read(place, 1 << 20, IsFirst::Yes).await.unwrap();
+        let read = spools.read(place, 1 << 20, from).await.unwrap();
         damaged += read.damaged;
         at = Place {
             offset: read.next.offset + read.batches.len() as u64,
@@ -95,4 +95,12 @@ async fn damaged_batches_are_left_out_and_counted() {
     let first = spools.first().unwrap();
     let (found, damaged) = sequences(&mut spools, first).await;
     assert_eq!((found, damaged), (vec![0, 1, 2, 4, 5, 6, 7, 8, 9], 1));
+    spools.clear().await.unwrap();
+    assert!(folder.path().join("000000.damaged").is_dir(), "it is put aside");
+    assert!(
+        Spools::recover(folder.path().to_owned(), orders())
+            .unwrap()
+            .first()
+            .is_none()
+    );
 }

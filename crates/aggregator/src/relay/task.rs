@@ -17,7 +17,7 @@ use super::counts::{Counts, RelayState};
 use super::line::{Acked, Act, Backlog, Entry, Line, Mode};
 use super::replay::Place;
 use super::route::{Heard, Route, until};
-use super::spool::{IsFirst, Spools, cost};
+use super::spool::{Spools, cost};
 use super::{Answer, Shared};
 use crate::counters::add;
 use crate::limits::{RELAY_AWAITED_TIME, RELAY_SEGMENT_BYTES};
@@ -410,7 +410,6 @@ impl Task {
             self.counts.went_wrong(error.to_string());
         }
         self.replayed_bytes = 0;
-        self.count_bytes();
     }
 
     async fn trim(&mut self) {
@@ -422,7 +421,6 @@ impl Task {
             self.counts
                 .went_wrong(format!("spool cannot be made smaller: {error}"));
         }
-        self.count_bytes();
     }
 
     /// Reads from the spool what may be under way.
@@ -433,16 +431,13 @@ impl Task {
                 return;
             };
             self.line.skip_to(place);
-            let is_first = match self.line.replay().is_reading_again() {
-                true => IsFirst::No,
-                false => IsFirst::Yes,
-            };
+            let frontier = self.line.replay().frontier();
             let room = self
                 .shared
                 .options
                 .window_bytes
                 .saturating_sub(self.line.replay().bytes());
-            match self.spools.read(place, room, is_first).await {
+            match self.spools.read(place, room, frontier).await {
                 Ok(read) => {
                     if read.damaged > 0 {
                         let (damaged, dataset) = (read.damaged, &self.dataset);
@@ -476,7 +471,8 @@ impl Task {
         }
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
+        self.count_bytes();
         let (counts, replay) = (&self.counts, self.line.replay());
         counts.set_state(match self.line.mode() {
             Mode::Direct => RelayState::Direct,
