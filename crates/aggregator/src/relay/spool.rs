@@ -313,7 +313,6 @@ impl Spool {
             segment_bytes: RELAY_SEGMENT_BYTES,
             // What a relay holds is bounded before it comes here.
             in_flight_bytes_max: usize::MAX >> 1,
-            ..LogOptions::default()
         };
         let (log, recovery) = LogQueue::open(&folder, options)?;
         for torn in &recovery.truncated {
