@@ -128,7 +128,26 @@ impl RelayOptions {
     }
 }
 
-/// A queue whose batches are kept by another aggregator: see the head of this module. Reads answer `NotFound`.
+/// A queue for appends whose batches are kept by another aggregator. Reads answer `NotFound`.
+///
+/// A batch goes on under its own key, with its own times and encoding, and is answered when the upstream has acked it,
+/// or with [`Receipt::spooled`] when that is away and the batch is on the local disk (fsync). The spool is replayed in
+/// order when the upstream is back. Whoever was answered with `spooled` stays with this relay until it answers without it;
+/// then each batch counts once, whichever relays it went by. Refusals of the upstream are their batch's answer, with the
+/// same [`ErrorKind`]; `Retry` means that memory or spool are full or the disk fails, and nothing is kept.
+///
+/// ```no_run
+/// # async fn example() -> queue::Result<()> {
+/// use aggregator::{Aggregator, AggregatorOptions, Relay, RelayOptions};
+/// let options = RelayOptions::new("http://core:8081", "/var/lib/edge");
+/// let relay = std::sync::Arc::new(Relay::open(options).await?);
+/// let edge = Aggregator::new(relay.clone(), AggregatorOptions::default()); // before the doors
+/// // … until it is told to stop:
+/// edge.close();
+/// relay.close().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Relay {
     shared: Arc<Shared>,
     runtime: Handle,
