@@ -26,7 +26,8 @@
 //! Cost: a task a dataset; while it spools, a thread and an open file. A replay after a restart begins at the last deleted
 //! segment, and the queue knows what it has.
 //!
-//! Not here: reads; sending refused batches again; a spool on several disks; progress of a replay to the batch.
+//! Not here: reads; sending refused batches again; a spool on several disks; progress of a replay to the batch; a relay
+//! whose upstream is a relay stays with it for as long as its process lives.
 
 mod awaited;
 mod counts;
