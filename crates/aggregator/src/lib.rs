@@ -8,8 +8,8 @@
 //! | [`router`] | the text door: `POST /v1/datasets/{dataset}/events` with NDJSON or a JSON array |
 //!
 //! Payloads are forwarded as they were sent: rows are not decoded, lines are only skimmed. An ack means that the
-//! queue has kept the batch, unless [`event::Durability`] says less or more.
-//! [`Visibility`] is the port that knows what queries see.
+//! queue has kept the batch, unless [`event::Durability`] says less or more; one that says `spooled` comes from a
+//! [`Relay`], and means that its own disk has. [`Visibility`] is the port that knows what queries see.
 //!
 //! Not here: SQL, decoding, validation against a schema, authentication, TLS, listening on a port.
 

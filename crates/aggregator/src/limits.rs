@@ -65,7 +65,8 @@ pub const RELAY_SPOOL_AFTER: Duration = Duration::from_secs(1);
 pub const RELAY_ACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Emitters whose turned away batch one dataset of a relay remembers, for [`RELAY_AWAITED_TIME`].
 pub const RELAY_AWAITED_MAX: usize = 100_000;
-/// How long such a batch is waited for: by then those behind it that were on their way have come.
+/// How long such a batch is waited for at least: by then those behind it that were on their way have come. At most twice
+/// that.
 pub const RELAY_AWAITED_TIME: Duration = Duration::from_secs(10);
 
 /// Default of [`crate::ServeOptions::connections_max`]. Each takes a file descriptor: see `ulimit -n`.

@@ -32,7 +32,7 @@
 //! ack is sent again, in order, under its keys; later it goes back to the first. *Once* holds as long as all
 //! endpoints lead to one queue. If each has a queue of its own, what one had kept without an ack is kept by the
 //! other as well. A server that acks with `spooled` (an edge whose queue is away) is not left until it acks without
-//! that; a process that ends before has to come back to it first.
+//! that; with a spool not by the next process either.
 //!
 //! Without a spool, what is not acked dies with the process. With one, what was sealed is sent by the next process
 //! that opens the folder, under the keys it had.

@@ -44,6 +44,9 @@ pub(crate) async fn run(outbox: Arc<Outbox>, mut options: SenderOptions) {
         Some((spool, on_full)) => (Some(spool), on_full),
         None => (None, OnSpoolFull::Wait),
     };
+    let bound_to = spool
+        .as_ref()
+        .and_then(|spool| spool.bound_to().map(str::to_owned));
     let sender = Sender {
         outbox,
         options,
@@ -56,7 +59,8 @@ pub(crate) async fn run(outbox: Arc<Outbox>, mut options: SenderOptions) {
         spool_at: None,
         read_at: None,
         stream: None,
-        endpoint: String::new(),
+        is_bound: bound_to.is_some(),
+        endpoint: bound_to.unwrap_or_default(),
         turn: 0,
         attempts: 0,
         retry_at: None,
@@ -64,7 +68,6 @@ pub(crate) async fn run(outbox: Arc<Outbox>, mut options: SenderOptions) {
         return_at: None,
         probe: None,
         returning: false,
-        is_bound: false,
     };
     if sender.run().await.is_none() {
         tracing::debug!("sender ends with its runtime");
@@ -318,9 +321,9 @@ impl Sender {
         let list = self.endpoints();
         let at = self.turn % list.len().max(1);
         if !self.is_bound {
-            self.endpoint = list.into_iter().nth(at).unwrap_or_default();
+            self.endpoint = list.get(at).cloned().unwrap_or_default();
         }
-        let is_preferred = at == 0;
+        let is_preferred = list.first() == Some(&self.endpoint);
         let channel = self.options.endpoints.channel(&self.endpoint)?;
         self.outbox.counts.sends_to(&self.endpoint);
         self.return_at = (!is_preferred || self.options.endpoints.may_change())
@@ -367,6 +370,7 @@ impl Sender {
         match answer {
             Ok(ack) => match self.ledger.ack(&ack) {
                 Some(numbered) => {
+                    self.bind(ack.spooled).await?;
                     let ack = self.acked(&numbered, &ack);
                     self.finish(numbered, Ok(ack));
                     Some(())
@@ -380,10 +384,23 @@ impl Sender {
         }
     }
 
+    /// Stays with the endpoint that has the batch on its own disk, or is free to go. Written down before the batch counts
+    /// as acked, if there is a spool.
+    async fn bind(&mut self, spooled: bool) -> Option<()> {
+        if self.is_bound == spooled {
+            return Some(());
+        }
+        self.is_bound = spooled;
+        let endpoint = spooled.then(|| self.endpoint.clone());
+        if let Some(Err(error)) = self.on_spool(move |spool| spool.bind(endpoint)).await? {
+            self.spool_failed(&Error::new(ErrorKind::Retry, error));
+        }
+        Some(())
+    }
+
     fn acked(&mut self, numbered: &Numbered, ack: &PutAck) -> BatchAck {
         let counts = &self.outbox.counts;
         self.attempts = 0;
-        self.is_bound = ack.spooled;
         self.ack_due = self
             .ledger
             .is_under_way()

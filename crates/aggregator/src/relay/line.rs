@@ -138,7 +138,7 @@ impl<A> Line<A> {
 
     /// A batch came.
     pub(super) fn came(&mut self, entry: Entry<A>) {
-        if let Some(error) = self.awaited.check(&entry.batch.header.key) {
+        if let Some(error) = self.too_early(&entry.batch.header.key) {
             return self.acts.push(Act::Answer(entry.answer, Err(error)));
         }
         if self.mode == Mode::Spooled {
@@ -151,14 +151,25 @@ impl<A> Line<A> {
         }
     }
 
+    /// The error for a batch that is behind one that was turned away. Asked again before a batch goes to the spool: the
+    /// one before may just have failed to.
+    pub(super) fn too_early(&mut self, key: &BatchKey) -> Option<Error> {
+        self.awaited.check(key)
+    }
+
     /// A batch was answered with an error before it came here.
     pub(super) fn turned_away(&mut self, key: &BatchKey) {
         self.awaited.note(key);
     }
 
-    /// Whoever was turned away has heard of it long ago.
-    pub(super) fn forget_turned_away(&mut self) {
-        self.awaited = Awaited::default();
+    /// Whether a batch that was turned away is waited for.
+    pub(super) fn awaits(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
+    /// Whoever was turned away before the last call has heard of it long ago.
+    pub(super) fn age_turned_away(&mut self) {
+        self.awaited.age();
     }
 
     /// The next batch to send on the open stream, as long as it has room.

@@ -19,12 +19,15 @@
 //! same stream are sent again on a new one. A batch of the spool was acked before, so when the upstream refuses it for
 //! good it is written to `<spool>/<dataset>/refused/`, counted and logged. In conflict (an earlier batch of its emitter is
 //! not there, another relay may hold it) it waits, and other emitters go on; when there is no more room to wait, it is
-//! refused.
+//! refused. While batches are spooled nobody is told of a conflict, since this relay does not know what the queue has by
+//! other ways: an emitter whose batch was refused for good meanwhile, and that leaves a hole, is told to come again until
+//! the queue can say it.
 //!
 //! Cost: a task a dataset; while it spools, a thread and an open file. A replay after a restart begins at the last deleted
 //! segment, and the queue knows what it has.
 //!
-//! Not here: reads; sending refused batches again; a spool on several disks; progress of a replay to the batch.
+//! Not here: reads; sending refused batches again; a spool on several disks; progress of a replay to the batch; a relay
+//! whose upstream is a relay stays with it for as long as its process lives.
 
 mod awaited;
 mod counts;
@@ -34,6 +37,8 @@ mod line_tests;
 mod replay;
 mod route;
 mod spool;
+#[cfg(test)]
+mod spool_tests;
 mod task;
 
 use std::collections::{BTreeMap, HashMap};
@@ -127,7 +132,26 @@ impl RelayOptions {
     }
 }
 
-/// A queue whose batches are kept by another aggregator: see the head of this module. Reads answer `NotFound`.
+/// A queue for appends whose batches are kept by another aggregator. Reads answer `NotFound`.
+///
+/// A batch goes on under its own key, with its own times and encoding, and is answered when the upstream has acked it,
+/// or with [`Receipt::spooled`] when that is away and the batch is on the local disk (fsync). The spool is replayed in
+/// order when the upstream is back. Whoever was answered with `spooled` stays with this relay until it answers without it;
+/// then each batch counts once, whichever relays it went by. Refusals of the upstream are their batch's answer, with the
+/// same [`ErrorKind`]; `Retry` means that memory or spool are full or the disk fails, and nothing is kept.
+///
+/// ```no_run
+/// # async fn example() -> queue::Result<()> {
+/// use aggregator::{Aggregator, AggregatorOptions, Relay, RelayOptions};
+/// let options = RelayOptions::new("http://core:8081", "/var/lib/edge");
+/// let relay = std::sync::Arc::new(Relay::open(options).await?);
+/// let edge = Aggregator::new(relay.clone(), AggregatorOptions::default()); // before the doors
+/// // … until it is told to stop:
+/// edge.close();
+/// relay.close().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Relay {
     shared: Arc<Shared>,
     runtime: Handle,
@@ -338,7 +362,7 @@ fn closed() -> Error {
 fn recover(folder: &PathBuf) -> Result<(std::fs::File, Vec<(DatasetName, Spools)>)> {
     let wrong = |error: std::io::Error| failed(folder, &error);
     std::fs::create_dir_all(folder).map_err(wrong)?;
-    let lock = std::fs::File::create(folder.join("lock")).map_err(wrong)?;
+    let lock = std::fs::File::create(folder.join(".lock")).map_err(wrong)?;
     lock.try_lock().map_err(|error| {
         Error::new(
             ErrorKind::Retry,

@@ -71,6 +71,11 @@ impl Replay {
         self.cursor
     }
 
+    /// All before it was read once.
+    pub(super) fn frontier(&self) -> Place {
+        self.frontier
+    }
+
     /// Payload that was read and not acked.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

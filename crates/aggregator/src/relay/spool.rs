@@ -29,6 +29,8 @@ use crate::limits::{RELAY_BATCH_OVERHEAD_BYTES, RELAY_SEGMENT_BYTES};
 const REFUSED: &str = "refused";
 /// Follows the number of a spool that is being deleted.
 const GONE: &str = "gone";
+/// Follows the number of one that is replayed but for damaged batches.
+const DAMAGED: &str = "damaged";
 /// Who reads a spool, in the log's list of consumers.
 const CONSUMER: &str = "relay";
 
@@ -52,6 +54,8 @@ struct Spool {
     is_ours: bool,
     /// Before it all was given back to the log.
     trimmed: u64,
+    /// Some of it cannot be read: the folder is put aside and not deleted.
+    is_damaged: bool,
 }
 
 /// What was read.
@@ -206,11 +210,12 @@ impl Spools {
         }
     }
 
-    /// Batches from a place on, where there is one. Damaged ones are left out and told of.
+    /// Batches from a place on, where there is one. Damaged ones are left out and told of. What lies before `frontier` was
+    /// read before.
     ///
     /// # Errors
     /// `Retry` when the disk cannot be read.
-    pub(super) async fn read(&mut self, place: Place, bytes_max: usize, is_first: IsFirst) -> Result<Read> {
+    pub(super) async fn read(&mut self, place: Place, bytes_max: usize, frontier: Place) -> Result<Read> {
         let mut found = Read {
             batches: Vec::new(),
             damaged: 0,
@@ -230,13 +235,20 @@ impl Spools {
                     let next = error.next().filter(|next| *next > at).ok_or(error)?;
                     found.damaged += next.0.min(end) - at.0;
                     found.next.offset = next.0.min(end);
+                    spool.is_damaged = true;
                 }
             }
         }
-        if is_first == IsFirst::Yes {
-            let bytes = found.batches.iter().map(cost).sum();
-            spool.unread_bytes = spool.unread_bytes.saturating_sub(bytes);
-        }
+        let known = match frontier.spool == place.spool {
+            true => frontier.offset.saturating_sub(found.next.offset),
+            false if place < frontier => u64::MAX,
+            false => 0,
+        };
+        let new = found
+            .batches
+            .iter()
+            .skip(usize::try_from(known).unwrap_or(usize::MAX));
+        spool.unread_bytes = spool.unread_bytes.saturating_sub(new.map(cost).sum());
         Ok(found)
     }
 
@@ -292,13 +304,6 @@ impl Spools {
     }
 }
 
-/// Whether a read is the first one of its batches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IsFirst {
-    Yes,
-    No,
-}
-
 impl Spool {
     fn open(parent: &Path, number: u64) -> Result<Self> {
         let folder = parent.join(format!("{number:06}"));
@@ -306,7 +311,8 @@ impl Spool {
             partitions: 1,
             writers: 1,
             segment_bytes: RELAY_SEGMENT_BYTES,
-            ..LogOptions::default()
+            // What a relay holds is bounded before it comes here.
+            in_flight_bytes_max: usize::MAX >> 1,
         };
         let (log, recovery) = LogQueue::open(&folder, options)?;
         for torn in &recovery.truncated {
@@ -320,6 +326,7 @@ impl Spool {
             unread_bytes: 0,
             is_ours: false,
             trimmed: 0,
+            is_damaged: !recovery.damaged.is_empty(),
         })
     }
 
@@ -346,8 +353,12 @@ impl Spool {
     fn remove(self) {
         self.log.close();
         drop(self.log);
-        let gone = self.folder.with_extension(GONE);
-        let removed = fs::rename(&self.folder, &gone).and_then(|()| fs::remove_dir_all(&gone));
+        let removed = if self.is_damaged {
+            fs::rename(&self.folder, self.folder.with_extension(DAMAGED))
+        } else {
+            let gone = self.folder.with_extension(GONE);
+            fs::rename(&self.folder, &gone).and_then(|()| fs::remove_dir_all(&gone))
+        };
         if let Err(error) = removed {
             tracing::warn!(folder = %self.folder.display(), %error, "spool is replayed but cannot be deleted, remove it");
         }

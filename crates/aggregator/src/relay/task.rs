@@ -17,7 +17,7 @@ use super::counts::{Counts, RelayState};
 use super::line::{Acked, Act, Backlog, Entry, Line, Mode};
 use super::replay::Place;
 use super::route::{Heard, Route, until};
-use super::spool::{IsFirst, Spools, cost};
+use super::spool::{Spools, cost};
 use super::{Answer, Shared};
 use crate::counters::add;
 use crate::limits::{RELAY_AWAITED_TIME, RELAY_SEGMENT_BYTES};
@@ -47,7 +47,7 @@ pub(super) struct Task {
     route: Route,
     /// Since when a batch waits and nothing was answered.
     quiet_since: Option<Instant>,
-    /// When turned away batches are no longer waited for.
+    /// When batches that were turned away are waited for no longer, in two steps.
     awaited_until: Option<Instant>,
     /// When emitters in conflict are tried again.
     blocked_until: Option<Instant>,
@@ -121,7 +121,7 @@ impl Task {
                 () = until(self.read_at) => self.read_at = None,
                 () = until(self.awaited_until) => {
                     self.awaited_until = None;
-                    self.line.forget_turned_away();
+                    self.line.age_turned_away();
                 }
             }
         }
@@ -140,6 +140,9 @@ impl Task {
         self.send();
         if self.line.replay().is_blocked() && self.blocked_until.is_none() {
             self.blocked_until = Some(Instant::now() + self.shared.options.retry_max);
+        }
+        if self.line.awaits() && self.awaited_until.is_none() {
+            self.awaited_until = Some(Instant::now() + RELAY_AWAITED_TIME);
         }
         self.show();
     }
@@ -164,10 +167,7 @@ impl Task {
 
     fn take(&mut self, came: Came) {
         match came {
-            Came::TurnedAway(key) => {
-                self.line.turned_away(&key);
-                self.awaited_until = Some(Instant::now() + RELAY_AWAITED_TIME);
-            }
+            Came::TurnedAway(key) => self.line.turned_away(&key),
             Came::Batch(entry) => {
                 if !self.line.has_waiting() {
                     self.quiet_since = Some(Instant::now());
@@ -219,6 +219,7 @@ impl Task {
             }
         }
         self.route.is_bound = ack.spooled;
+        self.route.is_returning &= !ack.spooled;
         self.quiet_since = Some(Instant::now());
         self.route
             .answered(self.line.is_under_way(), self.shared.options.ack_timeout);
@@ -299,6 +300,9 @@ impl Task {
     async fn spool(&mut self, entry: Entry<Answer>) {
         let Entry { batch, answer } = entry;
         let (key, bytes, payload_bytes) = (batch.header.key, cost(&batch), batch.payload.len() as u64);
+        if let Some(error) = self.line.too_early(&key) {
+            return answer.tell(Err(error));
+        }
         let ready = match self.room_for(bytes) {
             Ok(()) => self.spools.ready().await,
             Err(error) => {
@@ -311,7 +315,6 @@ impl Task {
         if let Err(error) = ready {
             let text = format!("upstream is away and {error}, send the batch again later");
             self.counts.went_wrong(text.clone());
-            self.awaited_until = Some(Instant::now() + RELAY_AWAITED_TIME);
             return self
                 .line
                 .spooled(&key, answer, Err(Error::new(ErrorKind::Retry, text)));
@@ -377,7 +380,6 @@ impl Task {
             Err(error) => {
                 self.spools.not_appended(bytes);
                 self.counts.went_wrong(format!("spool: {error}"));
-                self.awaited_until = Some(Instant::now() + RELAY_AWAITED_TIME);
             }
         }
         self.line.spooled(&key, answer, outcome);
@@ -408,7 +410,6 @@ impl Task {
             self.counts.went_wrong(error.to_string());
         }
         self.replayed_bytes = 0;
-        self.count_bytes();
     }
 
     async fn trim(&mut self) {
@@ -420,7 +421,6 @@ impl Task {
             self.counts
                 .went_wrong(format!("spool cannot be made smaller: {error}"));
         }
-        self.count_bytes();
     }
 
     /// Reads from the spool what may be under way.
@@ -431,16 +431,13 @@ impl Task {
                 return;
             };
             self.line.skip_to(place);
-            let is_first = match self.line.replay().is_reading_again() {
-                true => IsFirst::No,
-                false => IsFirst::Yes,
-            };
+            let frontier = self.line.replay().frontier();
             let room = self
                 .shared
                 .options
                 .window_bytes
                 .saturating_sub(self.line.replay().bytes());
-            match self.spools.read(place, room, is_first).await {
+            match self.spools.read(place, room, frontier).await {
                 Ok(read) => {
                     if read.damaged > 0 {
                         let (damaged, dataset) = (read.damaged, &self.dataset);
@@ -474,7 +471,8 @@ impl Task {
         }
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
+        self.count_bytes();
         let (counts, replay) = (&self.counts, self.line.replay());
         counts.set_state(match self.line.mode() {
             Mode::Direct => RelayState::Direct,

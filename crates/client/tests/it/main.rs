@@ -12,6 +12,7 @@ mod emit;
 mod failover;
 mod flags;
 mod read;
+mod relay;
 mod server;
 mod spool;
 mod store;
