@@ -8,6 +8,7 @@ use event::{Batch, DatasetName, Durability, EmitterId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use queue::{Offset, Partition, Queue, Receipt};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::aggregator::Known;
@@ -106,8 +107,9 @@ impl Appender {
             append = futures::future::ready(outcome).boxed();
         } else if durability == Durability::Memory
             && let Some(room) = self.memory_room(bytes)
+            && let Ok(runtime) = Handle::try_current()
         {
-            tokio::spawn(watch(append, dataset, (events, room), Arc::clone(known)));
+            runtime.spawn(watch(append, dataset, (events, room), Arc::clone(known)));
             let kept = Kept {
                 duplicate: false,
                 durability,

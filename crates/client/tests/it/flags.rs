@@ -179,6 +179,34 @@ async fn a_shadow_is_nobody_s_trouble() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_go_into_files_as_lines_and_to_the_server_as_rows() {
+    for (mode, dataset) in [("both", "orders"), ("shadow", "orders_shadow")] {
+        let (queue, folder) = (queue(), tempfile::tempdir().unwrap());
+        let server = serve(Service::new(Arc::clone(&queue)));
+        let client = Client::connect(ClientOptions {
+            flags: text(&format!("default.mode = \"{mode}\"")),
+            batch_files: Some(BatchFiles::new(folder.path())),
+            ..options(&server)
+        })
+        .unwrap();
+        let orders = client.dataset("orders").unwrap();
+        let n: ArrayRef = Arc::new(Int64Array::from_iter_values(0..50));
+        let rows = RecordBatch::try_from_iter([("n", n)]).unwrap();
+        orders.emit_rows_wait(&rows).await.unwrap();
+        orders.emit_rows(&rows.slice(0, 0)).unwrap();
+        client.close().await.unwrap();
+        assert_eq!(in_files(folder.path()), all(50));
+        let kept = batches(&*queue, dataset).await;
+        let seen: Vec<_> = kept
+            .iter()
+            .map(|batch| (batch.header.encoding, batch.header.events))
+            .collect();
+        assert_eq!(seen, [(event::Encoding::ArrowIpc, 50)]);
+        assert_eq!((orders.stats().emitted, client.stats().buffered_bytes), (50, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_flags_applies_without_a_restart_and_a_bad_one_changes_nothing() {
     let (queue, folder) = (queue(), tempfile::tempdir().unwrap());
     let server = serve(Service::new(Arc::clone(&queue)));
