@@ -328,6 +328,7 @@ impl Client {
     }
 
     /// Takes no more events and returns when all that was emitted is acked, or given up, and files have their names.
+    /// It waits as [`Client::flush`] does, and as long as a disk with files fails.
     ///
     /// # Errors
     /// As [`Client::flush`].

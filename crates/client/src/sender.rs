@@ -416,10 +416,9 @@ impl Sender {
         self.outbox.finish(numbered.batch.events, refused);
     }
 
-    /// Sending without resending: what is under way may be kept or not, and is given up. What follows has a new
-    /// epoch, in which there is no hole.
+    /// Sending without resending: what is under way may be kept or not, and is given up.
     fn give_up(&mut self, why: &str) {
-        while let Some(numbered) = self.ledger.refuse() {
+        for numbered in self.ledger.give_up() {
             add(&self.outbox.counts.best_effort, u64::from(numbered.batch.events));
             let error = Error::new(
                 ErrorKind::NotSent,
@@ -427,7 +426,6 @@ impl Sender {
             );
             self.finish(numbered, Err(error));
         }
-        self.ledger.renumber(self.ledger.next_epoch());
         add(&self.outbox.counts.epochs, 1);
         self.back_off();
     }

@@ -16,7 +16,7 @@ use client::{
 use event::{Batch, DatasetName, Durability, Epoch, Sequence};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use queue::{MemoryQueue, Offset, Partition, Queue, Receipt, Record};
+use queue::{LogOptions, LogQueue, MemoryQueue, Offset, Partition, Queue, Receipt, Record};
 use serde_json::json;
 
 use crate::emit::{Picky, all, numbers, options, queue, restart};
@@ -320,6 +320,38 @@ async fn durability_is_asked_for_and_what_cannot_be_had_is_refused() {
     let error = seen.emit_acked(&json!({ "n": 0 })).unwrap().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("queryable"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_before_a_log_on_disk_keeps_all_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Arc::new(LogQueue::open(folder.path(), LogOptions::default()).unwrap().0);
+    let service = Service::new(log.clone());
+    let aggregator = service.aggregator.clone();
+    let server = serve(service);
+    let client = Client::connect(ClientOptions {
+        batch_bytes: 64,
+        ..options(&server)
+    })
+    .unwrap();
+    let memory = DatasetOptions {
+        durability: Some(Durability::Memory),
+        ..DatasetOptions::default()
+    };
+    let dataset = client.dataset_with("orders", memory).await.unwrap();
+    let acks: Vec<_> = (0..2_000)
+        .map(|n| dataset.emit_acked(&json!({ "n": n })).unwrap())
+        .collect();
+    let acks = futures::future::try_join_all(acks).await.unwrap();
+    assert!(acks.iter().any(|ack| ack.durability == Durability::Memory));
+    // What was acked early is durable a moment later.
+    let acked = dataset.stats().batches;
+    while log.ends(dataset.name())[0].0 < acked {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(numbers(&batches(&*log, "orders").await), all(2_000));
+    assert_eq!(aggregator.counts()[dataset.name()].lost, 0);
+    drop(server);
 }
 
 /// Queries see nothing the first time that somebody asks, and all from then on.

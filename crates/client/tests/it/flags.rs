@@ -111,6 +111,28 @@ async fn batches_go_into_a_file_an_hour() {
     assert!(batches(&*queue, "orders").await.is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_has_its_name_when_its_hour_is_over_though_nothing_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(Service::new(queue()));
+    // A clock whose hour is over in a second.
+    let ahead = 3599 - Timestamp::now().as_second().rem_euclid(3600);
+    let client = Client::connect(ClientOptions {
+        flags: text("default.mode = \"batch\""),
+        batch_files: Some(BatchFiles::new(folder.path())),
+        clock: Arc::new(move || Timestamp::now() + Duration::from_secs(ahead as u64)),
+        ..options(&server)
+    })
+    .unwrap();
+    let dataset = client.dataset("orders").unwrap();
+    emit(&dataset, 0, 3);
+    client.flush().await.unwrap();
+    while files(folder.path()).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(in_files(folder.path()), all(3));
+}
+
 /// The events that a share takes, naively.
 fn taken(share: f64, count: u64) -> Vec<u64> {
     let share = Share::new(share).unwrap();
