@@ -99,6 +99,11 @@ impl Appender {
         durability: Durability,
         known: &Arc<Known>,
     ) -> BoxFuture<'static, Result<Kept>> {
+        // A task sees an append through that is acked early; without a runtime none is.
+        let durability = match Handle::try_current() {
+            Ok(_) => durability,
+            Err(_) => durability.max(Durability::Durable),
+        };
         let (dataset, emitter) = (batch.dataset.clone(), batch.header.key.emitter);
         let (events, bytes) = (batch.header.events, batch.payload.len());
         let mut append = self.options.queue.append(batch);
@@ -107,9 +112,8 @@ impl Appender {
             append = futures::future::ready(outcome).boxed();
         } else if durability == Durability::Memory
             && let Some(room) = self.memory_room(bytes)
-            && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(watch(append, dataset, (events, room), Arc::clone(known)));
+            tokio::spawn(watch(append, dataset, (events, room), Arc::clone(known)));
             let kept = Kept {
                 duplicate: false,
                 durability,

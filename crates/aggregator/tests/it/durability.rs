@@ -183,6 +183,18 @@ async fn durable_waits_for_the_queue_and_memory_says_when_it_is_durable() {
     assert_eq!(conflict.kind(), ErrorKind::Conflict);
 }
 
+/// Who would see an early ack through?
+#[test]
+fn without_a_runtime_nothing_is_acked_early() {
+    let queue = Arc::new(ByHand::default());
+    let aggregator = Aggregator::new(queue.clone(), with(Durability::Memory));
+    let mut ack = accept(&aggregator, 0);
+    assert!((&mut ack).now_or_never().is_none());
+    futures::executor::block_on(queue.answer(true));
+    let ack = futures::executor::block_on(ack).unwrap();
+    assert_eq!(ack.durability, Durability::Durable);
+}
+
 #[tokio::test]
 async fn queryable_waits_for_the_queue_and_then_for_queries() {
     let (queue, seen) = (Arc::new(ByHand::default()), Arc::new(Seen::default()));
