@@ -29,7 +29,7 @@ pub trait Visibility: Send + Sync {
 /// What an appender needs to know.
 pub(crate) struct AppendOptions {
     pub(crate) queue: Arc<dyn Queue>,
-    pub(crate) memory_bytes_max: usize,
+    pub(crate) early_bytes_max: usize,
     pub(crate) visibility: Option<Arc<dyn Visibility>>,
     pub(crate) visible_timeout: Duration,
 }
@@ -38,13 +38,15 @@ pub(crate) struct AppendOptions {
 pub(crate) struct Appender {
     options: AppendOptions,
     /// Bytes that may be acked before they are durable.
-    memory_room: Arc<Semaphore>,
+    early_room: Arc<Semaphore>,
 }
 
 /// A batch that may be acked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kept {
     pub(crate) duplicate: bool,
+    /// See [`Receipt::spooled`].
+    pub(crate) spooled: bool,
     pub(crate) durability: Durability,
 }
 
@@ -52,6 +54,7 @@ impl Kept {
     fn durable(receipt: Receipt) -> Self {
         Self {
             duplicate: receipt.duplicate,
+            spooled: receipt.spooled,
             durability: Durability::Durable,
         }
     }
@@ -59,10 +62,10 @@ impl Kept {
 
 impl Appender {
     pub(crate) fn new(options: AppendOptions) -> Self {
-        let room = options.memory_bytes_max.min(Semaphore::MAX_PERMITS);
+        let room = options.early_bytes_max.min(Semaphore::MAX_PERMITS);
         Self {
             options,
-            memory_room: Arc::new(Semaphore::new(room)),
+            early_room: Arc::new(Semaphore::new(room)),
         }
     }
 
@@ -111,11 +114,12 @@ impl Appender {
         if let Some(outcome) = (&mut append).now_or_never() {
             append = futures::future::ready(outcome).boxed();
         } else if durability == Durability::Memory
-            && let Some(room) = self.memory_room(bytes)
+            && let Some(room) = self.early_room(bytes)
         {
             tokio::spawn(watch(append, dataset, (events, room), Arc::clone(known)));
             let kept = Kept {
                 duplicate: false,
+                spooled: false,
                 durability,
             };
             return futures::future::ready(Ok(kept)).boxed();
@@ -136,15 +140,16 @@ impl Appender {
             }
             Ok(Kept {
                 duplicate: receipt.duplicate,
+                spooled: receipt.spooled,
                 durability,
             })
         }
         .boxed()
     }
 
-    fn memory_room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    fn early_room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let permits = u32::try_from(bytes).ok()?;
-        Arc::clone(&self.memory_room).try_acquire_many_owned(permits).ok()
+        Arc::clone(&self.early_room).try_acquire_many_owned(permits).ok()
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Aggregator`] | checks a batch against the limits, appends it, answers with a [`event::wire::PutAck`]; counts per dataset |
 //! | [`do_put`] | the binary door: a stream of Arrow Flight messages in, a stream of acks out |
+//! | [`Relay`] | a queue that passes batches on to another aggregator, and spools them while that is away |
 //! | [`router`] | the text door: `POST /v1/datasets/{dataset}/events` with NDJSON or a JSON array |
 //!
 //! Payloads are forwarded as they were sent: rows are not decoded, lines are only skimmed. An ack means that the
@@ -12,6 +13,7 @@
 //!
 //! Not here: SQL, decoding, validation against a schema, authentication, TLS, listening on a port.
 
+pub mod access;
 mod aggregator;
 mod append;
 mod counters;
@@ -20,11 +22,19 @@ mod http;
 mod ipc;
 pub mod limits;
 mod lines;
+mod memory;
 mod put;
+mod rate;
+mod relay;
+mod reloaded;
+mod serve;
 
-pub use aggregator::{Aggregator, AggregatorOptions, Clock};
+pub use aggregator::{Aggregator, AggregatorOptions, Clock, ReceivedAt};
 pub use append::Visibility;
 pub use counters::DatasetCounts;
 pub use error::{Error, ErrorKind, Result};
 pub use http::router;
 pub use put::do_put;
+pub use rate::Rate;
+pub use relay::{Relay, RelayCounts, RelayOptions, RelayState};
+pub use serve::{Connection, ServeOptions, Tls, TlsOptions, flight_incoming, serve_http};

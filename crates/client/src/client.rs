@@ -10,11 +10,11 @@ use event::{DatasetName, Durability, EmitterId};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tonic::transport::Channel;
 use uuid::Uuid;
 
+use crate::credentials::{ClientTls, Dialed, Secret};
 use crate::dataset::Gate;
-use crate::endpoints::Endpoints;
+use crate::endpoints::{Dial, Endpoints};
 use crate::files::{self, FilesOptions};
 use crate::flags::{self, Known};
 use crate::options::{Delivery, OnSpoolFull};
@@ -25,8 +25,8 @@ use crate::stats::Counts;
 use crate::switch::{HasFiles, Now, Route};
 use crate::tracers;
 use crate::{
-    BatchFiles, ClientStats, Dataset, DatasetOptions, DatasetStats, Error, ErrorKind, FlagSource, OnFull,
-    Result, limits,
+    BatchFiles, ClientStats, Connector, Dataset, DatasetOptions, DatasetStats, Error, ErrorKind, FlagSource,
+    OnFull, Result, limits,
 };
 
 /// Tells the time.
@@ -38,14 +38,20 @@ pub type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// How a [`Client`] behaves.
 #[derive(Clone)]
 pub struct ClientOptions {
-    /// The server's Flight door, as `http://host:port`.
+    /// The server's Flight door, as `http://host:port`, or `https://host:port` if it speaks TLS.
     pub endpoint: String,
-    /// Further servers before the same queue, to which sending moves when the ones before them fail. Default: none.
+    /// Further servers before the same queue, to which sending moves when the ones before them fail. While the last ack
+    /// said that the batch is on its server's own disk ([`event::wire::PutAck::spooled`]), sending of that dataset
+    /// stays with that server and waits for it: its next batch must not be in the queue before. Default: none.
     pub fallbacks: Vec<String>,
     /// A file with the servers to use in place of `endpoint` and `fallbacks`, one address a line, the preferred
     /// one first. It is read whenever a connection is made, and every `return_after`; while it cannot be used,
     /// the last list that could is. Default: none.
     pub endpoints_file: Option<PathBuf>,
+    /// What every call shows, to a server that asks who it is. Default: none.
+    pub token: Option<Secret>,
+    /// How servers with `https://` addresses are believed. Default: as the system believes others.
+    pub tls: Option<ClientTls>,
     /// How long a batch under way may be without any ack before the server counts as stalled and sending moves
     /// on. Default: 30 s.
     pub ack_timeout: Duration,
@@ -67,6 +73,8 @@ pub struct ClientOptions {
     pub clock: Clock,
     /// The chance in the waits between attempts. Default: the system's.
     pub random: Random,
+    /// Opens the connections to the endpoints. Default: TCP of the system.
+    pub connector: Option<Connector>,
     /// The options of datasets that are opened without any.
     pub dataset: DatasetOptions,
     /// Where flags come from; the first source that has some wins, and the last ones known stay when none has.
@@ -92,6 +100,8 @@ impl ClientOptions {
             endpoint: endpoint.into(),
             fallbacks: Vec::new(),
             endpoints_file: None,
+            token: None,
+            tls: None,
             ack_timeout: limits::ACK_TIMEOUT,
             return_after: limits::RETURN_AFTER,
             linger: limits::LINGER,
@@ -102,6 +112,7 @@ impl ClientOptions {
             retry_max: limits::RETRY_MAX,
             clock: Arc::new(Timestamp::now),
             random: Arc::new(|| Uuid::new_v4().as_u64_pair().1),
+            connector: None,
             dataset: DatasetOptions::default(),
             flags: Vec::new(),
             flags_every: limits::FLAGS_EVERY,
@@ -154,7 +165,7 @@ pub(crate) struct Inner {
     pub(crate) options: ClientOptions,
     emitter: EmitterId,
     /// Of what is asked rather than sent.
-    pub(crate) channel: Channel,
+    pub(crate) channel: Dialed,
     endpoints: Arc<Endpoints>,
     runtime: Handle,
     room: Arc<Semaphore>,
@@ -182,15 +193,20 @@ impl Client {
     /// A client; it connects when there is something to send or to ask, and again whenever it must.
     ///
     /// # Errors
-    /// `Invalid`: an option is out of range, the endpoint is not an `http://` address, or this is not called
-    /// within a tokio runtime.
+    /// `Invalid`: an option is out of range, the endpoint is not an `http://` or `https://` address, TLS cannot be
+    /// set up for it, or this is not called within a tokio runtime.
     pub fn connect(options: ClientOptions) -> Result<Self> {
         options.check()?;
         let runtime = Handle::try_current()
             .map_err(|_| Error::invalid("no runtime, call this within a tokio runtime"))?;
         let mut list = vec![options.endpoint.clone()];
         list.extend(options.fallbacks.iter().cloned());
-        let endpoints = Arc::new(Endpoints::new(list, options.endpoints_file.clone())?);
+        let dial = Dial {
+            token: options.token.clone(),
+            tls: options.tls.clone(),
+            connector: options.connector.clone(),
+        };
+        let endpoints = Arc::new(Endpoints::new(list, options.endpoints_file.clone(), &dial)?);
         let channel = endpoints.channel(&options.endpoint)?;
         let room = Arc::new(Semaphore::new(options.buffer_bytes_max));
         let inner = Inner {
@@ -372,7 +388,7 @@ impl Client {
         self.inner.options.buffer_bytes_max
     }
 
-    pub(crate) fn channel(&self) -> Channel {
+    pub(crate) fn channel(&self) -> Dialed {
         self.inner.channel.clone()
     }
 

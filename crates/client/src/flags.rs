@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Weak};
 use std::time::Duration;
 
+use crate::credentials::Dialed;
 use arrow_flight::Action;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use event::flags::Flags;
 use event::limits::FLAGS_BYTES_MAX;
 use event::wire::{FlagsAnswer, FlagsRequest, action};
 use futures::TryStreamExt;
-use tonic::transport::Channel;
 
 use crate::client::Inner;
 use crate::limits::ANSWER_BYTES_MAX;
@@ -107,7 +107,7 @@ pub(crate) async fn run(client: Weak<Inner>) {
 
 async fn poll(
     sources: &[FlagSource],
-    channel: Channel,
+    channel: Dialed,
     etag: Option<String>,
     timeout: Duration,
 ) -> (Option<Answer>, Vec<String>) {
@@ -180,7 +180,7 @@ fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Error {
     ))
 }
 
-async fn ask(channel: Channel, etag: Option<String>) -> Result<Answer> {
+async fn ask(channel: Dialed, etag: Option<String>) -> Result<Answer> {
     let body = serde_json::to_vec(&FlagsRequest { etag: etag.clone() }).expect("a text is JSON");
     let mut client = FlightServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
     let answers = client.do_action(Action::new(action::FLAGS, body)).await?;

@@ -271,7 +271,13 @@ pub(crate) mod tests {
                     }
                     match answer {
                         Answer::Kept => {
-                            let ack = PutAck { sequence, events: 1, duplicate: false, durability: Default::default() };
+                            let ack = PutAck {
+                                sequence,
+                                events: 1,
+                                duplicate: false,
+                                spooled: false,
+                                durability: Default::default(),
+                            };
                             prop_assert!(ledger.ack(&ack).is_some());
                             continue;
                         }

@@ -24,6 +24,8 @@ pub struct ClientStats {
     pub duplicates: u64,
     /// Times that sending went on under a new epoch.
     pub epochs: u64,
+    /// Times that a server did not let this client in: see [`DatasetStats::denied`].
+    pub denied: u64,
     /// Payload that was acked, in bytes.
     pub bytes: u64,
     /// Bytes held in memory now, because they are neither acked nor spooled yet.
@@ -43,6 +45,7 @@ impl ClientStats {
         self.retried += dataset.retried;
         self.duplicates += dataset.duplicates;
         self.epochs += dataset.epochs;
+        self.denied += dataset.denied;
         self.bytes += dataset.bytes;
         self.ack_latency.0.add(&dataset.ack_latency.0);
     }
@@ -71,6 +74,9 @@ pub struct DatasetStats {
     pub moves: u64,
     /// Times that no ack came in time.
     pub timeouts: u64,
+    /// Times that a server did not let this client in, for want of a token that it knows or that is for this. It is
+    /// tried again, with the waits of failures.
+    pub denied: u64,
     /// Payload that was acked, in bytes.
     pub bytes: u64,
     /// Events that were written to files, in the modes that have files.
@@ -234,6 +240,7 @@ pub(crate) struct Counts {
     pub(crate) epochs: AtomicU64,
     pub(crate) moves: AtomicU64,
     pub(crate) timeouts: AtomicU64,
+    pub(crate) denied: AtomicU64,
     pub(crate) bytes: AtomicU64,
     pub(crate) spooled: AtomicU64,
     pub(crate) recovered: AtomicU64,
@@ -317,6 +324,7 @@ impl Counts {
             epochs: of(&self.epochs),
             moves: of(&self.moves),
             timeouts: of(&self.timeouts),
+            denied: of(&self.denied),
             bytes: of(&self.bytes),
             filed: of(&self.filed),
             file_errors: of(&self.file_errors),
@@ -347,7 +355,7 @@ pub(crate) fn sub(gauge: &AtomicU64, n: u64) {
     gauge.fetch_sub(n, Ordering::Relaxed);
 }
 
-fn of(counter: &AtomicU64) -> u64 {
+pub(crate) fn of(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 

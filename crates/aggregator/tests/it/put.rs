@@ -10,7 +10,6 @@ use arrow::ipc::reader::StreamReader;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
-use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::utils::batches_to_flight_data;
 use arrow_flight::{FlightData, FlightDescriptor};
 use async_trait::async_trait;
@@ -19,7 +18,6 @@ use event::{Batch, DatasetName, Durability, EmitterId, Encoding, Epoch, Sequence
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use queue::{ErrorKind, MemoryQueue, Offset, Partition, Queue, Receipt, Record};
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -43,6 +41,7 @@ fn header(sequence: u64) -> PutHeader {
         events: None,
         encoding: Encoding::ArrowIpc,
         generated_at_us: Some(1_000),
+        received_at_us: None,
         durability: None,
     }
 }
@@ -98,12 +97,8 @@ pub(crate) fn lines_to(dataset: &str, sequence: u64, durability: Option<Durabili
         .with_app_metadata(serde_json::to_vec(&header).unwrap())
 }
 
-fn flight(doors: &Doors) -> FlightServiceClient<Channel> {
-    FlightServiceClient::new(Channel::from_shared(doors.flight.clone()).unwrap().connect_lazy())
-}
-
 pub(crate) async fn put(doors: &Doors, messages: Vec<FlightData>) -> (Vec<PutAck>, Option<Status>) {
-    let mut client = flight(doors);
+    let mut client = door::flight(&doors.flight);
     let mut answers = client
         .do_put(futures::stream::iter(messages))
         .await
@@ -130,6 +125,7 @@ fn ack(sequence: u64, events: u32, duplicate: bool) -> PutAck {
         sequence: Sequence(sequence),
         events,
         duplicate,
+        spooled: false,
         durability: Durability::default(),
     }
 }
@@ -389,7 +385,7 @@ async fn closing_ends_open_streams_after_their_acks() {
     let mut first = lines(0, 1, "{}");
     first.flight_descriptor = Some(FlightDescriptor::new_path(vec!["orders".into()]));
     let messages = futures::stream::iter([first]).chain(futures::stream::pending());
-    let mut client = flight(&doors);
+    let mut client = door::flight(&doors.flight);
     let mut answers = client.do_put(messages).await.unwrap().into_inner();
     answers.next().await.unwrap().unwrap();
     doors.aggregator.close();

@@ -5,7 +5,9 @@
     reason = "a test may fail where it stands; the setting knows test functions only"
 )]
 
+mod access;
 mod acks;
+mod connector;
 mod emit;
 mod failover;
 mod flags;
