@@ -236,7 +236,7 @@ pub(crate) mod tests {
                 }
                 let is_whole = acks >= arrived.len() && arrived.len() == ledger.sent;
                 for sequence in arrived.into_iter().take(acks) {
-                    let ack = PutAck { sequence, events: 1, duplicate: false, durability: Default::default() };
+                    let ack = PutAck { sequence, events: 1, duplicate: false, spooled: false, durability: Default::default() };
                     acked.push(id_of(&ledger.ack(&ack).unwrap().batch));
                 }
                 if !is_whole {
