@@ -8,6 +8,7 @@ use event::{Batch, DatasetName, Durability, EmitterId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use queue::{Offset, Partition, Queue, Receipt};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::aggregator::Known;
@@ -101,6 +102,11 @@ impl Appender {
         durability: Durability,
         known: &Arc<Known>,
     ) -> BoxFuture<'static, Result<Kept>> {
+        // A task sees an append through that is acked early; without a runtime none is.
+        let durability = match Handle::try_current() {
+            Ok(_) => durability,
+            Err(_) => durability.max(Durability::Durable),
+        };
         let (dataset, emitter) = (batch.dataset.clone(), batch.header.key.emitter);
         let (events, bytes) = (batch.header.events, batch.payload.len());
         let mut append = self.options.queue.append(batch);

@@ -329,7 +329,8 @@ impl Client {
     }
 
     /// Returns when all that was emitted before the call is acked, or given up. It waits as long as the server
-    /// cannot be reached; bound it with a timeout if it must end.
+    /// cannot be reached, but for what is sent at best effort no longer than `ack_timeout`; bound it with a timeout
+    /// if it must end.
     ///
     /// # Errors
     /// `Invalid`: the server refused events for good since the last flush; the text says how many and why.
@@ -343,6 +344,7 @@ impl Client {
     }
 
     /// Takes no more events and returns when all that was emitted is acked, or given up, and files have their names.
+    /// It waits as [`Client::flush`] does, and as long as a disk with files fails.
     ///
     /// # Errors
     /// As [`Client::flush`].

@@ -42,7 +42,8 @@ impl Dataset {
     }
 
     /// Emits one event: puts it, as a line of JSON, into the batch that is open. Does not block and does not
-    /// wait for the server; what it took is kept until it is acked.
+    /// wait for the server; what it took is kept until it is acked. `Ok` is also said of what an option or a flag
+    /// drops, which is counted in [`crate::Dropped`].
     ///
     /// # Errors
     /// `Invalid`: the event is not a JSON object, is larger than 1 MiB, or does not pass

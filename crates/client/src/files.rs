@@ -39,12 +39,15 @@ pub(crate) async fn run(outbox: Arc<Outbox>, options: FilesOptions) {
     let mut retry_at: Option<Instant> = None;
     loop {
         unwritten.extend(outbox.take(Instant::now()));
-        if retry_at.is_none_or(|at| at <= Instant::now()) {
-            retry_at = None;
-            let now = (options.clock)();
-            let is_over = outbox.is_over();
+        let end = match outbox.is_over() {
+            true => End::Now,
+            false => End::Hour((options.clock)()),
+        };
+        let is_due = !unwritten.is_empty() || files.is_due(end);
+        retry_at = retry_at.filter(|at| *at > Instant::now());
+        if is_due && retry_at.is_none() {
             let work = tokio::task::spawn_blocking(move || {
-                let (written, outcome) = files.take(&unwritten, now, is_over);
+                let (written, outcome) = files.take(&unwritten, end);
                 (files, unwritten, written, outcome)
             });
             let Ok((back, left, written, outcome)) = work.await else {
@@ -56,15 +59,15 @@ pub(crate) async fn run(outbox: Arc<Outbox>, options: FilesOptions) {
                 outbox.release(batch.bytes);
                 outbox.finish(batch.events, None);
             }
-            if let Err(error) = outcome {
+            retry_at = outcome.err().map(|error| {
                 add(&options.counts.file_errors, 1);
-                options
-                    .counts
-                    .went_wrong(format!("{}: file cannot be written: {error}", outbox.name));
-                retry_at = Some(Instant::now() + options.retry_after);
-            } else if outbox.is_over() && files.open.is_none() && unwritten.is_empty() {
-                return outbox.end();
-            }
+                let text = format!("{}: file cannot be written: {error}", outbox.name);
+                options.counts.went_wrong(text);
+                Instant::now() + options.retry_after
+            });
+        }
+        if unwritten.is_empty() && files.open.is_none() && outbox.is_over() {
+            return outbox.end();
         }
         let hour_end = files.open.as_ref().map(|open| {
             let left = (open.hour + 1) * 3600 - (options.clock)().as_second();
@@ -84,6 +87,14 @@ async fn until(time: Option<Instant>) {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
     }
+}
+
+/// When the open file gets its name.
+#[derive(Clone, Copy)]
+enum End {
+    /// When its hour is over at this time.
+    Hour(Timestamp),
+    Now,
 }
 
 /// The files of one dataset and emitter.
@@ -114,17 +125,24 @@ fn hour_of(time: Timestamp) -> i64 {
 
 impl Files {
     /// Writes batches; says how many it took, and what ended it before the last one.
-    fn take(&mut self, batches: &VecDeque<Sealed>, now: Timestamp, is_over: bool) -> (usize, io::Result<()>) {
+    fn take(&mut self, batches: &VecDeque<Sealed>, end: End) -> (usize, io::Result<()>) {
         for (at, batch) in batches.iter().enumerate() {
             if let Err(error) = self.write(batch) {
                 return (at, Err(error));
             }
         }
-        let is_due = self
-            .open
-            .as_ref()
-            .is_some_and(|open| is_over || open.hour < hour_of(now));
-        (batches.len(), if is_due { self.complete() } else { Ok(()) })
+        let outcome = match self.is_due(end) {
+            true => self.complete(),
+            false => Ok(()),
+        };
+        (batches.len(), outcome)
+    }
+
+    fn is_due(&self, end: End) -> bool {
+        self.open.as_ref().is_some_and(|open| match end {
+            End::Now => true,
+            End::Hour(now) => open.hour < hour_of(now),
+        })
     }
 
     fn write(&mut self, batch: &Sealed) -> io::Result<()> {

@@ -113,6 +113,13 @@ impl Ledger {
         Some(oldest)
     }
 
+    /// Gives up all that is under way; the rest has a new epoch, since what was given up may be kept or not.
+    pub(crate) fn give_up(&mut self) -> Vec<Numbered> {
+        let given_up = std::iter::from_fn(|| self.refuse()).collect();
+        self.renumber(self.next_epoch());
+        given_up
+    }
+
     /// The stream is gone: all must be sent again.
     pub(crate) fn lost_stream(&mut self) {
         self.sent = 0;
@@ -205,6 +212,44 @@ pub(crate) mod tests {
     }
 
     proptest! {
+        /// Without resending: each batch is kept once or not at all, in order, and what was acked is kept.
+        #[test]
+        fn what_is_given_up_is_never_kept_twice(
+            steps in prop::collection::vec((0usize..6, 0usize..5, 0usize..5), 0..60)
+        ) {
+            let (mut ledger, mut queue) = (Ledger::default(), NaiveQueue::default());
+            let (mut pushed, mut acked, mut given_up) = (1, Vec::new(), Vec::new());
+            for (pushes, arrive, acks) in steps {
+                for _ in 0..pushes {
+                    // Those that are refused for good are a matter of their own.
+                    pushed += 1 + u32::from(pushed % 7 == 6);
+                    ledger.push(batch(pushed));
+                }
+                // Some of what is sent arrives, and of some of that an ack.
+                let mut arrived = Vec::new();
+                for at in 0.. {
+                    let Some(numbered) = ledger.send(4) else { break };
+                    if at < arrive {
+                        prop_assert!(matches!(queue.append(numbered), Answer::Kept));
+                        arrived.push(numbered.sequence);
+                    }
+                }
+                let is_whole = acks >= arrived.len() && arrived.len() == ledger.sent;
+                for sequence in arrived.into_iter().take(acks) {
+                    let ack = PutAck { sequence, events: 1, duplicate: false, spooled: false, durability: Default::default() };
+                    acked.push(id_of(&ledger.ack(&ack).unwrap().batch));
+                }
+                if !is_whole {
+                    given_up.extend(ledger.give_up().iter().map(|numbered| id_of(&numbered.batch)));
+                }
+            }
+            prop_assert!(queue.kept.is_sorted_by(|a, b| a < b), "{:?}", queue.kept);
+            let told: BTreeSet<u32> = acked.iter().chain(&given_up).copied().collect();
+            prop_assert!(acked.iter().all(|id| queue.kept.contains(id)));
+            prop_assert!(queue.kept.iter().all(|id| told.contains(id)));
+            prop_assert_eq!(told.len(), acked.len() + given_up.len());
+        }
+
         /// Whatever gets lost: each batch is kept once and in order, or was refused.
         #[test]
         fn nothing_doubles_and_nothing_is_lost(steps in prop::collection::vec((0usize..6, any::<bool>()), 0..60)) {

@@ -84,7 +84,7 @@ struct Sender {
     on_full: OnSpoolFull,
     /// Sealed batches that the spool has not taken yet.
     unspooled: VecDeque<Sealed>,
-    /// Who waits for the acks of records of the spool.
+    /// Who waits for the acks of records of the spool: one for each such record, at most.
     notices: HashMap<u64, Notice>,
     /// When a disk that failed to write is tried again.
     spool_at: Option<Instant>,
@@ -234,14 +234,12 @@ impl Sender {
                     Some(batch) => {
                         add(&self.outbox.counts.spool_dropped, u64::from(batch.events));
                         self.outbox.release(batch.bytes);
-                        let dropped = Error::new(
-                            ErrorKind::NotSent,
-                            format_args!("spool is full, event is dropped dataset={}", self.outbox.name),
-                        );
-                        self.outbox.finish(batch.events, None);
                         if let Some(notice) = batch.notice {
-                            notice.tell(Err(dropped));
+                            let text =
+                                format_args!("spool is full, event is dropped dataset={}", self.outbox.name);
+                            notice.tell(Err(Error::new(ErrorKind::NotSent, text)));
                         }
+                        self.outbox.finish(batch.events, None);
                     }
                 },
             }
@@ -435,17 +433,16 @@ impl Sender {
                 self.notices.remove(&record)
             }
         };
-        self.outbox
-            .finish(numbered.batch.events, outcome.as_ref().err().cloned());
+        let refused = outcome.as_ref().err().cloned();
         if let Some(notice) = notice {
             notice.tell(outcome);
         }
+        self.outbox.finish(numbered.batch.events, refused);
     }
 
-    /// Sending without resending: what is under way may be kept or not, and is given up. What follows has a new
-    /// epoch, in which there is no hole.
+    /// Sending without resending: what is under way may be kept or not, and is given up.
     fn give_up(&mut self, why: &str) {
-        while let Some(numbered) = self.ledger.refuse() {
+        for numbered in self.ledger.give_up() {
             add(&self.outbox.counts.best_effort, u64::from(numbered.batch.events));
             let error = Error::new(
                 ErrorKind::NotSent,
@@ -453,7 +450,6 @@ impl Sender {
             );
             self.finish(numbered, Err(error));
         }
-        self.ledger.renumber(self.ledger.next_epoch());
         add(&self.outbox.counts.epochs, 1);
         self.back_off();
     }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// It has its place in the order and is in the server's memory. A crash, or a disk that fails, may still lose
-    /// it; the server counts the second, and the emitter's next batch is answered with a conflict.
+    /// it; the server counts the second, and the emitter's next batch is answered with a conflict. Whether an earlier
+    /// send had brought it may not be known yet.
     Memory,
     /// It is on disk, as the queue's port promises.
     #[default]

@@ -130,7 +130,7 @@ fn with(durability: Durability) -> AggregatorOptions {
 async fn memory_is_acked_before_it_is_kept_and_what_fails_later_is_counted() {
     let queue = Arc::new(ByHand::default());
     let options = AggregatorOptions {
-        memory_bytes_max: 12,
+        early_bytes_max: 12,
         ..with(Durability::Memory)
     };
     let aggregator = Aggregator::new(queue.clone(), options);
@@ -181,6 +181,18 @@ async fn durable_waits_for_the_queue_and_memory_says_when_it_is_durable() {
     assert!(accept(&at_once, 0).await.unwrap().duplicate);
     let conflict = accept(&at_once, 5).await.unwrap_err();
     assert_eq!(conflict.kind(), ErrorKind::Conflict);
+}
+
+/// Who would see an early ack through?
+#[test]
+fn without_a_runtime_nothing_is_acked_early() {
+    let queue = Arc::new(ByHand::default());
+    let aggregator = Aggregator::new(queue.clone(), with(Durability::Memory));
+    let mut ack = accept(&aggregator, 0);
+    assert!((&mut ack).now_or_never().is_none());
+    futures::executor::block_on(queue.answer(true));
+    let ack = futures::executor::block_on(ack).unwrap();
+    assert_eq!(ack.durability, Durability::Durable);
 }
 
 #[tokio::test]

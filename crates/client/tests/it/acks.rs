@@ -1,18 +1,22 @@
 //! Futures of acks, durability, and sending without resending.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aggregator::{Aggregator, AggregatorOptions};
+use aggregator::{Aggregator, AggregatorOptions, Visibility};
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
 use client::{
     Client, ClientOptions, Dataset, DatasetOptions, Delivery, ErrorKind, OnFull, OnSpoolFull, SpoolOptions,
     Validation,
 };
-use event::{Durability, Epoch, Sequence};
+use event::{Batch, DatasetName, Durability, Epoch, Sequence};
 use futures::FutureExt;
-use queue::{MemoryQueue, Queue};
+use futures::future::BoxFuture;
+use queue::{LogOptions, LogQueue, MemoryQueue, Offset, Partition, Queue, Receipt, Record};
 use serde_json::json;
 
 use crate::emit::{Picky, all, numbers, options, queue, restart};
@@ -316,4 +320,143 @@ async fn durability_is_asked_for_and_what_cannot_be_had_is_refused() {
     let error = seen.emit_acked(&json!({ "n": 0 })).unwrap().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("queryable"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_before_a_log_on_disk_keeps_all_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Arc::new(LogQueue::open(folder.path(), LogOptions::default()).unwrap().0);
+    let service = Service::new(log.clone());
+    let aggregator = service.aggregator.clone();
+    let server = serve(service);
+    let client = Client::connect(ClientOptions {
+        batch_bytes: 64,
+        ..options(&server)
+    })
+    .unwrap();
+    let memory = DatasetOptions {
+        durability: Some(Durability::Memory),
+        ..DatasetOptions::default()
+    };
+    let dataset = client.dataset_with("orders", memory).await.unwrap();
+    let acks: Vec<_> = (0..2_000)
+        .map(|n| dataset.emit_acked(&json!({ "n": n })).unwrap())
+        .collect();
+    let acks = futures::future::try_join_all(acks).await.unwrap();
+    assert!(acks.iter().any(|ack| ack.durability == Durability::Memory));
+    // What was acked early is durable a moment later.
+    let acked = dataset.stats().batches;
+    while log.ends(dataset.name())[0].0 < acked {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(numbers(&batches(&*log, "orders").await), all(2_000));
+    assert_eq!(aggregator.counts()[dataset.name()].lost, 0);
+    drop(server);
+}
+
+/// Queries see nothing the first time that somebody asks, and all from then on.
+#[derive(Default)]
+struct SlowQueries(AtomicBool);
+
+#[async_trait]
+impl Visibility for SlowQueries {
+    async fn visible(&self, _: &DatasetName, _: Partition, _: Offset) -> aggregator::Result<()> {
+        if !self.0.swap(true, Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_queries_do_not_see_in_time_is_sent_again_and_kept_once() {
+    let queue = queue();
+    let mut service = Service::new(Arc::clone(&queue));
+    let slow = AggregatorOptions {
+        visibility: Some(Arc::new(SlowQueries::default())),
+        visible_timeout: Duration::from_millis(20),
+        ..AggregatorOptions::default()
+    };
+    service.aggregator = Aggregator::new(Arc::clone(&queue), slow);
+    let server = serve(service);
+    let client = Client::connect(options(&server)).unwrap();
+    let queryable = DatasetOptions {
+        durability: Some(Durability::Queryable),
+        ..DatasetOptions::default()
+    };
+    let dataset = client.dataset_with("orders", queryable).await.unwrap();
+    let ack = dataset.emit_acked(&json!({ "n": 0 })).unwrap().await.unwrap();
+    assert_eq!((ack.duplicate, ack.durability), (true, Durability::Queryable));
+    assert_eq!(numbers(&batches(&*queue, "orders").await), [0]);
+    assert_eq!(dataset.stats().retried, 1);
+}
+
+/// Loses the batches with these numbers after it has given them their place, once each.
+struct Forgetful {
+    queue: MemoryQueue,
+    loses: Mutex<BTreeSet<u64>>,
+}
+
+#[async_trait]
+impl Queue for Forgetful {
+    fn append(&self, batch: Batch) -> BoxFuture<'static, queue::Result<Receipt>> {
+        if self.loses.lock().unwrap().remove(&batch.header.key.sequence.0) {
+            return async {
+                tokio::task::yield_now().await;
+                Err(queue::Error::new(queue::ErrorKind::Retry, "disk is full"))
+            }
+            .boxed();
+        }
+        self.queue.append(batch)
+    }
+    async fn create(&self, dataset: &DatasetName, partitions: u32) -> queue::Result<u32> {
+        self.queue.create(dataset, partitions).await
+    }
+    async fn read(
+        &self,
+        dataset: &DatasetName,
+        partition: Partition,
+        from: Offset,
+        bytes_max: usize,
+    ) -> queue::Result<Vec<Record>> {
+        self.queue.read(dataset, partition, from, bytes_max).await
+    }
+    fn ends(&self, dataset: &DatasetName) -> Vec<Offset> {
+        self.queue.ends(dataset)
+    }
+    fn datasets(&self) -> tokio::sync::watch::Receiver<Vec<DatasetName>> {
+        self.queue.datasets()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_loses_what_the_disk_does_not_take_and_the_rest_goes_on() {
+    let queue: Arc<dyn Queue> = Arc::new(Forgetful {
+        queue: MemoryQueue::default(),
+        loses: Mutex::new(BTreeSet::from([3])),
+    });
+    let service = Service::new(Arc::clone(&queue));
+    let aggregator = service.aggregator.clone();
+    let server = serve(service);
+    let client = Client::connect(options(&server)).unwrap();
+    let memory = DatasetOptions {
+        durability: Some(Durability::Memory),
+        ..DatasetOptions::default()
+    };
+    let dataset = client.dataset_with("orders", memory).await.unwrap();
+    for n in 0..8u64 {
+        let ack = dataset.emit_acked(&json!({ "n": n })).unwrap().await.unwrap();
+        let promised = if n == 3 {
+            Durability::Memory
+        } else {
+            Durability::Durable
+        };
+        assert_eq!(ack.durability, promised, "{n}");
+        assert_eq!(
+            (ack.epoch, ack.sequence.0),
+            if n < 4 { (Epoch(0), n) } else { (Epoch(1), n - 4) }
+        );
+    }
+    assert_eq!(numbers(&batches(&*queue, "orders").await), [0, 1, 2, 4, 5, 6, 7]);
+    assert_eq!(aggregator.counts()[dataset.name()].lost, 1);
 }

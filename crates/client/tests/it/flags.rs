@@ -111,6 +111,28 @@ async fn batches_go_into_a_file_an_hour() {
     assert!(batches(&*queue, "orders").await.is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_has_its_name_when_its_hour_is_over_though_nothing_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(Service::new(queue()));
+    // A clock whose hour is over in a second.
+    let ahead = 3599 - Timestamp::now().as_second().rem_euclid(3600);
+    let client = Client::connect(ClientOptions {
+        flags: text("default.mode = \"batch\""),
+        batch_files: Some(BatchFiles::new(folder.path())),
+        clock: Arc::new(move || Timestamp::now() + Duration::from_secs(ahead as u64)),
+        ..options(&server)
+    })
+    .unwrap();
+    let dataset = client.dataset("orders").unwrap();
+    emit(&dataset, 0, 3);
+    client.flush().await.unwrap();
+    while files(folder.path()).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(in_files(folder.path()), all(3));
+}
+
 /// The events that a share takes, naively.
 fn taken(share: f64, count: u64) -> Vec<u64> {
     let share = Share::new(share).unwrap();
@@ -176,6 +198,34 @@ async fn a_shadow_is_nobody_s_trouble() {
     let of = |name: &str| &stats[&name.parse().unwrap()];
     assert_eq!(of("orders").dropped.total(), 0);
     assert_eq!(of("orders_shadow").dropped.best_effort, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_go_into_files_as_lines_and_to_the_server_as_rows() {
+    for (mode, dataset) in [("both", "orders"), ("shadow", "orders_shadow")] {
+        let (queue, folder) = (queue(), tempfile::tempdir().unwrap());
+        let server = serve(Service::new(Arc::clone(&queue)));
+        let client = Client::connect(ClientOptions {
+            flags: text(&format!("default.mode = \"{mode}\"")),
+            batch_files: Some(BatchFiles::new(folder.path())),
+            ..options(&server)
+        })
+        .unwrap();
+        let orders = client.dataset("orders").unwrap();
+        let n: ArrayRef = Arc::new(Int64Array::from_iter_values(0..50));
+        let rows = RecordBatch::try_from_iter([("n", n)]).unwrap();
+        orders.emit_rows_wait(&rows).await.unwrap();
+        orders.emit_rows(&rows.slice(0, 0)).unwrap();
+        client.close().await.unwrap();
+        assert_eq!(in_files(folder.path()), all(50));
+        let kept = batches(&*queue, dataset).await;
+        let seen: Vec<_> = kept
+            .iter()
+            .map(|batch| (batch.header.encoding, batch.header.events))
+            .collect();
+        assert_eq!(seen, [(event::Encoding::ArrowIpc, 50)]);
+        assert_eq!((orders.stats().emitted, client.stats().buffered_bytes), (50, 0));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
