@@ -5,11 +5,16 @@
 //! | [`Aggregator`] | checks a batch against the limits, appends it, answers with a [`event::wire::PutAck`]; counts per dataset |
 //! | [`do_put`] | the binary door: a stream of Arrow Flight messages in, a stream of acks out |
 //! | [`router`] | the text door: `POST /v1/datasets/{dataset}/events` with NDJSON or a JSON array |
+//! | [`serve_http`], [`flight_incoming`] | listening, with time-outs and limits of connections ([`ServeOptions`]), and [`Tls`] |
+//! | [`access`] | who may come in: tokens, scopes |
 //!
 //! Payloads are forwarded as they were sent: rows are not decoded, lines are only skimmed. An ack means that the
 //! queue has kept the batch.
 //!
-//! Not here: SQL, decoding, validation against a schema, authentication, TLS, listening on a port.
+//! What the doors hold in memory has one bound, shared fairly among datasets
+//! ([`AggregatorOptions::memory_bytes_max`]); a dataset may have a [`Rate`].
+//!
+//! Not here: SQL, decoding, validation against a schema, HTTP/2 at the text door, a time-out for what a handler does.
 
 pub mod access;
 mod aggregator;
