@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`Aggregator`] | checks a batch against the limits, appends it, answers with a [`event::wire::PutAck`]; counts per dataset |
 //! | [`do_put`] | the binary door: a stream of Arrow Flight messages in, a stream of acks out |
+//! | [`Relay`] | a queue that passes batches on to another aggregator, and spools them while that is away |
 //! | [`router`] | the text door: `POST /v1/datasets/{dataset}/events` with NDJSON or a JSON array |
 //! | [`serve_http`], [`flight_incoming`] | listening, with time-outs and limits of connections ([`ServeOptions`]), and [`Tls`] |
 //! | [`access`] | who may come in: tokens, scopes |
 //!
 //! Payloads are forwarded as they were sent: rows are not decoded, lines are only skimmed. An ack means that the
-//! queue has kept the batch.
+//! queue has kept the batch, unless [`event::Durability`] says less or more.
+//! [`Visibility`] is the port that knows what queries see.
 //!
 //! What the doors hold in memory has one bound, shared fairly among datasets
 //! ([`AggregatorOptions::memory_bytes_max`]); a dataset may have a [`Rate`].
@@ -18,6 +20,7 @@
 
 pub mod access;
 mod aggregator;
+mod append;
 mod counters;
 mod error;
 mod http;
@@ -27,13 +30,16 @@ mod lines;
 mod memory;
 mod put;
 mod rate;
+mod relay;
 mod reloaded;
 mod serve;
 
-pub use aggregator::{Aggregator, AggregatorOptions, Clock};
+pub use aggregator::{Aggregator, AggregatorOptions, Clock, ReceivedAt};
+pub use append::Visibility;
 pub use counters::DatasetCounts;
 pub use error::{Error, ErrorKind, Result};
 pub use http::router;
 pub use put::do_put;
 pub use rate::Rate;
+pub use relay::{Relay, RelayCounts, RelayOptions, RelayState};
 pub use serve::{Connection, ServeOptions, Tls, TlsOptions, flight_incoming, serve_http};

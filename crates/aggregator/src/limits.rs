@@ -15,16 +15,58 @@ pub const STREAM_BATCH_BYTES_MIN: usize = 1 << 10;
 /// Default of [`crate::AggregatorOptions::memory_bytes_max`]: bodies and batches without an ack, over all doors.
 /// One message for each stream that is being read, and what the system holds of connections, is beside it.
 pub const MEMORY_BYTES_MAX: usize = 512 << 20;
-/// The least it may be: one body that is unpacked, and as much for others.
-pub const MEMORY_BYTES_MIN: usize = 2 * BATCH_BYTES_MAX;
+/// The least it may be: one body that is packed, unpacked and made into rows.
+pub const MEMORY_BYTES_MIN: usize = 2 * BATCH_BYTES_MAX + REQUEST_ROWS_BYTES_MAX;
 /// Default of [`crate::AggregatorOptions::memory_wait_max`].
 pub const MEMORY_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Rows that one request of the text door is made into; only log records, which each repeat what is said of
+/// their resource, can be more than was sent.
+pub const REQUEST_ROWS_BYTES_MAX: usize = 32 << 20;
+/// Datasets that the events of one request may belong to.
+pub const REQUEST_DATASETS_MAX: usize = 100;
+/// The window of a zstd body, as the logarithm of its bytes.
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 24;
+/// Bodies that are unpacked at a time; each may hold a window of up to 16 MiB beside what it makes.
+pub const UNPACKING_MAX: usize = 16;
+/// One event of the Segment door, in bytes.
+pub const SEGMENT_EVENT_BYTES_MAX: usize = 32 << 10;
+/// One body of the Segment door, in bytes.
+pub const SEGMENT_BODY_BYTES_MAX: usize = 500 << 10;
+/// Fields of one object of the Segment door, at the top level.
+pub const SEGMENT_FIELDS_MAX: usize = 1_000;
+/// How deep the values of a log record may nest.
+pub const LOG_VALUE_DEPTH_MAX: usize = 32;
+/// What is said of a resource or a scope of log records, as JSON in bytes: each record repeats it.
+pub const LOG_CONTEXT_BYTES_MAX: usize = 256 << 10;
 /// Default of [`crate::AggregatorOptions::datasets_max`].
 pub const DATASETS_MAX: usize = 10_000;
+/// Default of [`crate::AggregatorOptions::early_bytes_max`].
+pub const EARLY_BYTES_MAX: usize = 64 << 20;
+/// Default of [`crate::AggregatorOptions::visible_timeout`]; less than clients wait for an ack.
+pub const VISIBLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Lines that an answer of the text door explains.
 pub const ERRORS_SHOWN_MAX: usize = 100;
 /// An `Idempotency-Key`, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Default of [`crate::RelayOptions::window_bytes`]: payload of one dataset under way to the upstream.
+pub const RELAY_WINDOW_BYTES: usize = 16 << 20;
+/// Default of [`crate::RelayOptions::held_bytes_max`]: payload of one dataset that a relay has not answered.
+pub const RELAY_HELD_BYTES_MAX: usize = 64 << 20;
+/// What a batch that a relay holds counts beside its payload.
+pub const RELAY_BATCH_OVERHEAD_BYTES: usize = 256;
+/// Default of [`crate::RelayOptions::spool_bytes_max`].
+pub const RELAY_SPOOL_BYTES_MAX: u64 = 10 << 30;
+/// Segments of a relay's spool: what is replayed is deleted in pieces of this size.
+pub const RELAY_SEGMENT_BYTES: u64 = 16 << 20;
+/// Default of [`crate::RelayOptions::spool_after`].
+pub const RELAY_SPOOL_AFTER: Duration = Duration::from_secs(1);
+/// Default of [`crate::RelayOptions::ack_timeout`].
+pub const RELAY_ACK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Emitters whose turned away batch one dataset of a relay remembers, for [`RELAY_AWAITED_TIME`].
+pub const RELAY_AWAITED_MAX: usize = 100_000;
+/// How long such a batch is waited for: by then those behind it that were on their way have come.
+pub const RELAY_AWAITED_TIME: Duration = Duration::from_secs(10);
 
 /// Default of [`crate::ServeOptions::connections_max`]. Each takes a file descriptor: see `ulimit -n`.
 pub const CONNECTIONS_MAX: usize = 4_096;
@@ -73,8 +115,10 @@ pub const TOKENS_BYTES_MAX: u64 = 1 << 20;
 /// A file of certificates or keys.
 pub const PEM_BYTES_MAX: u64 = 1 << 20;
 
+const _: () = assert!(RELAY_HELD_BYTES_MAX >= RELAY_WINDOW_BYTES + BATCH_BYTES_MAX);
+const _: () = assert!(STREAM_BYTES_MAX > BATCH_BYTES_MAX);
+const _: () = assert!(EARLY_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!(CONNECTIONS_PER_PEER_MAX <= CONNECTIONS_MAX);
 const _: () = assert!(HEADER_BYTES_MAX <= READ_BYTES_MAX);
-const _: () = assert!(STREAM_BYTES_MAX > BATCH_BYTES_MAX);
 const _: () = assert!(MEMORY_BYTES_MAX >= MEMORY_BYTES_MIN);
 const _: () = assert!(STREAM_BATCH_BYTES_MIN < STREAM_BYTES_MAX);

@@ -1,7 +1,10 @@
 //! Bodies of the text door as NDJSON: counted and skimmed, never parsed into trees.
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use event::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::limits::ERRORS_SHOWN_MAX;
@@ -35,8 +38,8 @@ pub(crate) struct Lines {
 #[derive(Debug, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct LineError {
     /// Its place in the body, from 1; of an array, the element's place.
-    line: usize,
-    reason: String,
+    pub(crate) line: usize,
+    pub(crate) reason: String,
 }
 
 /// Reads a body.
@@ -48,7 +51,11 @@ pub(crate) fn read(body: Bytes, content: Content) -> Result<Lines> {
     match (content, first) {
         (Content::Json | Content::Unsaid, Some(b'[')) => skim(lines_of_array(&body)?),
         (Content::Json, Some(b'{')) => match serde_json::from_slice::<&RawValue>(&body) {
-            Ok(object) => skim(lines_of(std::iter::once(object), body.len())),
+            Ok(object) => {
+                let mut line = BytesMut::with_capacity(body.len() + 1);
+                push_line(&mut line, object);
+                skim(line.freeze())
+            }
             Err(_) => skim(body),
         },
         _ => skim(body),
@@ -63,36 +70,103 @@ pub(crate) fn count(payload: &[u8]) -> u64 {
         .count() as u64
 }
 
+/// Whether reading the body makes a copy of it.
+pub(crate) fn is_copied(body: &[u8], content: Content) -> bool {
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    match content {
+        Content::Lines => false,
+        Content::Json => matches!(first, Some(b'[' | b'{')),
+        Content::Unsaid => first == Some(&b'['),
+    }
+}
+
 fn lines_of_array(body: &[u8]) -> Result<Bytes> {
-    let elements: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
+    let mut lines = BytesMut::with_capacity(body.len());
+    each_element(body, |element| {
+        push_line(&mut lines, element);
+        Ok(())
+    })
+    .map_err(|error| {
         Error::invalid(format_args!(
             "array is not JSON, nothing of it is kept: {error}; send one object a line to have good ones kept"
         ))
     })?;
-    let lines = lines_of(elements.into_iter(), body.len());
     if lines.len() > BATCH_BYTES_MAX {
         return Err(Error::too_large(format_args!(
             "body is too large, split it bytes={} bytes_max={BATCH_BYTES_MAX}",
             lines.len()
         )));
     }
-    Ok(lines)
+    Ok(lines.freeze())
 }
 
 /// One value a line. A line break within a JSON text can only be white space, so it may become a space.
-fn lines_of<'a>(values: impl Iterator<Item = &'a RawValue>, bytes: usize) -> Bytes {
-    let mut lines = BytesMut::with_capacity(bytes);
-    for value in values {
-        let start = lines.len();
-        lines.extend_from_slice(value.get().as_bytes());
-        for byte in &mut lines[start..] {
-            if matches!(byte, b'\n' | b'\r') {
-                *byte = b' ';
-            }
+fn push_line(lines: &mut BytesMut, value: &RawValue) {
+    let start = lines.len();
+    lines.extend_from_slice(value.get().as_bytes());
+    for byte in &mut lines[start..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
         }
-        lines.put_u8(b'\n');
     }
-    lines.freeze()
+    lines.put_u8(b'\n');
+}
+
+/// Hands on the elements of a JSON array one by one, so that what they are held in does not outgrow the text.
+/// `visit` may end it by an error.
+pub(crate) fn each_element<'a>(
+    json: &'a [u8],
+    visit: impl FnMut(&'a RawValue) -> Result<()>,
+) -> Result<(), ElementsError> {
+    struct Elements<F>(F, Option<Error>);
+    impl<'de, F: FnMut(&'de RawValue) -> Result<()>> Visitor<'de> for &mut Elements<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+            while let Some(element) = elements.next_element::<&'de RawValue>()? {
+                if let Err(error) = (self.0)(element) {
+                    self.1 = Some(error);
+                    return Err(serde::de::Error::custom("visit ended it"));
+                }
+            }
+            Ok(())
+        }
+    }
+    let mut elements = Elements(visit, None);
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let outcome = deserializer
+        .deserialize_seq(&mut elements)
+        .and_then(|()| deserializer.end());
+    match (outcome, elements.1) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Some(error)) => Err(ElementsError::Visit(error)),
+        (Err(error), None) => Err(ElementsError::Json(error)),
+    }
+}
+
+/// Why [`each_element`] ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ElementsError {
+    /// The text is not a JSON array.
+    #[error("{0}")]
+    Json(serde_json::Error),
+    /// The visit said so.
+    #[error("{0}")]
+    Visit(Error),
+}
+
+impl ElementsError {
+    /// `what` is the array's name for the sender.
+    pub(crate) fn of(self, what: &str) -> Error {
+        match self {
+            Self::Json(error) => Error::invalid(format_args!("{what} is not a JSON array: {error}")),
+            Self::Visit(error) => error,
+        }
+    }
 }
 
 fn skim(payload: Bytes) -> Result<Lines> {

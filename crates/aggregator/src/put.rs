@@ -6,7 +6,7 @@ use arrow_flight::{FlightData, PutResult};
 use bytes::Bytes;
 use event::limits::BATCH_EVENTS_MAX;
 use event::wire::{PutAck, PutHeader};
-use event::{DatasetName, EmitterId, Encoding, Epoch, Sequence};
+use event::{DatasetName, Durability, EmitterId, Encoding, Epoch, Sequence};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesOrdered};
 use futures::{FutureExt, Stream, StreamExt};
@@ -17,7 +17,7 @@ use crate::aggregator::{Aggregator, OpenDataset, new_emitter};
 use crate::ipc::IpcStream;
 use crate::limits::STREAM_BATCH_BYTES_MIN;
 use crate::memory::Room;
-use crate::{Error, ErrorKind, Result, lines};
+use crate::{Error, ErrorKind, Result, ipc, lines};
 
 /// Takes the messages of one `DoPut` and answers with one ack a batch, in the order of the batches.
 ///
@@ -25,9 +25,11 @@ use crate::{Error, ErrorKind, Result, lines};
 /// * Arrow messages: a schema, dictionaries (kept for the stream), record batches; each record batch becomes one
 ///   batch of the queue. `app_metadata` is the JSON of [`PutHeader`]; without it (a stock Flight client) the
 ///   batch gets an emitter made for this stream and is counted on;
-/// * NDJSON: no `data_header`, a [`PutHeader`] with `encoding` and `events`, the lines as the body.
+/// * whole payloads: no `data_header`, a [`PutHeader`] with `encoding` and `events`, and as the body the lines of
+///   NDJSON, or an Arrow IPC stream with all it takes to read it.
 ///
-/// Each ack is the JSON of [`PutAck`] and means that the queue has kept the batch. Many batches may be under
+/// Each ack is the JSON of [`PutAck`] and means that the queue has kept the batch, or what its header asked for as
+/// `durability`. Many batches may be under
 /// way; when their payload reaches [`crate::AggregatorOptions::stream_bytes_max`], or the dataset has its share of
 /// [`crate::AggregatorOptions::memory_bytes_max`] or sends too fast, the stream is not read on. A
 /// record batch without rows from a stock client is acked with `events` 0 and not appended.
@@ -183,7 +185,7 @@ impl Put {
         };
         if data.data_header.is_empty() {
             return match said {
-                Some(header) => self.take_ndjson(put_header(header)?, data.data_body),
+                Some(header) => self.take_whole(put_header(header)?, data.data_body),
                 None if data.data_body.is_empty() => Ok(()),
                 None => Err(Error::invalid("message has neither data_header nor app_metadata")),
             };
@@ -198,19 +200,18 @@ impl Put {
         }
     }
 
-    fn take_ndjson(&mut self, header: PutHeader, payload: Bytes) -> Result<()> {
-        if header.encoding != Encoding::Ndjson {
-            return Err(Error::invalid(
-                "message without data_header must be of encoding ndjson",
-            ));
-        }
-        let said = header
-            .events
-            .ok_or_else(|| Error::invalid("header of ndjson must say its number of events"))?;
-        let counted = lines::count(&payload);
+    /// A body that is the payload as the queue keeps it.
+    fn take_whole(&mut self, header: PutHeader, payload: Bytes) -> Result<()> {
+        let said = header.events.ok_or_else(|| {
+            Error::invalid("header of a message without data_header must say its number of events")
+        })?;
+        let (counted, what) = match header.encoding {
+            Encoding::Ndjson => (lines::count(&payload), "lines"),
+            Encoding::ArrowIpc => (ipc::rows(&payload)?, "rows"),
+        };
         if counted != u64::from(said) {
             return Err(Error::invalid(format_args!(
-                "header does not say how many lines there are events={said} lines={counted}"
+                "header does not say how many {what} there are events={said} {what}={counted}"
             )));
         }
         self.append(header, said, payload)
@@ -256,6 +257,8 @@ impl Put {
                 sequence,
                 events: 0,
                 duplicate: false,
+                spooled: false,
+                durability: Durability::default(),
             };
             self.owe(0, futures::future::ready(Ok(ack)).boxed());
             return None;
@@ -268,14 +271,17 @@ impl Put {
             events: Some(events),
             encoding: Encoding::ArrowIpc,
             generated_at_us: None,
+            received_at_us: None,
+            durability: None,
         })
     }
 
     fn append(&mut self, header: PutHeader, events: u32, payload: Bytes) -> Result<()> {
-        let header = header.into_header(events, self.aggregator.now())?;
+        let asked = header.durability;
+        let header = header.into_header(events, self.aggregator.received_at(header.received_at_us))?;
         let bytes = payload.len();
         let sender = self.sender.as_ref().expect("set by the first message");
-        let append = self.aggregator.append(&sender.dataset, header, payload)?;
+        let append = self.aggregator.append(&sender.dataset, header, payload, asked)?;
         self.owe(bytes, append.boxed());
         Ok(())
     }

@@ -56,11 +56,11 @@ pub struct ClientIdentity {
 }
 
 /// A channel whose every call carries the token.
-pub(crate) type Connection = InterceptedService<Channel, Bearer>;
+pub type Dialed = InterceptedService<Channel, Bearer>;
 
 /// Adds the token to a call.
 #[derive(Clone)]
-pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
+pub struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -115,7 +115,7 @@ impl Credentials {
         })
     }
 
-    pub(crate) fn connection(&self, channel: Channel) -> Connection {
+    pub(crate) fn connection(&self, channel: Channel) -> Dialed {
         InterceptedService::new(channel, self.bearer.clone())
     }
 }

@@ -15,6 +15,8 @@ pub enum ErrorKind {
     Invalid,
     /// The client holds as many bytes without an ack as it may: wait for room.
     Full,
+    /// An option or a flag says that the event is not sent, or not again; the text says which.
+    NotSent,
     /// The server does not let this client in, or not for this: give [`crate::ClientOptions::token`] another token.
     Denied,
     /// The client is closed.

@@ -13,7 +13,7 @@ use store::{Commit, Error, ErrorKind, Progress, Result, Store};
 use tonic::{Code, Status};
 
 use crate::Client;
-use crate::credentials::Connection;
+use crate::credentials::Dialed;
 use crate::limits::{ANSWER_BYTES_MAX, STORE_KEYS_MAX};
 
 /// A store of the server whose keys and values are JSON texts.
@@ -24,7 +24,7 @@ use crate::limits::{ANSWER_BYTES_MAX, STORE_KEYS_MAX};
 #[derive(Clone)]
 pub struct RemoteStore {
     name: String,
-    flight: FlightServiceClient<Connection>,
+    flight: FlightServiceClient<Dialed>,
 }
 
 impl Client {

@@ -68,6 +68,8 @@ pub(crate) fn line(dataset: &str, sequence: u64) -> FlightData {
         events: Some(1),
         encoding: Encoding::Ndjson,
         generated_at_us: None,
+        received_at_us: None,
+        durability: None,
     };
     FlightData::new()
         .with_descriptor(FlightDescriptor::new_path(vec![dataset.to_owned()]))
@@ -99,7 +101,7 @@ impl Doors {
     }
 }
 
-struct PutOnly(Aggregator);
+pub(crate) struct PutOnly(pub(crate) Aggregator);
 
 type Answers<T> = BoxStream<'static, Result<T, Status>>;
 

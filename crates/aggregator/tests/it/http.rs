@@ -19,11 +19,18 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: Value,
+    pub(crate) bytes: Vec<u8>,
 }
 
-pub(crate) async fn post(doors: &Doors, dataset: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub(crate) type Headers<'a> = &'a [(&'a str, &'a str)];
+
+pub(crate) async fn post(doors: &Doors, dataset: &str, headers: Headers<'_>, body: &[u8]) -> Answer {
+    post_to(doors, &format!("/v1/datasets/{dataset}/events"), headers, body).await
+}
+
+pub(crate) async fn post_to(doors: &Doors, path: &str, headers: Headers<'_>, body: &[u8]) -> Answer {
     let mut request = format!(
-        "POST /v1/datasets/{dataset}/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n",
+        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n",
         body.len()
     );
     for (name, value) in headers {
@@ -36,14 +43,15 @@ pub(crate) async fn post(doors: &Doors, dataset: &str, headers: &[(&str, &str)],
     let _ = stream.write_all(body).await;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
-    let answer = String::from_utf8(answer).unwrap();
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+    let end = end.unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    let bytes = answer.split_off(end + 4);
+    let head = String::from_utf8(answer).unwrap();
     Answer {
         status: head.split(' ').nth(1).unwrap().parse().unwrap(),
         head: head.to_lowercase(),
-        body: serde_json::from_str(body).unwrap_or(Value::Null),
+        body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        bytes,
     }
 }
 

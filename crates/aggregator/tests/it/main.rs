@@ -7,8 +7,16 @@
 
 mod access;
 mod door;
+mod durability;
+mod fuzz;
 mod http;
+mod http_cloudevents;
+mod http_encodings;
+mod http_fuzz;
+mod http_logs;
+mod http_segment;
 mod memory;
 mod put;
 mod serve;
+mod sim;
 mod tls;

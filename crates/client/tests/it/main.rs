@@ -6,10 +6,14 @@
 )]
 
 mod access;
+mod acks;
+mod connector;
 mod emit;
 mod failover;
+mod flags;
 mod read;
 mod server;
 mod spool;
 mod store;
+mod tracers;
 mod validation;

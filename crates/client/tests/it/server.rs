@@ -1,8 +1,8 @@
 //! A server that can be killed, and can lose acks.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use ::store::{MemoryStore, Store};
 use aggregator::access::{Access, Scope};
@@ -14,6 +14,8 @@ use arrow_flight::{
 };
 use bytes::Bytes;
 use event::Batch;
+use event::flags::Flags;
+use event::wire::{FlagsAnswer, action};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use queue::{Offset, Partition, Queue};
@@ -45,6 +47,8 @@ pub(crate) struct Service {
     pub(crate) is_mute: bool,
     pub(crate) access: Access,
     pub(crate) store: MemoryStore<Bytes, Bytes>,
+    /// What it answers to who asks for flags.
+    pub(crate) flags: Arc<Mutex<Option<Flags>>>,
 }
 
 impl Service {
@@ -57,7 +61,17 @@ impl Service {
             is_mute: false,
             access: Access::open(),
             store: MemoryStore::new(),
+            flags: Arc::default(),
         }
+    }
+}
+
+impl Service {
+    fn flags_answer(&self, body: &[u8]) -> Result<Vec<u8>, Status> {
+        let flags = self.flags.lock().unwrap();
+        let flags = flags.as_ref().ok_or_else(|| Status::unavailable("no flags"))?;
+        let answer = FlagsAnswer::new(flags, &serde_json::from_slice(body).unwrap());
+        Ok(serde_json::to_vec(&answer).unwrap())
     }
 }
 
@@ -154,8 +168,12 @@ impl FlightService for Service {
     }
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
         self.access.check_metadata(request.metadata(), &Scope::Query)?;
+        let request = request.into_inner();
         let store: &dyn Store<Bytes, Bytes> = &self.store;
-        let body = super::store::answer(store, &request.into_inner()).await?;
+        let body = match request.r#type.as_str() {
+            action::FLAGS => self.flags_answer(&request.body)?,
+            _ => super::store::answer(store, &request).await?,
+        };
         let answer = futures::stream::iter([Ok(arrow_flight::Result { body: body.into() })]);
         Ok(Response::new(answer.boxed()))
     }

@@ -1,0 +1,94 @@
+//! Taking a request's body: read, unpacked and made ready, under the limits.
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use bytes::{Bytes, BytesMut};
+use event::DatasetName;
+use event::limits::BATCH_BYTES_MAX;
+use futures::StreamExt;
+
+use super::Door;
+use super::encoding::{encoding_of, unpacked};
+use super::header::text_of;
+use super::room::Room;
+use crate::{Error, ErrorKind, Result};
+
+/// Bodies larger than this are made ready on a thread that may block.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+const FIRST_STEP_BYTES: usize = 16 << 10;
+
+/// Reads a body of up to `bytes_max` bytes (also when unpacked) and makes something of it. The room that both
+/// take, out of the share of a dataset, comes with it, to be held until the answer.
+///
+/// # Errors
+/// `TooLarge`, `Unsupported`, `Busy`, `Invalid`; `Retry` when the server is closing; and those of `make`.
+pub(super) async fn receive<T: Send + 'static>(
+    door: &Door,
+    headers: &HeaderMap,
+    body: Body,
+    (dataset, bytes_max): (DatasetName, usize),
+    make: impl FnOnce(Bytes, &mut Room) -> Result<T> + Send + 'static,
+) -> Result<(T, Room)> {
+    if door.aggregator.is_closing() {
+        return Err(Error::new(
+            ErrorKind::Retry,
+            "this server is shutting down, send it again later",
+        ));
+    }
+    let encoding = encoding_of(headers)?;
+    let length = text_of(headers, "content-length")?.and_then(|length| length.parse::<usize>().ok());
+    // What is packed is seldom larger than what it makes, and never by much.
+    let sent_max = encoding.map_or(bytes_max, |_| BATCH_BYTES_MAX);
+    if length.is_some_and(|length| length > sent_max) {
+        return Err(too_large(sent_max));
+    }
+    let mut room = Room::new(door.aggregator.clone(), dataset);
+    let body = read(body, length, sent_max, &mut room).await?;
+    let unpacking = match encoding {
+        None => None,
+        // The semaphore is never closed.
+        Some(encoding) => Some((encoding, door.unpacking.clone().acquire_owned().await)),
+    };
+    let inline = unpacking.is_none() && body.len() <= INLINE_BYTES_MAX;
+    let prepare = move || {
+        let body = match unpacking {
+            None => body,
+            Some((encoding, _turn)) => unpacked(&body, encoding, bytes_max, &mut room)?,
+        };
+        make(body, &mut room).map(|made| (made, room))
+    };
+    if inline {
+        return prepare();
+    }
+    tokio::task::spawn_blocking(prepare)
+        .await
+        .map_err(|error| Error::new(ErrorKind::Retry, error))?
+}
+
+/// `length` is what `Content-Length` says.
+async fn read(body: Body, length: Option<usize>, bytes_max: usize, room: &mut Room) -> Result<Bytes> {
+    let mut bytes = BytesMut::new();
+    if let Some(length) = length {
+        room.cover(length)?;
+        bytes.reserve(length);
+    }
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| Error::invalid(format_args!("body cannot be read: {error}")))?;
+        let needed = bytes.len() + chunk.len();
+        if needed > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        if needed > bytes.capacity() {
+            let capacity = needed.max(2 * bytes.capacity()).max(FIRST_STEP_BYTES);
+            room.cover(capacity)?;
+            bytes.reserve(capacity - bytes.len());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
+fn too_large(bytes_max: usize) -> Error {
+    Error::too_large(format_args!("body is too large, split it bytes_max={bytes_max}"))
+}
