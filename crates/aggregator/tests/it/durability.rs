@@ -130,7 +130,7 @@ fn with(durability: Durability) -> AggregatorOptions {
 async fn memory_is_acked_before_it_is_kept_and_what_fails_later_is_counted() {
     let queue = Arc::new(ByHand::default());
     let options = AggregatorOptions {
-        memory_bytes_max: 12,
+        early_bytes_max: 12,
         ..with(Durability::Memory)
     };
     let aggregator = Aggregator::new(queue.clone(), options);
