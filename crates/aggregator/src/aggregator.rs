@@ -5,18 +5,22 @@ use std::future::Future;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use axum::http::Request;
 use bytes::Bytes;
 use event::wire::PutAck;
 use event::{Batch, BatchHeader, DatasetName, Durability, EmitterId};
 use jiff::Timestamp;
 use queue::Queue;
 use tokio::sync::{OnceCell, watch};
+use tonic::body::Body;
+use tower::util::MapRequestLayer;
 use uuid::Uuid;
 
 use crate::append::{AppendOptions, Appender};
 use crate::counters::{Counters, add};
 use crate::memory::{Memory, Room};
 use crate::rate::Meter;
+use crate::serve::metered;
 use crate::{DatasetCounts, Error, ErrorKind, Rate, Result, Visibility, limits};
 
 /// Tells the time.
@@ -217,6 +221,22 @@ impl Aggregator {
 
     pub(crate) fn stream_bytes_max(&self) -> usize {
         self.shared.options.stream_bytes_max
+    }
+
+    /// For the Flight door: messages that are still coming draw on [`AggregatorOptions::memory_bytes_max`] too, as their
+    /// peer's share. A peer beyond it is not read on.
+    ///
+    /// ```no_run
+    /// # fn example(aggregator: &aggregator::Aggregator) {
+    /// tonic::transport::Server::builder().layer(aggregator.meter());
+    /// # }
+    /// ```
+    pub fn meter(&self) -> MapRequestLayer<impl Fn(Request<Body>) -> Request<Body> + Clone + use<>> {
+        let aggregator = self.clone();
+        MapRequestLayer::new(move |request| {
+            let shared = &aggregator.shared;
+            metered(request, &shared.memory, shared.options.memory_wait_max)
+        })
     }
 
     /// What the doors hold in memory now, in bytes: bodies, and batches without an ack.

@@ -18,6 +18,8 @@ pub enum ErrorKind {
     Conflict,
     /// The batch breaks a rule; sending it again will not help.
     Invalid,
+    /// The sender's token is not for this dataset: the text names the scope that it needs.
+    Denied,
     /// The batch breaks a limit: split it.
     TooLarge,
     /// The body is in an encoding that this server does not know.
@@ -85,6 +87,7 @@ impl Error {
             ErrorKind::Busy => StatusCode::TOO_MANY_REQUESTS,
             ErrorKind::Conflict | ErrorKind::Closed => StatusCode::CONFLICT,
             ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+            ErrorKind::Denied => StatusCode::FORBIDDEN,
             ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorKind::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
@@ -126,6 +129,7 @@ impl From<Error> for Status {
             ErrorKind::Invalid | ErrorKind::TooLarge | ErrorKind::Unsupported => {
                 Status::invalid_argument(error.message)
             }
+            ErrorKind::Denied => Status::permission_denied(error.message),
             ErrorKind::NotFound => Status::not_found(error.message),
             ErrorKind::Closed => Status::aborted(error.message),
             ErrorKind::Corrupt => Status::data_loss(error.message),

@@ -6,12 +6,17 @@
 //! | [`do_put`] | the binary door: a stream of Arrow Flight messages in, a stream of acks out |
 //! | [`Relay`] | a queue that passes batches on to another aggregator, and spools them while that is away |
 //! | [`router`] | the text door: `POST /v1/datasets/{dataset}/events` with NDJSON or a JSON array |
+//! | [`serve_http`], [`flight_incoming`] | listening, with time-outs and limits of connections ([`ServeOptions`]), and [`Tls`] |
+//! | [`access`] | who may come in: tokens, scopes |
 //!
 //! Payloads are forwarded as they were sent: rows are not decoded, lines are only skimmed. An ack means that the
 //! queue has kept the batch, unless [`event::Durability`] says less or more; one that says `spooled` comes from a
 //! [`Relay`], and means that its own disk has. [`Visibility`] is the port that knows what queries see.
 //!
-//! Not here: SQL, decoding, validation against a schema, authentication, TLS, listening on a port.
+//! What the doors hold in memory has one bound, shared fairly among datasets
+//! ([`AggregatorOptions::memory_bytes_max`]); a dataset may have a [`Rate`].
+//!
+//! Not here: SQL, decoding, validation against a schema, HTTP/2 at the text door, a time-out for what a handler does.
 
 pub mod access;
 mod aggregator;

@@ -13,7 +13,8 @@ pub const STREAM_BYTES_MAX: usize = 32 << 20;
 /// What a batch without an ack counts at least towards [`STREAM_BYTES_MAX`], so that small ones are bounded too.
 pub const STREAM_BATCH_BYTES_MIN: usize = 1 << 10;
 /// Default of [`crate::AggregatorOptions::memory_bytes_max`]: bodies and batches without an ack, over all doors.
-/// One message for each stream that is being read, and what the system holds of connections, is beside it.
+/// The dictionaries that open `DoPut` streams have sent, and what the system holds of connections, are beside it; and
+/// where [`crate::Aggregator::meter`] is not used, a message for each stream that is being read.
 pub const MEMORY_BYTES_MAX: usize = 512 << 20;
 /// The least it may be: one body that is packed, unpacked and made into rows.
 pub const MEMORY_BYTES_MIN: usize = 2 * BATCH_BYTES_MAX + REQUEST_ROWS_BYTES_MAX;

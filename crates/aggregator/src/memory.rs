@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -30,13 +31,28 @@ struct Shared {
 #[derive(Default)]
 struct Held {
     total: usize,
-    by_dataset: HashMap<DatasetName, usize>,
+    by_holder: HashMap<Holder, usize>,
+}
+
+/// Whose share it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Holder {
+    /// Bodies and batches of a dataset.
+    Dataset(DatasetName),
+    /// Messages that are still coming from an address; their dataset is not known yet.
+    Peer(Option<IpAddr>),
+}
+
+impl From<&DatasetName> for Holder {
+    fn from(name: &DatasetName) -> Self {
+        Self::Dataset(name.clone())
+    }
 }
 
 /// Room that is taken; dropping it gives it back.
 pub(crate) struct Room {
     memory: Memory,
-    dataset: DatasetName,
+    holder: Holder,
     bytes: usize,
 }
 
@@ -53,31 +69,38 @@ impl Memory {
     }
 
     /// Room now, or none.
-    pub(crate) fn try_take(&self, dataset: &DatasetName, bytes: usize) -> Option<Room> {
+    pub(crate) fn try_take(&self, holder: impl Into<Holder>, bytes: usize) -> Option<Room> {
+        let holder = holder.into();
         let mut held = self.held();
         let free = self.shared.bytes_max.saturating_sub(held.total);
-        let own = held.by_dataset.get(dataset).copied().unwrap_or(0);
+        let own = held.by_holder.get(&holder).copied().unwrap_or(0);
         let is_fair = own == 0 || own + bytes <= free.saturating_sub(bytes);
         if bytes > free || !is_fair {
             return None;
         }
         held.total += bytes;
-        *held.by_dataset.entry(dataset.clone()).or_default() += bytes;
+        *held.by_holder.entry(holder.clone()).or_default() += bytes;
         Some(Room {
             memory: self.clone(),
-            dataset: dataset.clone(),
+            holder,
             bytes,
         })
     }
 
     /// Room as soon as there is, or none when there was none for so long.
-    pub(crate) async fn take(&self, dataset: &DatasetName, bytes: usize, patience: Duration) -> Option<Room> {
+    pub(crate) async fn take(
+        &self,
+        holder: impl Into<Holder>,
+        bytes: usize,
+        patience: Duration,
+    ) -> Option<Room> {
+        let holder = holder.into();
         let until = Instant::now() + patience;
         loop {
             let mut freed = std::pin::pin!(self.shared.freed.notified());
             // From here on, room that is given back wakes.
             freed.as_mut().enable();
-            if let Some(room) = self.try_take(dataset, bytes) {
+            if let Some(room) = self.try_take(holder.clone(), bytes) {
                 return Some(room);
             }
             tokio::time::timeout_at(until, freed).await.ok()?;
@@ -102,10 +125,10 @@ impl Drop for Room {
     fn drop(&mut self) {
         let mut held = self.memory.held();
         held.total -= self.bytes;
-        if let Some(own) = held.by_dataset.get_mut(&self.dataset) {
+        if let Some(own) = held.by_holder.get_mut(&self.holder) {
             *own -= self.bytes;
             if *own == 0 {
-                held.by_dataset.remove(&self.dataset);
+                held.by_holder.remove(&self.holder);
             }
         }
         drop(held);
@@ -116,7 +139,7 @@ impl Drop for Room {
 impl fmt::Debug for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Room")
-            .field("dataset", &self.dataset)
+            .field("holder", &self.holder)
             .field("bytes", &self.bytes)
             .finish_non_exhaustive()
     }
@@ -147,14 +170,14 @@ mod tests {
                 }
             }
             let share = 1_000_000 / (count + 1);
-            for own in memory.held().by_dataset.values() {
+            for own in memory.held().by_holder.values() {
                 assert!(own.abs_diff(share) <= 2_000, "{count}: {own}");
             }
             let free = memory.bytes_max() - memory.bytes();
             assert!(free.abs_diff(share) <= 1_000 * (count + 1), "{count}: {free}");
             drop(rooms);
             assert_eq!(memory.bytes(), 0);
-            assert!(memory.held().by_dataset.is_empty());
+            assert!(memory.held().by_holder.is_empty());
         }
     }
 

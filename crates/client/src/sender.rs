@@ -474,7 +474,7 @@ impl Sender {
         let (name, code) = (&self.outbox.name, status.code());
         let mend = if is_denied(code) {
             self.denied(&status);
-            "; nothing is given up, ClientOptions::token must be one that this server lets in"
+            "; ClientOptions::token must be one that this server lets in"
         } else {
             ""
         };

@@ -74,6 +74,25 @@ pub struct Who {
     hash: Option<Hash>,
 }
 
+/// Who was let in, for those who find out later what it asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    access: Access,
+    who: Who,
+}
+
+impl Caller {
+    /// # Errors
+    /// [`Denied`].
+    pub(crate) fn may(&self, scope: &Scope) -> Result<(), Denied> {
+        let (Some(shared), Some(hash)) = (&self.access.shared, self.who.hash) else {
+            return Ok(());
+        };
+        let checked = shared.check(hash, Some(scope));
+        checked.map(|_| ()).inspect_err(|denied| shared.count(denied))
+    }
+}
+
 /// Why somebody was not let in. The text never holds what was given as token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

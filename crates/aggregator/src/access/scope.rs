@@ -12,6 +12,8 @@ use crate::{Error, Result};
 pub enum Scope {
     /// To send events to a dataset.
     Send(DatasetName),
+    /// To send events, to datasets that are not known yet: the door checks each of them later.
+    SendSome,
     /// To read.
     Query,
     /// To write a store.
@@ -24,6 +26,7 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Send(dataset) => write!(f, "send:{dataset}"),
+            Self::SendSome => f.write_str("send:<dataset>"),
             Self::Query => f.write_str("query"),
             Self::Store(name) => write!(f, "store:{name}"),
             Self::Admin => f.write_str("admin"),
@@ -79,6 +82,7 @@ impl Granted {
     pub(super) fn allows(&self, scope: &Scope) -> bool {
         match (self, scope) {
             (Self::Admin, _) | (Self::Query, Scope::Query) => true,
+            (Self::Send(_), Scope::SendSome) => true,
             (Self::Send(pattern), Scope::Send(dataset)) => pattern.fits(dataset.as_str()),
             (Self::Store(pattern), Scope::Store(name)) => pattern.fits(name),
             _ => false,
@@ -107,17 +111,18 @@ mod tests {
             send("clicks"),
             send("web_a"),
             send("web"),
+            Scope::SendSome,
             Scope::Query,
             store("words"),
             Scope::Admin,
         ];
         for (granted, allowed) in [
-            ("send:clicks", "yes no no no no no"),
-            ("send:web_*", "no yes no no no no"),
-            ("send:*", "yes yes yes no no no"),
-            ("query", "no no no yes no no"),
-            ("store:wor*", "no no no no yes no"),
-            ("admin", "yes yes yes yes yes yes"),
+            ("send:clicks", "yes no no yes no no no"),
+            ("send:web_*", "no yes no yes no no no"),
+            ("send:*", "yes yes yes yes no no no"),
+            ("query", "no no no no yes no no"),
+            ("store:wor*", "no no no no no yes no"),
+            ("admin", "yes yes yes yes yes yes yes"),
         ] {
             let scope = Granted::parse(granted).unwrap();
             let answers = asked

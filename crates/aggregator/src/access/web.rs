@@ -8,10 +8,11 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
 use event::DatasetName;
 
-use super::{Access, Denied, Scope};
+use super::{Access, Caller, Denied, Scope};
 
 /// A router whose every request (of routes that there are not, too) must be allowed what `scope_of` says it needs;
-/// `None`: nobody is asked. A handler finds the [`super::Who`] among the request's extensions. Others get 401 or 403
+/// `None`: nobody is asked. A handler finds the [`super::Who`] among the request's extensions, and the routes of
+/// [`crate::router`] check each dataset by themselves. Others get 401 or 403
 /// as `{"error": "…"}`, and nothing of their body is read.
 ///
 /// ```
@@ -29,17 +30,33 @@ pub fn require(router: Router, access: Access, scope_of: fn(&Parts) -> Option<Sc
             let (mut parts, body) = request.into_parts();
             if let Some(scope) = scope_of(&parts) {
                 match access.check_headers(&parts.headers, &scope) {
-                    Ok(who) => parts.extensions.insert(who),
+                    Ok(who) => {
+                        parts.extensions.insert(who.clone());
+                        parts.extensions.insert(Caller { access, who });
+                    }
                     Err(denied) => return denied.into_response(),
-                };
+                }
             }
             next.run(Request::from_parts(parts, body)).await
         }
     }))
 }
 
+/// The routes under `/v1` whose events say themselves which dataset they are of.
+const SHAPES: [&str; 9] = [
+    "alias",
+    "batch",
+    "cloudevents",
+    "group",
+    "identify",
+    "logs",
+    "page",
+    "screen",
+    "track",
+];
+
 /// What the paths of a server need: `/health` and `/ready` nothing, `/v1/datasets/{dataset}/events` sending to that
-/// dataset, `/`, `/metrics`, `/v1/query`, `/v1/stores/…`, `/v1/jobs…` and `/v1/openapi.json` reading, and all others
+/// dataset, the other routes of [`crate::router`] sending to some, `/`, `/metrics`, `/v1/query`, `/v1/stores/…`, `/v1/jobs…` and `/v1/openapi.json` reading, and all others
 /// `admin`.
 pub fn scope_of(parts: &Parts) -> Option<Scope> {
     let mut path = parts.uri.path().split('/').skip(1);
@@ -50,6 +67,7 @@ pub fn scope_of(parts: &Parts) -> Option<Scope> {
                 // What is written otherwise, such as with %63, is another name after it was decoded.
                 dataset.parse::<DatasetName>().map_or(Scope::Admin, Scope::Send)
             }
+            (Some("v1"), Some(shape), None, ..) if SHAPES.contains(&shape) => Scope::SendSome,
             (Some("" | "metrics"), None, ..) => Scope::Query,
             (Some("v1"), Some("query" | "stores" | "jobs" | "openapi.json"), ..) => Scope::Query,
             _ => Scope::Admin,
@@ -89,6 +107,9 @@ mod tests {
             ("/v1/datasets/%63licks/events", "admin"),
             ("/v1/datasets/clicks/events/", "admin"),
             ("/v1/datasets/clicks", "admin"),
+            ("/v1/track", "send:<dataset>"),
+            ("/v1/logs", "send:<dataset>"),
+            ("/v1/logs/x", "admin"),
             ("/v1/query", "query"),
             ("/v1/stores/words/love", "query"),
             ("/v1/jobs", "query"),

@@ -24,12 +24,16 @@ pub(super) struct Kept {
 /// Appends all parts, each on its own: one that fails does not keep the others out.
 ///
 /// # Errors
-/// `Invalid` or `TooLarge` when the sender counts batches itself and this is more than one; nothing is kept then.
+/// `Invalid` or `TooLarge` when the sender counts batches itself and this is more than one, `Denied` when the caller
+/// may not send to one of the datasets; nothing is kept then.
 pub(super) async fn keep(door: &Door, parts: Vec<Part>, key: &RequestKey) -> Result<Vec<Kept>> {
     if let (RequestKey::Given(_), [] | [_, _, ..]) = (key, parts.as_slice()) {
         return Err(Error::invalid(
             "sanderling-sequence numbers batches of one dataset, and the events belong to none or several: name the dataset or use idempotency-key",
         ));
+    }
+    for part in &parts {
+        door.check_caller(&part.dataset)?;
     }
     let keep = parts.into_iter().map(async |part| {
         let (failure, duplicate) = match keep_part(door, &part, key).await {

@@ -13,22 +13,25 @@ mod room;
 mod rows;
 mod segment;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path};
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use event::DatasetName;
 use event::limits::BATCH_BYTES_MAX;
 use tokio::sync::Semaphore;
 
-use crate::Result;
+use crate::access::{Caller, Scope};
 use crate::aggregator::Aggregator;
 use crate::limits::UNPACKING_MAX;
 use crate::lines::{Content, is_copied, read};
+use crate::{Error, ErrorKind, Result};
 use answer::{NamedBy, Report, refusal};
 use body::receive;
 use cloudevents::Mode;
@@ -63,14 +66,16 @@ use rows::Made;
 /// before says `"duplicate": true`. Else each request is a batch of its own.
 ///
 /// The shapes whose path names no dataset take it from `?dataset=` or the header `Sanderling-Dataset`, or have
-/// one by default; their answer says under `datasets` what became of each.
+/// one by default; their answer says under `datasets` what became of each. Where callers are asked for tokens
+/// ([`crate::access::require`]), theirs must be for all of these datasets.
 ///
-/// Errors are `{"error": "…"}`, and nothing of the body is kept: 400, 409 (not the next sequence, or a past
+/// Errors are `{"error": "…"}`, and nothing of the body is kept: 400, 403, 409 (not the next sequence, or a past
 /// epoch), 413 (a limit, named), 415 (unknown content type or encoding), 429 and 503 with `Retry-After`.
 pub fn router(aggregator: Aggregator) -> Router {
     let door = Door {
         aggregator,
         unpacking: Arc::new(Semaphore::new(UNPACKING_MAX)),
+        caller: None,
     };
     let mut routes = Router::new()
         .route("/v1/datasets/{dataset}/events", post(post_events))
@@ -78,7 +83,7 @@ pub fn router(aggregator: Aggregator) -> Router {
         .route("/v1/batch", post(segment::post_batch))
         .route("/v1/logs", post(otlp::post_logs));
     for call in segment::Call::ALL {
-        let post_call = async move |door: State<Door>, request| segment::post_call(door, call, request).await;
+        let post_call = async move |door: Door, request| segment::post_call(door, call, request).await;
         routes = routes.route(call.path(), post(post_call));
     }
     routes.with_state(door)
@@ -90,14 +95,35 @@ struct Door {
     aggregator: Aggregator,
     /// A turn to unpack a body.
     unpacking: Arc<Semaphore>,
+    /// Who asks, where callers are asked for tokens.
+    caller: Option<Caller>,
 }
 
-async fn post_events(
-    State(door): State<Door>,
-    Path(dataset): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+impl FromRequestParts<Door> for Door {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Infallible> {
+        let caller = parts.extensions.get().cloned();
+        Ok(Self {
+            caller,
+            ..door.clone()
+        })
+    }
+}
+
+impl Door {
+    /// # Errors
+    /// `Denied` when the caller may not send to the dataset.
+    fn check_caller(&self, dataset: &DatasetName) -> Result<()> {
+        let Some(caller) = &self.caller else {
+            return Ok(());
+        };
+        let allowed = caller.may(&Scope::Send(dataset.clone()));
+        allowed.map_err(|denied| Error::new(ErrorKind::Denied, denied))
+    }
+}
+
+async fn post_events(door: Door, Path(dataset): Path<String>, headers: HeaderMap, body: Body) -> Response {
     let answer = async {
         let dataset: DatasetName = dataset.parse()?;
         match Mode::of(&headers)? {

@@ -3,7 +3,7 @@
 //! A row is a call as it was sent, with its `type`, without `writeKey`; in a batch what the calls share
 //! (`context`, `integrations`, `sentAt`) goes to those that have none of their own.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use bytes::Bytes;
@@ -91,7 +91,7 @@ impl Call {
 }
 
 /// `POST /v1/track` and its like.
-pub(super) async fn post_call(State(door): State<Door>, call: Call, request: Request) -> Response {
+pub(super) async fn post_call(door: Door, call: Call, request: Request) -> Response {
     let bytes_max = SEGMENT_EVENT_BYTES_MAX;
     answer(&door, request, bytes_max, move |body, naming, room| {
         let event: &RawValue = serde_json::from_slice(&body)
@@ -109,7 +109,7 @@ pub(super) async fn post_call(State(door): State<Door>, call: Call, request: Req
 }
 
 /// `POST /v1/batch`.
-pub(super) async fn post_batch(State(door): State<Door>, request: Request) -> Response {
+pub(super) async fn post_batch(door: Door, request: Request) -> Response {
     let bytes_max = SEGMENT_BODY_BYTES_MAX;
     answer(&door, request, bytes_max, move |body, naming, room| {
         let text = std::str::from_utf8(&body)

@@ -81,7 +81,7 @@ impl Drop for Place {
 }
 
 /// Whoever has one IPv6 address commonly has its whole /64.
-fn peer_of(address: IpAddr) -> IpAddr {
+pub(super) fn peer_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = u128::from(address) & !u128::from(u64::MAX);

@@ -12,14 +12,15 @@
 //! | is gone without a word | TCP keep-alive | ping ([`limits::PING_EVERY`]), and TCP keep-alive |
 //!
 //! An open `DoPut` that sends nothing is legal: that is a calm client. One that stops in the middle of a message
-//! holds its own stream and what it has sent of that message, nothing else; it stays as long as it answers pings, and
-//! counts as one of its peer's connections.
+//! holds its own stream and the room of that message, out of its peer's share of the memory
+//! ([`crate::Aggregator::meter`]); it stays as long as it answers pings, and counts as one of its peer's connections.
 
 mod body;
 mod connection;
 mod gate;
 mod http;
 mod incoming;
+mod meter;
 mod tls;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ use std::time::Duration;
 pub use connection::Connection;
 pub use http::serve_http;
 pub use incoming::flight_incoming;
+pub(crate) use meter::metered;
 pub use tls::{Tls, TlsOptions};
 
 use crate::limits;

@@ -176,6 +176,44 @@ async fn the_http_door_asks_before_it_reads() {
 }
 
 #[tokio::test]
+async fn events_that_name_their_datasets_go_where_their_token_may() {
+    let token = Token::generate().unwrap();
+    let tokens = tokens(&entry("ci", &token, "\"send:orders\"", ""));
+    let doors = door::open().await;
+    let router = aggregator::router(doors.aggregator.clone());
+    let router = access::require(router, tokens.access.clone(), access::scope_of);
+    let send = async |types: &[&str]| {
+        let event = |(n, of): (usize, &&str)| {
+            format!(r#"{{"specversion":"1.0","id":"{n}","source":"s","type":"{of}"}}"#)
+        };
+        let events: Vec<String> = types.iter().enumerate().map(event).collect();
+        let request = Request::post("/v1/cloudevents")
+            .header("content-type", "application/cloudevents-batch+json")
+            .header("authorization", format!("Bearer {}", token.text()))
+            .body(Body::from(format!("[{}]", events.join(","))))
+            .unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    };
+    // One that may not go takes the others with it: nothing of the request is kept.
+    let (status, text) = send(&["orders", "clicks"]).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{text}");
+    assert!(
+        text.contains("scope=send:clicks") && !text.contains(token.text()),
+        "{text}"
+    );
+    assert!(doors.batches("orders").await.is_empty() && doors.batches("clicks").await.is_empty());
+    let (status, text) = send(&["orders", "orders"]).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    assert_eq!(doors.batches("orders").await.len(), 1);
+    std::fs::write(&tokens.file, entry("ci", &token, "\"query\"", "")).unwrap();
+    tokens.access.reload().unwrap();
+    assert_eq!(send(&["orders"]).await.0, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
 async fn a_put_is_for_the_dataset_of_its_first_message() {
     let token = Token::generate().unwrap();
     let tokens = tokens(&entry("ci", &token, "\"send:clicks\"", ""));

@@ -9,7 +9,7 @@ mod attributes;
 mod binary;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -64,7 +64,7 @@ impl Mode {
 }
 
 /// `POST /v1/cloudevents`: the dataset is given by the request, or made from the type of each event.
-pub(super) async fn post_events(State(door): State<Door>, request: Request) -> Response {
+pub(super) async fn post_events(door: Door, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let answer = async {
         let naming = Naming::of(&mut parts).await?;

@@ -21,7 +21,7 @@ mod json;
 mod protobuf;
 mod row;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use event::DatasetName;
@@ -62,7 +62,7 @@ impl Format {
 }
 
 /// `POST /v1/logs`.
-pub(super) async fn post_logs(State(door): State<Door>, request: Request) -> Response {
+pub(super) async fn post_logs(door: Door, request: Request) -> Response {
     let format = Format::of(request.headers());
     let report = match &format {
         Ok(format) => take(&door, *format, request).await,
