@@ -4,12 +4,13 @@
 //! |---|---|
 //! | [`Aggregator`] | checks a batch against the limits, appends it, answers with a [`event::wire::PutAck`]; counts per dataset |
 //! | [`do_put`] | the binary door: a stream of Arrow Flight messages in, a stream of acks out |
-//! | [`router`] | the text door: `POST /v1/datasets/{dataset}/events` with NDJSON or a JSON array |
+//! | [`router`] | the text door: NDJSON, JSON arrays, CloudEvents, Segment's calls and OTLP logs by HTTP |
 //!
-//! Payloads are forwarded as they were sent: rows are not decoded, lines are only skimmed. An ack means that the
-//! queue has kept the batch.
+//! Payloads are forwarded as they were sent: rows are not decoded, lines are only skimmed; other shapes are written
+//! as NDJSON. An ack means that the queue has kept the batch.
 //!
-//! Not here: SQL, decoding, validation against a schema, authentication, TLS, listening on a port.
+//! Not here: OTLP by gRPC, its traces and metrics; what browsers ask for before they send (CORS), and the handshake
+//! of CloudEvents' webhooks; remembering single events: what is sent twice is known by its batch. SQL, decoding, validation against a schema, authentication, TLS, listening on a port.
 
 mod aggregator;
 mod counters;
