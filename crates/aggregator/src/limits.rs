@@ -37,6 +37,8 @@ pub const LOG_CONTEXT_BYTES_MAX: usize = 256 << 10;
 pub const DATASETS_MAX: usize = 10_000;
 /// Lines that an answer of the text door explains.
 pub const ERRORS_SHOWN_MAX: usize = 100;
+/// Why an event is refused, in bytes; the rest is cut.
+pub const REASON_BYTES_MAX: usize = 500;
 /// An `Idempotency-Key`, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 

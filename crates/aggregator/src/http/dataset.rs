@@ -27,6 +27,14 @@ impl Naming {
     pub(super) async fn of(parts: &mut Parts) -> Result<Self> {
         Ok(named(parts).await?.map_or(Self::ByType, Self::Given))
     }
+
+    /// The dataset that all events belong to, else `default`.
+    pub(super) fn or(&self, default: &str) -> Result<DatasetName> {
+        match self {
+            Self::Given(dataset) => Ok(dataset.clone()),
+            Self::ByType => Ok(default.parse()?),
+        }
+    }
 }
 
 /// The dataset that `?dataset=` or the header `Sanderling-Dataset` names.

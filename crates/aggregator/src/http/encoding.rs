@@ -187,3 +187,35 @@ impl Read for Zlib<'_> {
 }
 
 const _: () = assert!(1 << ZSTD_WINDOW_LOG_MAX <= BATCH_BYTES_MAX);
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::limits::HTTP_BYTES_MIN;
+    use crate::{Aggregator, AggregatorOptions};
+
+    /// What there is no room for is not unpacked, however small it is packed.
+    #[test]
+    fn a_bomb_ends_at_the_room_there_is() {
+        let options = AggregatorOptions {
+            http_bytes_max: HTTP_BYTES_MIN,
+            ..AggregatorOptions::default()
+        };
+        let aggregator = Aggregator::new(Arc::new(queue::MemoryQueue::default()), options);
+        let room = || Room::new(aggregator.clone(), "a".parse().unwrap());
+        let bomb = vec![b' '; BATCH_BYTES_MAX];
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        gzip.write_all(&bomb).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let mut others = room();
+        others.cover(HTTP_BYTES_MIN - (4 << 20)).unwrap();
+        let refused = unpacked(&gzip, ContentEncoding::Gzip, BATCH_BYTES_MAX, &mut room());
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Busy);
+        drop(others);
+        let whole = unpacked(&gzip, ContentEncoding::Gzip, BATCH_BYTES_MAX, &mut room());
+        assert_eq!(whole.unwrap(), bomb);
+    }
+}

@@ -405,12 +405,8 @@ async fn bodies_of_very_many_very_small_parts() {
         assert_eq!(answers(&doors, case).await, expected, "{shown}");
     }
     // All room is given back.
-    let last = fill(
-        BATCH_BYTES_MAX,
-        "[",
-        "{\"a\":\"                                \"},",
-        "]",
-    );
+    let event = format!("{{\"a\":\"{}\"}},", " ".repeat(EVENT_BYTES_MAX - 100));
+    let last = fill(BATCH_BYTES_MAX, "[", &event, "]");
     assert_eq!(answers(&doors, case(LINES, JSON, last)).await, 200);
 }
 

@@ -18,7 +18,7 @@ use event::limits::BATCH_BYTES_MAX;
 use serde_json::value::RawValue;
 
 use super::answer::{NamedBy, Report, refusal};
-use super::body::receive;
+use super::body::{Incoming, receive};
 use super::dataset::{Naming, of_type};
 use super::header::media_type;
 use super::key::RequestKey;
@@ -91,12 +91,16 @@ pub(super) async fn take(
         Mode::Binary => Some(binary::Head::of(headers)?),
         _ => None,
     };
-    let made = receive(door, headers, body, BATCH_BYTES_MAX, move |body, room| {
-        match (mode, binary) {
-            (Mode::Binary, Some(head)) => one_binary(&head, &body, &naming, room),
-            (Mode::Batched, _) => batch(&body, &naming, room),
-            (_, _) => one(&body, &naming, room),
-        }
+    let incoming = Incoming {
+        dataset: naming.or(DATASET_UNNAMED)?,
+        headers,
+        body,
+        bytes_max: BATCH_BYTES_MAX,
+    };
+    let made = receive(door, incoming, move |body, room| match binary {
+        Some(head) => one_binary(&head, &body, &naming, room),
+        None if mode == Mode::Batched => batch(&body, &naming, room),
+        None => one(&body, &naming, room),
     });
     let (made, room) = made.await?;
     report(door, made, room, &key, named_by).await
