@@ -4,7 +4,6 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use bytes::{Bytes, BytesMut};
 use event::DatasetName;
-use event::limits::BATCH_BYTES_MAX;
 use futures::StreamExt;
 
 use super::Door;
@@ -23,7 +22,7 @@ pub(super) struct Incoming<'a> {
     pub(super) dataset: DatasetName,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: Body,
-    /// What the body may have, also when unpacked.
+    /// What the body may have, as sent and unpacked.
     pub(super) bytes_max: usize,
 }
 
@@ -50,13 +49,11 @@ pub(super) async fn receive<T: Send + 'static>(
     } = incoming;
     let encoding = encoding_of(headers)?;
     let length = text_of(headers, "content-length")?.and_then(|length| length.parse::<usize>().ok());
-    // How little a body unpacks to is not known before.
-    let sent_max = encoding.map_or(bytes_max, |_| BATCH_BYTES_MAX);
-    if length.is_some_and(|length| length > sent_max) {
-        return Err(too_large(sent_max));
+    if length.is_some_and(|length| length > bytes_max) {
+        return Err(too_large(bytes_max));
     }
     let mut room = Room::new(door.aggregator.clone(), dataset);
-    let body = read(body, length, sent_max, &mut room).await?;
+    let body = read(body, length, bytes_max, &mut room).await?;
     let unpacking = match encoding {
         None => None,
         // The semaphore is never closed.

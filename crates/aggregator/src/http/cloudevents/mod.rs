@@ -141,44 +141,20 @@ fn push(
         .and_then(|read| read.event_type.as_deref());
     let dataset = dataset_of(naming, event_type);
     let checked = attributes.and_then(|attributes| attributes.check());
-    let (dataset, id) = match (checked, dataset) {
-        (Ok(id), Ok(dataset)) => (dataset, id),
-        (Err(error), dataset) => {
-            let dataset = dataset.as_ref().unwrap_or(unnamed);
-            let id = None;
-            return rows.refuse(
-                Sent {
-                    dataset,
-                    line,
-                    id,
-                    raw,
-                },
-                error,
-            );
-        }
-        (Ok(_), Err(error)) => {
-            let (dataset, id) = (unnamed, None);
-            return rows.refuse(
-                Sent {
-                    dataset,
-                    line,
-                    id,
-                    raw,
-                },
-                error,
-            );
-        }
-    };
-    let sent = Sent {
-        dataset: &dataset,
+    let sent = |dataset, id| Sent {
+        dataset,
         line,
-        id: Some(id),
+        id,
         raw,
     };
-    rows.push(sent, |row| {
-        row.extend_from_slice(event.get().as_bytes());
-        Ok(())
-    })
+    match (checked, &dataset) {
+        (Ok(id), Ok(dataset)) => rows.push(sent(dataset, Some(id)), |row| {
+            row.extend_from_slice(event.get().as_bytes());
+            Ok(())
+        }),
+        (Err(error), dataset) => rows.refuse(sent(dataset.as_ref().unwrap_or(unnamed), None), error),
+        (Ok(_), Err(error)) => rows.refuse(sent(unnamed, None), error.clone()),
+    }
 }
 
 fn one_binary(head: &binary::Head, body: &Bytes, naming: &Naming, room: &mut Room) -> Result<Made> {
