@@ -2,18 +2,22 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use event::wire::PutAck;
-use event::{Batch, BatchHeader, DatasetName, EmitterId};
+use event::{Batch, BatchHeader, DatasetName, Durability, EmitterId};
 use jiff::Timestamp;
 use queue::Queue;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OnceCell, watch};
 use uuid::Uuid;
 
+use crate::append::{AppendOptions, Appender};
 use crate::counters::{Counters, add};
-use crate::{DatasetCounts, Error, ErrorKind, Result, limits};
+use crate::memory::{Memory, Room};
+use crate::rate::Meter;
+use crate::{DatasetCounts, Error, ErrorKind, Rate, Result, Visibility, limits};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -23,25 +27,60 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct AggregatorOptions {
     /// The clock of `received_at`. Default: the system's.
     pub clock: Clock,
+    /// Whose time of receipt a batch keeps. Default: [`ReceivedAt::Here`].
+    pub received_at: ReceivedAt,
     /// How many partitions a dataset gets when its first batch comes, 1 to 64. Default: 1 for each.
     pub partitions: Arc<dyn Fn(&DatasetName) -> u32 + Send + Sync>,
     /// Payload in bytes that one `DoPut` stream may have without an ack. Default: [`limits::STREAM_BYTES_MAX`].
     pub stream_bytes_max: usize,
-    /// Bodies in bytes that the text door holds at a time, at least
-    /// [`limits::HTTP_BYTES_MIN`]. Default: [`limits::HTTP_BYTES_MAX`].
-    pub http_bytes_max: usize,
+    /// Bytes that all doors hold at a time, in bodies and in batches without an ack, at least 64 MiB; a dataset
+    /// gets a fair share of it. Beyond, the text door says 429, and `DoPut` streams are not read on. Default:
+    /// [`limits::MEMORY_BYTES_MAX`].
+    pub memory_bytes_max: usize,
+    /// How long a `DoPut` stream waits for its share before it ends as `RESOURCE_EXHAUSTED`. Default:
+    /// [`limits::MEMORY_WAIT_MAX`].
+    pub memory_wait_max: Duration,
+    /// How fast a dataset may send, asked when its first batch comes. Default: without limit.
+    pub rates: Arc<dyn Fn(&DatasetName) -> Rate + Send + Sync>,
     /// How many datasets there may be; batches of one more are refused. Default: [`limits::DATASETS_MAX`].
     pub datasets_max: usize,
+    /// What the acks of batches promise that ask for nothing. Default: [`Durability::Durable`] for each dataset.
+    pub durability: Arc<dyn Fn(&DatasetName) -> Durability + Send + Sync>,
+    /// Payload in bytes that is acked as [`Durability::Memory`] and not durable yet, at a time; at the limit such
+    /// batches wait until they are durable. Default: [`limits::EARLY_BYTES_MAX`].
+    pub early_bytes_max: usize,
+    /// Who knows what queries see, for [`Durability::Queryable`]. Default: nobody, so that it cannot be asked for.
+    pub visibility: Option<Arc<dyn Visibility>>,
+    /// How long an ack waits for it. Default: [`limits::VISIBLE_TIMEOUT`].
+    pub visible_timeout: Duration,
+}
+
+/// Whose time of receipt a batch keeps, if an aggregator in front of this one received it first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReceivedAt {
+    /// This aggregator's, whatever a header says.
+    #[default]
+    Here,
+    /// That of [`event::wire::PutHeader::received_at_us`] if it is there and not in the future, else this
+    /// aggregator's. For one that only relays reach: who sets it can make a batch seem older than it is.
+    First,
 }
 
 impl Default for AggregatorOptions {
     fn default() -> Self {
         Self {
             clock: Arc::new(Timestamp::now),
+            received_at: ReceivedAt::Here,
             partitions: Arc::new(|_| 1),
             stream_bytes_max: limits::STREAM_BYTES_MAX,
-            http_bytes_max: limits::HTTP_BYTES_MAX,
+            memory_bytes_max: limits::MEMORY_BYTES_MAX,
+            memory_wait_max: limits::MEMORY_WAIT_MAX,
+            rates: Arc::new(|_| Rate::default()),
             datasets_max: limits::DATASETS_MAX,
+            durability: Arc::new(|_| Durability::default()),
+            early_bytes_max: limits::EARLY_BYTES_MAX,
+            visibility: None,
+            visible_timeout: limits::VISIBLE_TIMEOUT,
         }
     }
 }
@@ -54,17 +93,17 @@ pub struct Aggregator {
 
 struct Shared {
     queue: Arc<dyn Queue>,
+    appender: Appender,
     options: AggregatorOptions,
     datasets: RwLock<HashMap<DatasetName, Arc<Known>>>,
-    /// Permits of one KiB each.
-    http_room: Arc<Semaphore>,
+    memory: Memory,
     closing: watch::Sender<bool>,
 }
 
 /// A dataset that batches came for.
-#[derive(Default)]
 pub(crate) struct Known {
     pub(crate) counters: Counters,
+    meter: Meter,
     /// Set when the queue has it.
     made: OnceCell<()>,
 }
@@ -76,17 +115,42 @@ pub(crate) struct OpenDataset {
     pub(crate) known: Arc<Known>,
 }
 
+impl Known {
+    fn check_rate(&self, name: &DatasetName) -> Result<()> {
+        let wait = self.meter.wait();
+        match wait.is_zero() {
+            true => Ok(()),
+            false => Err(too_fast(name, wait)),
+        }
+    }
+}
+
+impl OpenDataset {
+    /// Whether it may send now.
+    ///
+    /// # Errors
+    /// `Busy`, with the time after which to ask again.
+    pub(crate) fn check_rate(&self) -> Result<()> {
+        self.known.check_rate(&self.name)
+    }
+}
+
 impl Aggregator {
     /// An aggregator before a queue.
     pub fn new(queue: Arc<dyn Queue>, options: AggregatorOptions) -> Self {
-        let http_room = Arc::new(Semaphore::new(
-            options.http_bytes_max.max(limits::HTTP_BYTES_MIN) >> 10,
-        ));
+        let memory = Memory::new(options.memory_bytes_max.max(limits::MEMORY_BYTES_MIN));
+        let appender = Appender::new(AppendOptions {
+            queue: Arc::clone(&queue),
+            early_bytes_max: options.early_bytes_max,
+            visibility: options.visibility.clone(),
+            visible_timeout: options.visible_timeout,
+        });
         let shared = Shared {
             queue,
+            appender,
             options,
             datasets: RwLock::default(),
-            http_room,
+            memory,
             closing: watch::Sender::new(false),
         };
         Self {
@@ -94,7 +158,8 @@ impl Aggregator {
         }
     }
 
-    /// Checks a batch and appends it; the future answers when the queue has kept it. Batches stand in the
+    /// Checks a batch and appends it; the future answers when the ack holds what the dataset's
+    /// [`AggregatorOptions::durability`] promises. Batches stand in the
     /// queue in the order of the calls, whenever the futures are polled. Dropping the future does not take the
     /// batch back. A dataset that the queue does not know gets the queue's default partitions here; the doors
     /// make it with those of [`AggregatorOptions::partitions`] first.
@@ -110,7 +175,7 @@ impl Aggregator {
     ) -> impl Future<Output = Result<PutAck>> + Send + use<> {
         let append = self
             .known(&dataset)
-            .and_then(|known| self.append(&OpenDataset { name: dataset, known }, header, payload));
+            .and_then(|known| self.append(&OpenDataset { name: dataset, known }, header, payload, None));
         async move { append?.await }
     }
 
@@ -119,14 +184,17 @@ impl Aggregator {
         (self.shared.options.clock)()
     }
 
+    /// The time of receipt of a batch whose header says a time.
+    pub(crate) fn received_at(&self, said_us: Option<i64>) -> Timestamp {
+        let now = self.now();
+        let said = said_us.filter(|_| self.shared.options.received_at == ReceivedAt::First);
+        let said = said.and_then(|us| Timestamp::from_microsecond(us).ok());
+        said.filter(|said| *said <= now).unwrap_or(now)
+    }
+
     /// What has been counted so far, by dataset.
     pub fn counts(&self) -> BTreeMap<DatasetName, DatasetCounts> {
-        let datasets = self
-            .shared
-            .datasets
-            .read()
-            .expect("no writer panics while it holds the lock");
-        datasets
+        self.datasets_now()
             .iter()
             .map(|(name, known)| (name.clone(), known.counters.counts()))
             .collect()
@@ -150,20 +218,52 @@ impl Aggregator {
         self.shared.options.stream_bytes_max
     }
 
-    /// Room for a body of the text door, held until it is acked.
-    pub(crate) fn http_room(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
-        let permits = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
-        Arc::clone(&self.shared.http_room)
-            .try_acquire_many_owned(permits)
-            .map_err(|_| {
-                Error::new(
-                    ErrorKind::Busy,
-                    format_args!(
-                        "too many requests at a time, send it again later http_bytes_max={}",
-                        self.shared.options.http_bytes_max
-                    ),
-                )
-            })
+    /// What the doors hold in memory now, in bytes: bodies, and batches without an ack.
+    pub fn memory_bytes(&self) -> usize {
+        self.shared.memory.bytes()
+    }
+
+    /// Room for a body or a batch, to be held until it is acked.
+    ///
+    /// # Errors
+    /// `Busy`, with the time after which to ask again.
+    pub(crate) fn room(&self, dataset: &DatasetName, bytes: usize) -> Result<Room> {
+        if let Some(known) = self.datasets_now().get(dataset) {
+            known.check_rate(dataset)?;
+        }
+        let room = self.shared.memory.try_take(dataset, bytes);
+        room.ok_or_else(|| self.no_room(dataset))
+    }
+
+    /// The same, as soon as there is any.
+    ///
+    /// # Errors
+    /// `Busy` when there was none for [`AggregatorOptions::memory_wait_max`].
+    pub(crate) fn room_soon(
+        &self,
+        dataset: &OpenDataset,
+        bytes: usize,
+    ) -> impl Future<Output = Result<Room>> + Send + use<> {
+        let (aggregator, dataset) = (self.clone(), dataset.clone());
+        async move {
+            let shared = &aggregator.shared;
+            let patience = shared.options.memory_wait_max;
+            let wait = dataset.known.meter.wait();
+            if wait > patience {
+                return Err(too_fast(&dataset.name, wait));
+            }
+            tokio::time::sleep(wait).await;
+            let room = shared.memory.take(&dataset.name, bytes, patience).await;
+            room.ok_or_else(|| aggregator.no_room(&dataset.name))
+        }
+    }
+
+    fn no_room(&self, dataset: &DatasetName) -> Error {
+        let text = format_args!(
+            "too much is under way for this dataset, send it again later dataset={dataset} memory_bytes_max={}",
+            self.shared.memory.bytes_max()
+        );
+        Error::new(ErrorKind::Busy, text)
     }
 
     /// Makes the dataset if the queue does not have it yet.
@@ -178,14 +278,8 @@ impl Aggregator {
     }
 
     fn known(&self, name: &DatasetName) -> Result<Arc<Known>> {
-        if let Some(counters) = self
-            .shared
-            .datasets
-            .read()
-            .expect("no writer panics while it holds the lock")
-            .get(name)
-        {
-            return Ok(Arc::clone(counters));
+        if let Some(known) = self.datasets_now().get(name) {
+            return Ok(Arc::clone(known));
         }
         let mut datasets = self
             .shared
@@ -198,15 +292,29 @@ impl Aggregator {
                 .to_string();
             return Err(Error::new(ErrorKind::Busy, text));
         }
-        Ok(Arc::clone(datasets.entry(name.clone()).or_default()))
+        let known = datasets.entry(name.clone()).or_insert_with(|| {
+            Arc::new(Known {
+                counters: Counters::default(),
+                meter: Meter::new((self.shared.options.rates)(name)),
+                made: OnceCell::new(),
+            })
+        });
+        Ok(Arc::clone(known))
     }
 
-    /// Checks at once, so that a door can stop before it takes a batch that comes after a refused one.
+    fn datasets_now(&self) -> RwLockReadGuard<'_, HashMap<DatasetName, Arc<Known>>> {
+        let datasets = self.shared.datasets.read();
+        datasets.expect("no writer panics while it holds the lock")
+    }
+
+    /// Checks at once, so that a door can stop before it takes a batch that comes after a refused one. `asked` is
+    /// what the ack is to promise; `None`: what the dataset has.
     pub(crate) fn append(
         &self,
         dataset: &OpenDataset,
         header: BatchHeader,
         payload: Bytes,
+        asked: Option<Durability>,
     ) -> Result<impl Future<Output = Result<PutAck>> + Send + use<>> {
         let known = Arc::clone(&dataset.known);
         let counts = &known.counters;
@@ -218,12 +326,19 @@ impl Aggregator {
             header,
             payload,
         };
-        batch.check().inspect_err(|_| add(&counts.rejected, events))?;
-        let append = self.shared.queue.append(batch);
+        let rejected = || add(&counts.rejected, events);
+        batch.check().inspect_err(|_| rejected())?;
+        let durability = self
+            .shared
+            .appender
+            .checked(asked, || (self.shared.options.durability)(&dataset.name));
+        let durability = durability.inspect_err(|_| rejected())?;
+        known.meter.sent(header.events, batch.payload.len());
+        let append = self.shared.appender.append(batch, durability, &known);
         Ok(async move {
             let counts = &known.counters;
-            let receipt = append.await.inspect_err(|_| add(&counts.rejected, events))?;
-            if receipt.duplicate {
+            let kept = append.await.inspect_err(|_| add(&counts.rejected, events))?;
+            if kept.duplicate {
                 add(&counts.duplicates, 1);
             } else {
                 add(&counts.batches, 1);
@@ -232,10 +347,19 @@ impl Aggregator {
             Ok(PutAck {
                 sequence: header.key.sequence,
                 events: header.events,
-                duplicate: receipt.duplicate,
+                duplicate: kept.duplicate,
+                spooled: kept.spooled,
+                durability: kept.durability,
             })
         })
     }
+}
+
+fn too_fast(dataset: &DatasetName, wait: Duration) -> Error {
+    let seconds = wait.as_secs_f64().ceil();
+    let text =
+        format_args!("dataset sends faster than it may, wait dataset={dataset} wait_seconds={seconds}");
+    Error::new(ErrorKind::Busy, text).retry_after(wait)
 }
 
 /// An emitter for a sender that names none.

@@ -15,6 +15,8 @@ pub struct DatasetCounts {
     pub duplicates: u64,
     /// Events that were refused with their batch, and lines that the text door found malformed.
     pub rejected: u64,
+    /// Events that were acked as `memory` and then not kept, since the queue failed. They are in `events_acked` too.
+    pub lost: u64,
     /// Payload of the batches that came in, in bytes.
     pub bytes: u64,
 }
@@ -27,6 +29,7 @@ pub(crate) struct Counters {
     pub(crate) batches: AtomicU64,
     pub(crate) duplicates: AtomicU64,
     pub(crate) rejected: AtomicU64,
+    pub(crate) lost: AtomicU64,
     pub(crate) bytes: AtomicU64,
 }
 
@@ -39,6 +42,7 @@ impl Counters {
             batches: of(&self.batches),
             duplicates: of(&self.duplicates),
             rejected: of(&self.rejected),
+            lost: of(&self.lost),
             bytes: of(&self.bytes),
         }
     }

@@ -1,6 +1,7 @@
 //! The one error of this crate, and what it is called at each door.
 
 use std::fmt;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use tonic::Status;
@@ -23,7 +24,7 @@ pub enum ErrorKind {
     Unsupported,
     /// No such dataset.
     NotFound,
-    /// The emitter's epoch is over, or the queue is shut.
+    /// The emitter's epoch is over: a later life of it has begun.
     Closed,
     /// Stored bytes are not what was written.
     Corrupt,
@@ -35,6 +36,7 @@ pub enum ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    retry_after: Option<Duration>,
 }
 
 /// This crate's result.
@@ -46,7 +48,21 @@ impl Error {
         Self {
             kind,
             message: message.to_string(),
+            retry_after: None,
         }
+    }
+
+    /// The same, with the time that is known to be too short.
+    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// In how many whole seconds to send again, if that would help.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        let helps = matches!(self.kind, ErrorKind::Retry | ErrorKind::Busy);
+        let wait = self.retry_after.unwrap_or(Duration::from_secs(1));
+        helps.then(|| (wait.as_secs_f64().ceil() as u64).max(1))
     }
 
     pub(crate) fn invalid(message: impl fmt::Display) -> Self {
@@ -93,7 +109,7 @@ impl From<queue::Error> for Error {
             queue::ErrorKind::Conflict => ErrorKind::Conflict,
             queue::ErrorKind::Invalid => ErrorKind::Invalid,
             queue::ErrorKind::NotFound => ErrorKind::NotFound,
-            queue::ErrorKind::Closed => ErrorKind::Closed,
+            queue::ErrorKind::Fenced => ErrorKind::Closed,
             queue::ErrorKind::Corrupt => ErrorKind::Corrupt,
             _ => ErrorKind::Retry,
         };

@@ -75,6 +75,12 @@ impl IpcStream {
         }
     }
 
+    /// What each batch carries of the schema and of dictionaries, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let dictionaries: usize = self.dictionaries.iter().map(|(_, message)| message.len()).sum();
+        dictionaries + self.schema.as_ref().map_or(0, Bytes::len)
+    }
+
     /// A dictionary takes the place of the one before it with its id; a delta goes on from it.
     fn keep_dictionary(&mut self, id: i64, delta: bool, message: Bytes) -> Result<()> {
         let old = self.dictionaries.iter().position(|(known, _)| *known == id);
@@ -101,13 +107,7 @@ impl IpcStream {
             .schema
             .as_ref()
             .ok_or_else(|| Error::invalid("record batch came before a schema, send the schema first"))?;
-        let before = self
-            .dictionaries
-            .iter()
-            .map(|(_, message)| message.len())
-            .sum::<usize>()
-            + schema.len();
-        let mut joined = BytesMut::with_capacity(before + framed_bytes(header, body));
+        let mut joined = BytesMut::with_capacity(self.bytes() + framed_bytes(header, body));
         joined.extend_from_slice(schema);
         for (_, dictionary) in &self.dictionaries {
             joined.extend_from_slice(dictionary);
@@ -115,6 +115,39 @@ impl IpcStream {
         frame(&mut joined, header, body);
         Ok(joined.freeze())
     }
+}
+
+/// How many rows the record batches of an Arrow IPC stream have, by their headers: its frames are walked, no column is
+/// read.
+pub(crate) fn rows(payload: &[u8]) -> Result<u64> {
+    let cut = || Error::invalid(format_args!("arrow stream is cut short bytes={}", payload.len()));
+    let mut rows = 0u64;
+    let mut rest = payload;
+    let mut has_schema = false;
+    while !rest.is_empty() {
+        let (mark, after) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
+        if u32::from_le_bytes(*mark) != CONTINUATION {
+            return Err(Error::invalid("body is not an arrow stream, a frame has no mark"));
+        }
+        let (bytes, after) = after.split_first_chunk::<4>().ok_or_else(cut)?;
+        let bytes = u32::from_le_bytes(*bytes) as usize;
+        if bytes == 0 {
+            break;
+        }
+        let (metadata, after) = after.split_at_checked(bytes).ok_or_else(cut)?;
+        let message = root_as_message(metadata)
+            .map_err(|error| Error::invalid(format_args!("frame is not an arrow message: {error}")))?;
+        has_schema |= message.header_type() == MessageHeader::Schema;
+        if let Some(batch) = message.header_as_record_batch() {
+            rows = rows.saturating_add(u64::try_from(batch.length()).map_err(|_| cut())?);
+        }
+        let body_bytes = usize::try_from(message.bodyLength()).map_err(|_| cut())?;
+        rest = after.get(body_bytes..).ok_or_else(cut)?;
+    }
+    if !has_schema {
+        return Err(Error::invalid("arrow stream has no schema"));
+    }
+    Ok(rows)
 }
 
 fn framed(header: &[u8], body: &[u8]) -> Bytes {

@@ -6,7 +6,7 @@ use arrow_flight::{FlightData, PutResult};
 use bytes::Bytes;
 use event::limits::BATCH_EVENTS_MAX;
 use event::wire::{PutAck, PutHeader};
-use event::{DatasetName, EmitterId, Encoding, Epoch, Sequence};
+use event::{DatasetName, Durability, EmitterId, Encoding, Epoch, Sequence};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesOrdered};
 use futures::{FutureExt, Stream, StreamExt};
@@ -16,7 +16,8 @@ use tonic::Status;
 use crate::aggregator::{Aggregator, OpenDataset, new_emitter};
 use crate::ipc::IpcStream;
 use crate::limits::STREAM_BATCH_BYTES_MIN;
-use crate::{Error, ErrorKind, Result, lines};
+use crate::memory::Room;
+use crate::{Error, ErrorKind, Result, ipc, lines};
 
 /// Takes the messages of one `DoPut` and answers with one ack a batch, in the order of the batches.
 ///
@@ -24,10 +25,13 @@ use crate::{Error, ErrorKind, Result, lines};
 /// * Arrow messages: a schema, dictionaries (kept for the stream), record batches; each record batch becomes one
 ///   batch of the queue. `app_metadata` is the JSON of [`PutHeader`]; without it (a stock Flight client) the
 ///   batch gets an emitter made for this stream and is counted on;
-/// * NDJSON: no `data_header`, a [`PutHeader`] with `encoding` and `events`, the lines as the body.
+/// * whole payloads: no `data_header`, a [`PutHeader`] with `encoding` and `events`, and as the body the lines of
+///   NDJSON, or an Arrow IPC stream with all it takes to read it.
 ///
-/// Each ack is the JSON of [`PutAck`] and means that the queue has kept the batch. Many batches may be under
-/// way; when their payload reaches [`crate::AggregatorOptions::stream_bytes_max`] the stream is not read on. A
+/// Each ack is the JSON of [`PutAck`] and means that the queue has kept the batch, or what its header asked for as
+/// `durability`. Many batches may be under
+/// way; when their payload reaches [`crate::AggregatorOptions::stream_bytes_max`], or the dataset has its share of
+/// [`crate::AggregatorOptions::memory_bytes_max`] or sends too fast, the stream is not read on. A
 /// record batch without rows from a stock client is acked with `events` 0 and not appended.
 ///
 /// The first failure ends the stream, after the acks of the batches before it: `UNAVAILABLE` or
@@ -47,6 +51,8 @@ where
         owed: FuturesOrdered::new(),
         owed_bytes: VecDeque::new(),
         owed_bytes_total: 0,
+        waiting: None,
+        room: None,
         end: None,
     };
     futures::stream::unfold(put, |mut put| async move {
@@ -63,9 +69,13 @@ struct Put {
     sender: Option<Sender>,
     ipc: IpcStream,
     owed: FuturesOrdered<BoxFuture<'static, Result<PutAck>>>,
-    /// What each of `owed` counts towards the limit.
-    owed_bytes: VecDeque<usize>,
+    /// What each of `owed` counts towards the limit, and its room in memory.
+    owed_bytes: VecDeque<(usize, Option<Room>)>,
     owed_bytes_total: usize,
+    /// A message for which there is no room yet; meanwhile none is read.
+    waiting: Option<BoxFuture<'static, (Result<Room>, FlightData)>>,
+    /// Of the message that is being taken.
+    room: Option<Room>,
     /// Set when no more is read: how the stream ends after the acks that it owes.
     end: Option<End>,
 }
@@ -85,11 +95,15 @@ struct Sender {
 impl Put {
     async fn next(&mut self) -> Option<Result<PutResult, Status>> {
         loop {
-            let read_on = self.end.is_none() && self.owed_bytes_total < self.aggregator.stream_bytes_max();
+            let read_on = self.end.is_none()
+                && self.waiting.is_none()
+                && self.owed_bytes_total < self.aggregator.stream_bytes_max();
             tokio::select! {
                 biased;
                 Some(outcome) = self.owed.next(), if !self.owed.is_empty() => {
-                    self.owed_bytes_total -= self.owed_bytes.pop_front().unwrap_or(0);
+                    if let Some((bytes, _)) = self.owed_bytes.pop_front() {
+                        self.owed_bytes_total -= bytes;
+                    }
                     return Some(match outcome {
                         Ok(ack) => Ok(answer(&ack)),
                         Err(error) => Err(self.fail(error)),
@@ -97,13 +111,24 @@ impl Put {
                 }
                 () = closed(&mut self.closing), if self.end.is_none() => {
                     let error = Error::new(ErrorKind::Retry, "this server is shutting down, send it again later");
+                    self.waiting = None;
                     self.end = Some(End::Failed(error.into()));
+                }
+                (room, data) = room_soon(&mut self.waiting), if self.waiting.is_some() => {
+                    self.waiting = None;
+                    let taken = match room {
+                        Ok(room) => self.take(data, room),
+                        Err(error) => Err(error),
+                    };
+                    if let Err(error) = taken {
+                        self.end = Some(End::Failed(error.into()));
+                    }
                 }
                 message = self.messages.next(), if read_on => match message {
                     None => self.end = Some(End::Done),
                     Some(Err(status)) => self.end = Some(End::Failed(status)),
                     Some(Ok(data)) => {
-                        if let Err(error) = self.take(data).await {
+                        if let Err(error) = self.arrived(data).await {
                             self.end = Some(End::Failed(error.into()));
                         }
                     }
@@ -120,11 +145,13 @@ impl Put {
     fn fail(&mut self, error: Error) -> Status {
         self.owed.clear();
         self.owed_bytes.clear();
+        self.waiting = None;
         self.end = Some(End::Done);
         error.into()
     }
 
-    async fn take(&mut self, data: FlightData) -> Result<()> {
+    /// Takes a message if there is room for it in memory, else keeps it until there is.
+    async fn arrived(&mut self, data: FlightData) -> Result<()> {
         if self.sender.is_none() {
             let dataset = self.aggregator.open(dataset_of(&data)?).await?;
             self.sender = Some(Sender {
@@ -133,6 +160,24 @@ impl Put {
                 next: Sequence(0),
             });
         }
+        let dataset = &self.sender.as_ref().expect("set by the first message").dataset;
+        let bytes = data.data_header.len() + data.data_body.len() + self.ipc.bytes();
+        if let Ok(room) = self.aggregator.room(&dataset.name, bytes) {
+            return self.take(data, room);
+        }
+        let room = self.aggregator.room_soon(dataset, bytes);
+        self.waiting = Some(async move { (room.await, data) }.boxed());
+        Ok(())
+    }
+
+    fn take(&mut self, data: FlightData, room: Room) -> Result<()> {
+        self.room = Some(room);
+        let taken = self.take_message(data);
+        self.room = None;
+        taken
+    }
+
+    fn take_message(&mut self, data: FlightData) -> Result<()> {
         let said = if data.app_metadata.is_empty() {
             None
         } else {
@@ -140,7 +185,7 @@ impl Put {
         };
         if data.data_header.is_empty() {
             return match said {
-                Some(header) => self.take_ndjson(put_header(header)?, data.data_body),
+                Some(header) => self.take_whole(put_header(header)?, data.data_body),
                 None if data.data_body.is_empty() => Ok(()),
                 None => Err(Error::invalid("message has neither data_header nor app_metadata")),
             };
@@ -155,19 +200,18 @@ impl Put {
         }
     }
 
-    fn take_ndjson(&mut self, header: PutHeader, payload: Bytes) -> Result<()> {
-        if header.encoding != Encoding::Ndjson {
-            return Err(Error::invalid(
-                "message without data_header must be of encoding ndjson",
-            ));
-        }
-        let said = header
-            .events
-            .ok_or_else(|| Error::invalid("header of ndjson must say its number of events"))?;
-        let counted = lines::count(&payload);
+    /// A body that is the payload as the queue keeps it.
+    fn take_whole(&mut self, header: PutHeader, payload: Bytes) -> Result<()> {
+        let said = header.events.ok_or_else(|| {
+            Error::invalid("header of a message without data_header must say its number of events")
+        })?;
+        let (counted, what) = match header.encoding {
+            Encoding::Ndjson => (lines::count(&payload), "lines"),
+            Encoding::ArrowIpc => (ipc::rows(&payload)?, "rows"),
+        };
         if counted != u64::from(said) {
             return Err(Error::invalid(format_args!(
-                "header does not say how many lines there are events={said} lines={counted}"
+                "header does not say how many {what} there are events={said} {what}={counted}"
             )));
         }
         self.append(header, said, payload)
@@ -213,6 +257,8 @@ impl Put {
                 sequence,
                 events: 0,
                 duplicate: false,
+                spooled: false,
+                durability: Durability::default(),
             };
             self.owe(0, futures::future::ready(Ok(ack)).boxed());
             return None;
@@ -225,14 +271,17 @@ impl Put {
             events: Some(events),
             encoding: Encoding::ArrowIpc,
             generated_at_us: None,
+            received_at_us: None,
+            durability: None,
         })
     }
 
     fn append(&mut self, header: PutHeader, events: u32, payload: Bytes) -> Result<()> {
-        let header = header.into_header(events, self.aggregator.now())?;
+        let asked = header.durability;
+        let header = header.into_header(events, self.aggregator.received_at(header.received_at_us))?;
         let bytes = payload.len();
         let sender = self.sender.as_ref().expect("set by the first message");
-        let append = self.aggregator.append(&sender.dataset, header, payload)?;
+        let append = self.aggregator.append(&sender.dataset, header, payload, asked)?;
         self.owe(bytes, append.boxed());
         Ok(())
     }
@@ -240,8 +289,17 @@ impl Put {
     fn owe(&mut self, bytes: usize, ack: BoxFuture<'static, Result<PutAck>>) {
         let bytes = bytes.max(STREAM_BATCH_BYTES_MIN);
         self.owed.push_back(ack);
-        self.owed_bytes.push_back(bytes);
+        self.owed_bytes.push_back((bytes, self.room.take()));
         self.owed_bytes_total += bytes;
+    }
+}
+
+async fn room_soon(
+    waiting: &mut Option<BoxFuture<'static, (Result<Room>, FlightData)>>,
+) -> (Result<Room>, FlightData) {
+    match waiting {
+        Some(waiting) => waiting.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -250,7 +308,7 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-fn dataset_of(data: &FlightData) -> Result<DatasetName> {
+pub(crate) fn dataset_of(data: &FlightData) -> Result<DatasetName> {
     let path = data
         .flight_descriptor
         .as_ref()

@@ -3,24 +3,31 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event::limits::BATCH_BYTES_MAX;
-use event::{DatasetName, EmitterId};
+use event::{DatasetName, Durability, EmitterId};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tonic::transport::Channel;
 use uuid::Uuid;
 
+use crate::credentials::{ClientTls, Dialed, Secret};
 use crate::dataset::Gate;
-use crate::endpoints::Endpoints;
-use crate::options::OnSpoolFull;
+use crate::endpoints::{Dial, Endpoints};
+use crate::files::{self, FilesOptions};
+use crate::flags::{self, Known};
+use crate::options::{Delivery, OnSpoolFull};
 use crate::outbox::Outbox;
 use crate::sender::{self, SenderOptions};
 use crate::spool::Spool;
 use crate::stats::Counts;
-use crate::{ClientStats, Dataset, DatasetOptions, DatasetStats, Error, ErrorKind, OnFull, Result, limits};
+use crate::switch::{HasFiles, Now, Route};
+use crate::tracers;
+use crate::{
+    BatchFiles, ClientStats, Connector, Dataset, DatasetOptions, DatasetStats, Error, ErrorKind, FlagSource,
+    OnFull, Result, limits,
+};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -31,14 +38,20 @@ pub type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// How a [`Client`] behaves.
 #[derive(Clone)]
 pub struct ClientOptions {
-    /// The server's Flight door, as `http://host:port`.
+    /// The server's Flight door, as `http://host:port`, or `https://host:port` if it speaks TLS.
     pub endpoint: String,
-    /// Further servers before the same queue, to which sending moves when the ones before them fail. Default: none.
+    /// Further servers before the same queue, to which sending moves when the ones before them fail. While the last ack
+    /// said that the batch is on its server's own disk ([`event::wire::PutAck::spooled`]), sending of that dataset
+    /// stays with that server and waits for it: its next batch must not be in the queue before. Default: none.
     pub fallbacks: Vec<String>,
     /// A file with the servers to use in place of `endpoint` and `fallbacks`, one address a line, the preferred
     /// one first. It is read whenever a connection is made, and every `return_after`; while it cannot be used,
     /// the last list that could is. Default: none.
     pub endpoints_file: Option<PathBuf>,
+    /// What every call shows, to a server that asks who it is. Default: none.
+    pub token: Option<Secret>,
+    /// How servers with `https://` addresses are believed. Default: as the system believes others.
+    pub tls: Option<ClientTls>,
     /// How long a batch under way may be without any ack before the server counts as stalled and sending moves
     /// on. Default: 30 s.
     pub ack_timeout: Duration,
@@ -60,8 +73,24 @@ pub struct ClientOptions {
     pub clock: Clock,
     /// The chance in the waits between attempts. Default: the system's.
     pub random: Random,
+    /// Opens the connections to the endpoints. Default: TCP of the system.
+    pub connector: Option<Connector>,
     /// The options of datasets that are opened without any.
     pub dataset: DatasetOptions,
+    /// Where flags come from; the first source that has some wins, and the last ones known stay when none has.
+    /// Files and texts are read when the client is made, before the first event; servers soon after. Default: no
+    /// source, all goes to the server.
+    pub flags: Vec<FlagSource>,
+    /// How often they are read, give or take a quarter. Default: 30 s.
+    pub flags_every: Duration,
+    /// Where files are written to, for the modes that have files. Default: nowhere; those modes are then
+    /// [`event::flags::Mode::Stream`], and [`DatasetStats::flags_error`] says so.
+    pub batch_files: Option<BatchFiles>,
+    /// How often a row about each dataset goes into the dataset `sanderling_tracers`: `host`, `process`, `emitter`,
+    /// `dataset`, `at`, `sequence` (of the tracer), `events`, `bytes`, `acked`, `dropped` (so far),
+    /// `events_per_second`, and the medians `batch_generation_ms` and `ack_ms` (since the one before). They are sent
+    /// at best effort, and neither a flush nor a close waits for them. Default: never.
+    pub tracers: Option<Duration>,
 }
 
 impl ClientOptions {
@@ -71,6 +100,8 @@ impl ClientOptions {
             endpoint: endpoint.into(),
             fallbacks: Vec::new(),
             endpoints_file: None,
+            token: None,
+            tls: None,
             ack_timeout: limits::ACK_TIMEOUT,
             return_after: limits::RETURN_AFTER,
             linger: limits::LINGER,
@@ -81,7 +112,12 @@ impl ClientOptions {
             retry_max: limits::RETRY_MAX,
             clock: Arc::new(Timestamp::now),
             random: Arc::new(|| Uuid::new_v4().as_u64_pair().1),
+            connector: None,
             dataset: DatasetOptions::default(),
+            flags: Vec::new(),
+            flags_every: limits::FLAGS_EVERY,
+            batch_files: None,
+            tracers: None,
         }
     }
 
@@ -108,6 +144,11 @@ impl ClientOptions {
                 "ack_timeout and return_after must be longer than nothing",
             ));
         }
+        if self.flags_every.is_zero() || self.tracers.is_some_and(|every| every.is_zero()) {
+            return Err(Error::invalid(
+                "flags_every and tracers must be longer than nothing",
+            ));
+        }
         Ok(())
     }
 }
@@ -117,18 +158,20 @@ impl ClientOptions {
 /// for as long as the runtime lives.
 #[derive(Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    options: ClientOptions,
+pub(crate) struct Inner {
+    pub(crate) options: ClientOptions,
     emitter: EmitterId,
     /// Of what is asked rather than sent.
-    channel: Channel,
+    pub(crate) channel: Dialed,
     endpoints: Arc<Endpoints>,
     runtime: Handle,
     room: Arc<Semaphore>,
     outboxes: Mutex<Outboxes>,
+    pub(crate) flags: Mutex<Known>,
+    made: Instant,
 }
 
 #[derive(Default)]
@@ -150,15 +193,20 @@ impl Client {
     /// A client; it connects when there is something to send or to ask, and again whenever it must.
     ///
     /// # Errors
-    /// `Invalid`: an option is out of range, the endpoint is not an `http://` address, or this is not called
-    /// within a tokio runtime.
+    /// `Invalid`: an option is out of range, the endpoint is not an `http://` or `https://` address, TLS cannot be
+    /// set up for it, or this is not called within a tokio runtime.
     pub fn connect(options: ClientOptions) -> Result<Self> {
         options.check()?;
         let runtime = Handle::try_current()
             .map_err(|_| Error::invalid("no runtime, call this within a tokio runtime"))?;
         let mut list = vec![options.endpoint.clone()];
         list.extend(options.fallbacks.iter().cloned());
-        let endpoints = Arc::new(Endpoints::new(list, options.endpoints_file.clone())?);
+        let dial = Dial {
+            token: options.token.clone(),
+            tls: options.tls.clone(),
+            connector: options.connector.clone(),
+        };
+        let endpoints = Arc::new(Endpoints::new(list, options.endpoints_file.clone(), &dial)?);
         let channel = endpoints.channel(&options.endpoint)?;
         let room = Arc::new(Semaphore::new(options.buffer_bytes_max));
         let inner = Inner {
@@ -169,10 +217,18 @@ impl Client {
             runtime,
             room,
             outboxes: Mutex::default(),
+            flags: Mutex::default(),
+            made: Instant::now(),
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        flags::begin(&inner.options.flags, &inner.flags);
+        let inner = Arc::new(inner);
+        if !inner.options.flags.is_empty() {
+            inner.runtime.spawn(flags::run(Arc::downgrade(&inner)));
+        }
+        if inner.options.tracers.is_some() {
+            inner.runtime.spawn(tracers::run(Arc::downgrade(&inner)));
+        }
+        Ok(Self { inner })
     }
 
     /// The id that this client's batches carry; those of a dataset with a spool carry that of the spool.
@@ -232,14 +288,36 @@ impl Client {
 
     /// The dataset that takes what does not pass the check of another; it has no check itself.
     pub(crate) fn diverted(&self, name: &DatasetName) -> Result<Dataset> {
-        if let Some(outbox) = self.outboxes_now()?.by_name.get(name) {
+        self.beside(name.clone(), Delivery::Acked)
+    }
+
+    /// The dataset that takes the copies of the mode `shadow`.
+    pub(crate) fn shadow(&self, of: &DatasetName) -> Result<Arc<Outbox>> {
+        let shadow = self.beside(format!("{of}_shadow").parse()?, Delivery::BestEffort)?;
+        Ok(shadow.outbox)
+    }
+
+    /// The dataset of the tracers.
+    pub(crate) fn tracers(&self) -> Result<Dataset> {
+        self.beside(tracers::DATASET.parse()?, Delivery::BestEffort)
+    }
+
+    /// How long ago it was made.
+    pub(crate) fn age(&self) -> Duration {
+        self.inner.made.elapsed()
+    }
+
+    /// A dataset that the client has for purposes of its own.
+    fn beside(&self, name: DatasetName, delivery: Delivery) -> Result<Dataset> {
+        if let Some(outbox) = self.outboxes_now()?.by_name.get(&name) {
             return Ok(Dataset::new(Arc::clone(outbox), self.clone()));
         }
-        let parts = Parts {
-            gate: Gate::default(),
-            spool: None,
+        let options = DatasetOptions {
+            delivery,
+            ..DatasetOptions::default()
         };
-        self.start(name.clone(), parts)
+        let parts = Parts::open(&name, &options)?;
+        self.start(name, parts)
     }
 
     fn outboxes_now(&self) -> Result<MutexGuard<'_, Outboxes>> {
@@ -259,11 +337,12 @@ impl Client {
         let flushes = self
             .outboxes()
             .into_iter()
+            .filter(|outbox| outbox.name.as_str() != tracers::DATASET)
             .map(|outbox| async move { outbox.flush().await });
         futures::future::join_all(flushes).await.into_iter().collect()
     }
 
-    /// Takes no more events and returns when all that was emitted is acked, or given up.
+    /// Takes no more events and returns when all that was emitted is acked, or given up, and files have their names.
     ///
     /// # Errors
     /// As [`Client::flush`].
@@ -276,7 +355,11 @@ impl Client {
         for outbox in self.outboxes() {
             outbox.close();
         }
-        self.flush().await
+        let outcome = self.flush().await;
+        for outbox in self.outboxes() {
+            outbox.files_ended().await;
+        }
+        outcome
     }
 
     /// What has been counted so far, over all datasets.
@@ -295,7 +378,7 @@ impl Client {
 
     /// What has been counted so far, by dataset.
     pub fn dataset_stats(&self) -> BTreeMap<DatasetName, DatasetStats> {
-        let stats = |outbox: Arc<Outbox>| (outbox.name.clone(), outbox.counts.stats());
+        let stats = |outbox: Arc<Outbox>| (outbox.name.clone(), outbox.stats());
         self.outboxes().into_iter().map(stats).collect()
     }
 
@@ -303,7 +386,7 @@ impl Client {
         self.inner.options.buffer_bytes_max
     }
 
-    pub(crate) fn channel(&self) -> Channel {
+    pub(crate) fn channel(&self) -> Dialed {
         self.inner.channel.clone()
     }
 
@@ -323,6 +406,8 @@ impl Client {
 struct Parts {
     gate: Gate,
     spool: Option<(Spool, OnSpoolFull)>,
+    delivery: Delivery,
+    durability: Option<Durability>,
 }
 
 impl Parts {
@@ -332,7 +417,12 @@ impl Parts {
             OnFull::Spool(spool) => Some((Spool::open(spool, name.as_str())?, spool.on_full)),
             OnFull::Refuse | OnFull::DropNewest => None,
         };
-        Ok(Self { gate, spool })
+        Ok(Self {
+            gate,
+            spool,
+            delivery: options.delivery,
+            durability: options.durability,
+        })
     }
 }
 
@@ -340,7 +430,10 @@ impl Inner {
     fn start(&self, name: DatasetName, parts: Parts) -> Arc<Outbox> {
         let counts = Arc::new(Counts::default());
         let room = Arc::clone(&self.room);
-        let outbox = Arc::new(Outbox::new(name, &self.options, room, counts).with_gate(parts.gate));
+        let files = self.start_files(&name, &counts);
+        let outbox = Outbox::new(name, &self.options, room, counts).with(parts.gate, files);
+        let outbox = Arc::new(outbox);
+        outbox.switch.set(self.flags_of(&outbox));
         let spool = parts.spool;
         if let Some((spool, _)) = &spool {
             outbox.recovered(spool.len());
@@ -362,9 +455,64 @@ impl Inner {
             ack_timeout: self.options.ack_timeout,
             return_after: self.options.return_after,
             random: Arc::clone(&self.options.random),
+            delivery: parts.delivery,
+            durability: parts.durability,
             spool,
         };
         self.runtime.spawn(sender::run(Arc::clone(&outbox), options));
         outbox
+    }
+
+    /// The loop that writes a dataset's files, if there is a folder for them.
+    fn start_files(&self, name: &DatasetName, counts: &Arc<Counts>) -> Option<Arc<Outbox>> {
+        let files = self.options.batch_files.clone()?;
+        let (room, own_counts) = (Arc::clone(&self.room), Arc::default());
+        let outbox = Arc::new(Outbox::new(name.clone(), &self.options, room, own_counts));
+        let options = FilesOptions {
+            files,
+            emitter: self.emitter,
+            clock: Arc::clone(&self.options.clock),
+            retry_after: self.options.retry_max,
+            counts: Arc::clone(counts),
+        };
+        self.runtime.spawn(files::run(Arc::clone(&outbox), options));
+        Some(outbox)
+    }
+
+    pub(crate) fn flags(&self) -> MutexGuard<'_, Known> {
+        self.flags.lock().expect("no holder of the lock panics")
+    }
+
+    /// What the flags mean for a dataset.
+    fn flags_of(&self, outbox: &Outbox) -> Now {
+        let known = self.flags();
+        let flags = known.flags.of(&outbox.name);
+        let has_files = match outbox.files {
+            Some(_) => HasFiles::Yes,
+            None => HasFiles::No,
+        };
+        let route = Route::new(flags, self.emitter, has_files);
+        let mut error = known.error();
+        if route.mode != flags.mode {
+            let text = format!(
+                "mode has files and there is no folder for them, all goes to the server, set batch_files mode={:?}",
+                flags.mode
+            );
+            error = Some(error.map_or(text.clone(), |error| format!("{text}; {error}")));
+        }
+        Now {
+            route,
+            share: flags.sample.share,
+            etag: known.etag.clone(),
+            error,
+        }
+    }
+
+    /// The flags that are known now hold for all datasets.
+    pub(crate) fn apply_flags(&self) {
+        let outboxes = self.outboxes.lock().expect("no holder of the lock panics");
+        for outbox in outboxes.by_name.values() {
+            outbox.switch.set(self.flags_of(outbox));
+        }
     }
 }

@@ -15,6 +15,10 @@ pub enum ErrorKind {
     Invalid,
     /// The client holds as many bytes without an ack as it may: wait for room.
     Full,
+    /// An option or a flag says that the event is not sent, or not again; the text says which.
+    NotSent,
+    /// The server does not let this client in, or not for this: give [`crate::ClientOptions::token`] another token.
+    Denied,
     /// The client is closed.
     Closed,
     /// Somebody else was faster, or the server expects something else.
@@ -67,6 +71,7 @@ impl From<Status> for Error {
             Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => ErrorKind::Invalid,
             Code::FailedPrecondition | Code::AlreadyExists | Code::Aborted => ErrorKind::Conflict,
             Code::NotFound => ErrorKind::NotFound,
+            Code::Unauthenticated | Code::PermissionDenied => ErrorKind::Denied,
             Code::DataLoss => ErrorKind::Corrupt,
             _ => ErrorKind::Retry,
         };

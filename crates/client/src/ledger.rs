@@ -16,7 +16,7 @@ use event::{Epoch, Sequence};
 use crate::outbox::Sealed;
 
 /// A batch with its place in the order.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Numbered {
     pub(crate) epoch: Epoch,
     pub(crate) sequence: Sequence,
@@ -161,6 +161,7 @@ pub(crate) mod tests {
             generated_at: Timestamp::UNIX_EPOCH,
             emitted: Instant::now(),
             bytes: 1,
+            notice: None,
         }
     }
 
@@ -225,7 +226,13 @@ pub(crate) mod tests {
                     }
                     match answer {
                         Answer::Kept => {
-                            let ack = PutAck { sequence, events: 1, duplicate: false };
+                            let ack = PutAck {
+                                sequence,
+                                events: 1,
+                                duplicate: false,
+                                spooled: false,
+                                durability: Default::default(),
+                            };
                             prop_assert!(ledger.ack(&ack).is_some());
                             continue;
                         }

@@ -34,8 +34,14 @@ pub const SPOOL_BYTES_MAX: u64 = 1 << 30;
 pub const SPOOL_SEGMENT_BYTES_MAX: u64 = 16 << 20;
 /// A batch in the spool with what stands around it.
 pub const SPOOL_RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX + EVENT_BYTES_MAX;
+/// Batches that a spool numbers over its life; files that say more are damaged.
+pub const SPOOL_RECORDS_MAX: u64 = 1 << 62;
 /// What of an event's text is diverted when it does not pass its check.
 pub const DIVERTED_RAW_BYTES_MAX: usize = 64 << 10;
+/// Default of [`crate::BatchFiles::bytes_max`].
+pub const BATCH_FILE_BYTES_MAX: u64 = 128 << 20;
+/// Default of [`crate::ClientOptions::flags_every`].
+pub const FLAGS_EVERY: Duration = Duration::from_secs(30);
 
 const _: () = assert!(BATCH_BYTES <= BATCH_BYTES_MAX);
 const _: () = assert!(EVENT_BYTES_MAX < BUFFER_BYTES_MAX);

@@ -3,17 +3,35 @@
 use std::path::PathBuf;
 
 use arrow::datatypes::SchemaRef;
-use event::UnknownFields;
+use event::{Durability, UnknownFields};
 
 use crate::limits;
 
-/// How a dataset's events are checked, and what happens when they cannot be held in memory.
+/// How a dataset's events are checked and sent, and what happens when they cannot be held in memory.
 #[derive(Clone, Debug, Default)]
 pub struct DatasetOptions {
     /// What happens when the client holds as much as it may. Default: [`OnFull::Refuse`].
     pub on_full: OnFull,
     /// The check of each event before it is taken. Default: none but that it is a JSON object of up to 1 MiB.
     pub validation: Option<Validation>,
+    /// Whether a batch without an ack is sent again. Default: [`Delivery::Acked`].
+    pub delivery: Delivery,
+    /// What an ack of the dataset's batches promises. Default: what the server has for the dataset. One that the
+    /// server cannot promise makes it refuse the batches for good.
+    pub durability: Option<Durability>,
+}
+
+/// Whether a batch without an ack is sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// Until it is acked or refused for good: each event is kept once.
+    #[default]
+    Acked,
+    /// Never: each event is kept once or not at all. When sending fails, what is under way is given up and counted
+    /// in [`crate::Dropped::best_effort`]; the server may have kept it, so [`crate::DatasetStats::acked`] is the
+    /// least that is kept. What follows is sent in a new epoch, so nothing doubles. A full buffer drops, as with
+    /// [`OnFull::DropNewest`]. It goes with no spool.
+    BestEffort,
 }
 
 /// What happens to an event when the client's buffer is full. Those that wait for room (`emit_wait` and its

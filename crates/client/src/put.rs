@@ -4,34 +4,35 @@ use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{FlightData, FlightDescriptor};
 use bytes::Bytes;
 use event::wire::{PutAck, PutHeader};
-use event::{EmitterId, Encoding};
+use event::{Durability, EmitterId, Encoding};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Status;
-use tonic::transport::Channel;
 
+use crate::credentials::Dialed;
 use crate::ledger::Numbered;
 use crate::outbox::Payload;
 
-/// A `DoPut` under way.
-pub(crate) struct PutStream {
+/// A `DoPut` under way: batches of one dataset out, acks in. For programs that pass on batches of others; those that
+/// emit use [`crate::Client`].
+pub struct PutStream {
     messages: mpsc::UnboundedSender<FlightData>,
     answers: BoxStream<'static, Result<PutAck, Status>>,
     /// Given to the first message.
     descriptor: Option<FlightDescriptor>,
+    durability: Option<Durability>,
     /// The schema that the server has of this stream.
     schema: Option<Bytes>,
 }
 
 impl PutStream {
-    /// Connects when it is first asked for an answer. What is sent waits unbounded here; the bound is the
-    /// ledger's.
-    pub(crate) fn open(channel: Channel, dataset: &str) -> Self {
+    /// Connects when it is first asked for an answer. What is sent waits unbounded here; the bound is the caller's.
+    pub fn open(connection: Dialed, dataset: &str) -> Self {
         let (messages, outgoing) = mpsc::unbounded_channel();
         let call = async move {
-            let mut client = FlightServiceClient::new(channel);
+            let mut client = FlightServiceClient::new(connection);
             client
                 .do_put(UnboundedReceiverStream::new(outgoing))
                 .await
@@ -47,8 +48,25 @@ impl PutStream {
             messages,
             answers: answers.boxed(),
             descriptor,
+            durability: None,
             schema: None,
         }
+    }
+
+    /// Sends a batch as the queue keeps it: the payload is that of [`event::Batch`], and the header says what it is and
+    /// how many events it holds.
+    pub fn send_whole(&mut self, header: &PutHeader, payload: Bytes) {
+        let header = serde_json::to_vec(header).expect("a header is numbers and names");
+        self.push(
+            FlightData::new()
+                .with_data_body(payload)
+                .with_app_metadata(header),
+        );
+    }
+
+    /// What the acks of its batches are to promise; `None`: what the server has for the dataset.
+    pub(crate) fn asking(self, durability: Option<Durability>) -> Self {
+        Self { durability, ..self }
     }
 
     pub(crate) fn send(&mut self, emitter: EmitterId, numbered: &Numbered) {
@@ -64,6 +82,8 @@ impl PutStream {
             events: Some(batch.events),
             encoding,
             generated_at_us: Some(batch.generated_at.as_microsecond()),
+            received_at_us: None,
+            durability: self.durability,
         };
         let header = serde_json::to_vec(&header).expect("a header is numbers and names");
         match &batch.payload {
@@ -87,8 +107,9 @@ impl PutStream {
         }
     }
 
-    /// The next ack, in the order of the batches; an error is the end.
-    pub(crate) async fn answer(&mut self) -> Result<PutAck, Status> {
+    /// The next ack, in the order of the batches; an error is the end, and about the first batch without an ack if it is
+    /// about a batch at all. Dropping the future loses nothing.
+    pub async fn answer(&mut self) -> Result<PutAck, Status> {
         match self.answers.next().await {
             Some(answer) => answer,
             None => Err(Status::unavailable("server has ended the stream")),

@@ -10,10 +10,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use store::{Commit, Error, ErrorKind, Progress, Result, Store};
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::Client;
+use crate::credentials::Dialed;
 use crate::limits::{ANSWER_BYTES_MAX, STORE_KEYS_MAX};
 
 /// A store of the server whose keys and values are JSON texts.
@@ -24,7 +24,7 @@ use crate::limits::{ANSWER_BYTES_MAX, STORE_KEYS_MAX};
 #[derive(Clone)]
 pub struct RemoteStore {
     name: String,
-    flight: FlightServiceClient<Channel>,
+    flight: FlightServiceClient<Dialed>,
 }
 
 impl Client {
@@ -191,6 +191,8 @@ fn of_status(kind: &str, name: &str, status: &Status) -> Error {
         Code::Aborted | Code::FailedPrecondition => ErrorKind::Conflict,
         Code::NotFound => ErrorKind::NotFound,
         Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => ErrorKind::Invalid,
+        // Asking again helps only after somebody has given another token.
+        Code::Unauthenticated | Code::PermissionDenied => ErrorKind::Invalid,
         Code::DataLoss => ErrorKind::Corrupt,
         _ => ErrorKind::Retry,
     };

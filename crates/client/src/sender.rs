@@ -1,27 +1,25 @@
 //! The loop that sends one dataset's batches and takes their acks.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_flight::Empty;
-use arrow_flight::flight_service_client::FlightServiceClient;
-use event::EmitterId;
 use event::wire::PutAck;
+use event::{Durability, EmitterId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
+use crate::acked::{BatchAck, Notice};
 use crate::client::Random;
-use crate::endpoints::Endpoints;
+use crate::endpoints::{Endpoints, back_off, is_there};
 use crate::ledger::{Ledger, Numbered};
-use crate::options::OnSpoolFull;
+use crate::options::{Delivery, OnSpoolFull};
 use crate::outbox::{Outbox, Sealed};
 use crate::put::PutStream;
 use crate::spool::{Refusal, Spool};
-use crate::stats::add;
+use crate::stats::{add, of};
 use crate::{Error, ErrorKind};
 
 /// What a sender needs to know.
@@ -34,6 +32,8 @@ pub(crate) struct SenderOptions {
     pub(crate) ack_timeout: Duration,
     pub(crate) return_after: Duration,
     pub(crate) random: Random,
+    pub(crate) delivery: Delivery,
+    pub(crate) durability: Option<Durability>,
     /// The spool, and what is done with what it does not take.
     pub(crate) spool: Option<(Spool, OnSpoolFull)>,
 }
@@ -52,6 +52,7 @@ pub(crate) async fn run(outbox: Arc<Outbox>, mut options: SenderOptions) {
         spool,
         on_full,
         unspooled: VecDeque::new(),
+        notices: HashMap::new(),
         spool_at: None,
         read_at: None,
         stream: None,
@@ -63,6 +64,7 @@ pub(crate) async fn run(outbox: Arc<Outbox>, mut options: SenderOptions) {
         return_at: None,
         probe: None,
         returning: false,
+        is_bound: false,
     };
     if sender.run().await.is_none() {
         tracing::debug!("sender ends with its runtime");
@@ -79,6 +81,8 @@ struct Sender {
     on_full: OnSpoolFull,
     /// Sealed batches that the spool has not taken yet.
     unspooled: VecDeque<Sealed>,
+    /// Who waits for the acks of records of the spool.
+    notices: HashMap<u64, Notice>,
     /// When a disk that failed to write is tried again.
     spool_at: Option<Instant>,
     /// When one that failed to read is: what can be read is sent though nothing can be written.
@@ -98,6 +102,9 @@ struct Sender {
     probe: Option<BoxFuture<'static, bool>>,
     /// The preferred endpoint is there: what is under way is waited for, then sending moves.
     returning: bool,
+    /// The last ack said `spooled`: the endpoint in use has on its own disk what it acked, so nothing goes to another
+    /// one until it acks without that.
+    is_bound: bool,
 }
 
 impl Sender {
@@ -112,16 +119,19 @@ impl Sender {
             }
             let (due, retry_at, ack_due) = (self.outbox.due(), self.retry_at, self.ack_due);
             let (spool_at, read_at, return_at) = (self.spool_at, self.read_at, self.return_at);
+            // In this order, so that a run can be repeated. What comes first is done with when it has come once; an
+            // ack that is there is not late.
             tokio::select! {
-                () = self.outbox.woken() => {}
+                biased;
                 () = until(due) => {}
                 () = until(retry_at) => self.retry_at = None,
                 () = until(spool_at) => self.spool_at = None,
                 () = until(read_at) => self.read_at = None,
-                answer = next_answer(&mut self.stream) => self.answered(answer).await?,
-                () = until(ack_due) => self.timed_out().await?,
                 () = until(return_at) => self.ask_preferred(),
                 is_there = probed(&mut self.probe) => self.probed(is_there),
+                answer = next_answer(&mut self.stream) => self.answered(answer).await?,
+                () = until(ack_due) => self.timed_out().await?,
+                () = self.outbox.woken() => {}
             }
         }
     }
@@ -185,10 +195,19 @@ impl Sender {
         loop {
             let mut batches = std::mem::take(&mut self.unspooled);
             let sizes: Vec<usize> = batches.iter().map(|batch| batch.bytes).collect();
-            let (outcome, left) = self
-                .on_spool(move |spool| (spool.append(&mut batches), batches))
+            let mut notices: Vec<_> = batches.iter_mut().map(|batch| batch.notice.take()).collect();
+            let (first, outcome, mut left) = self
+                .on_spool(move |spool| (spool.end(), spool.append(&mut batches), batches))
                 .await??;
             let taken = sizes.len() - left.len();
+            for (batch, notice) in left.iter_mut().zip(notices.drain(taken..)) {
+                batch.notice = notice;
+            }
+            let awaited = |notice: Option<Notice>| notice.filter(Notice::is_awaited);
+            for (record, notice) in (first..).zip(notices) {
+                self.notices
+                    .extend(awaited(notice).map(|notice| (record, notice)));
+            }
             self.outbox.release(sizes[..taken].iter().sum());
             add(&self.outbox.counts.spooled, taken as u64);
             self.unspooled = left;
@@ -212,7 +231,14 @@ impl Sender {
                     Some(batch) => {
                         add(&self.outbox.counts.spool_dropped, u64::from(batch.events));
                         self.outbox.release(batch.bytes);
-                        self.outbox.finish(&batch, None);
+                        let dropped = Error::new(
+                            ErrorKind::NotSent,
+                            format_args!("spool is full, event is dropped dataset={}", self.outbox.name),
+                        );
+                        self.outbox.finish(batch.events, None);
+                        if let Some(notice) = batch.notice {
+                            notice.tell(Err(dropped));
+                        }
                     }
                 },
             }
@@ -254,7 +280,7 @@ impl Sender {
     fn send(&mut self, now: Instant) {
         let must_settle = self.spool.as_ref().is_some_and(Spool::is_between_epochs);
         if !self.ledger.has_unsent()
-            || self.returning
+            || (self.returning && !self.is_bound)
             || must_settle
             || self.retry_at.is_some_and(|at| at > now)
         {
@@ -291,13 +317,16 @@ impl Sender {
     fn connect(&mut self) -> crate::Result<PutStream> {
         let list = self.endpoints();
         let at = self.turn % list.len().max(1);
-        self.endpoint = list.into_iter().nth(at).unwrap_or_default();
+        if !self.is_bound {
+            self.endpoint = list.into_iter().nth(at).unwrap_or_default();
+        }
         let is_preferred = at == 0;
         let channel = self.options.endpoints.channel(&self.endpoint)?;
         self.outbox.counts.sends_to(&self.endpoint);
         self.return_at = (!is_preferred || self.options.endpoints.may_change())
             .then(|| Instant::now() + self.options.return_after);
-        Ok(PutStream::open(channel, self.outbox.name.as_str()))
+        let name = self.outbox.name.as_str();
+        Ok(PutStream::open(channel, name).asking(self.options.durability))
     }
 
     fn endpoints(&self) -> Vec<String> {
@@ -312,7 +341,7 @@ impl Sender {
     fn ask_preferred(&mut self) {
         self.return_at = Some(Instant::now() + self.options.return_after);
         let preferred = self.endpoints().into_iter().next().unwrap_or_default();
-        if preferred == self.endpoint {
+        if preferred == self.endpoint || self.is_bound {
             return;
         }
         if let Ok(channel) = self.options.endpoints.channel(&preferred) {
@@ -327,7 +356,7 @@ impl Sender {
 
     /// Moves to the preferred endpoint when nothing is under way any more.
     fn move_back(&mut self) {
-        if self.returning && !self.ledger.is_under_way() {
+        if self.returning && !self.is_bound && !self.ledger.is_under_way() {
             self.returning = false;
             self.stream = None;
             self.turn = 0;
@@ -338,8 +367,8 @@ impl Sender {
         match answer {
             Ok(ack) => match self.ledger.ack(&ack) {
                 Some(numbered) => {
-                    self.acked(&numbered, &ack);
-                    self.finish(&numbered, None);
+                    let ack = self.acked(&numbered, &ack);
+                    self.finish(numbered, Ok(ack));
                     Some(())
                 }
                 None => {
@@ -351,9 +380,10 @@ impl Sender {
         }
     }
 
-    fn acked(&mut self, numbered: &Numbered, ack: &PutAck) {
+    fn acked(&mut self, numbered: &Numbered, ack: &PutAck) -> BatchAck {
         let counts = &self.outbox.counts;
         self.attempts = 0;
+        self.is_bound = ack.spooled;
         self.ack_due = self
             .ledger
             .is_under_way()
@@ -363,19 +393,52 @@ impl Sender {
         add(&counts.bytes, numbered.batch.bytes as u64);
         add(&counts.duplicates, u64::from(ack.duplicate));
         counts.ack_us.took(numbered.batch.emitted.elapsed());
+        BatchAck {
+            dataset: self.outbox.name.clone(),
+            emitter: self.options.emitter,
+            epoch: numbered.epoch,
+            sequence: numbered.sequence,
+            events: numbered.batch.events,
+            duplicate: ack.duplicate,
+            durability: ack.durability,
+        }
     }
 
     /// The batch is acked or given up: it goes from the spool, or its room goes back.
-    fn finish(&mut self, numbered: &Numbered, refused: Option<Error>) {
-        match numbered.record {
-            None => self.outbox.release(numbered.batch.bytes),
+    fn finish(&mut self, numbered: Numbered, outcome: crate::Result<BatchAck>) {
+        let notice = match numbered.record {
+            None => {
+                self.outbox.release(numbered.batch.bytes);
+                numbered.batch.notice
+            }
             Some(record) => {
                 if let Some(spool) = &mut self.spool {
                     spool.finish(record);
                 }
+                self.notices.remove(&record)
             }
+        };
+        self.outbox
+            .finish(numbered.batch.events, outcome.as_ref().err().cloned());
+        if let Some(notice) = notice {
+            notice.tell(outcome);
         }
-        self.outbox.finish(&numbered.batch, refused);
+    }
+
+    /// Sending without resending: what is under way may be kept or not, and is given up. What follows has a new
+    /// epoch, in which there is no hole.
+    fn give_up(&mut self, why: &str) {
+        while let Some(numbered) = self.ledger.refuse() {
+            add(&self.outbox.counts.best_effort, u64::from(numbered.batch.events));
+            let error = Error::new(
+                ErrorKind::NotSent,
+                format_args!("sent once and not acked, it may be kept or not: {why}"),
+            );
+            self.finish(numbered, Err(error));
+        }
+        self.ledger.renumber(self.ledger.next_epoch());
+        add(&self.outbox.counts.epochs, 1);
+        self.back_off();
     }
 
     async fn timed_out(&mut self) -> Option<()> {
@@ -396,22 +459,27 @@ impl Sender {
             return Some(());
         }
         let (name, code) = (&self.outbox.name, status.code());
+        let mend = if is_denied(code) {
+            self.denied(&status);
+            "; nothing is given up, ClientOptions::token must be one that this server lets in"
+        } else {
+            ""
+        };
         let text = format!(
-            "{name}: {} code={code:?} endpoint={}",
+            "{name}: {}{mend} code={code:?} endpoint={}",
             status.message(),
             self.endpoint
         );
         tracing::debug!("put stream ended: {text}");
-        self.outbox.counts.went_wrong(text);
+        self.outbox.counts.went_wrong(text.clone());
+        let is_refusal = matches!(code, Code::InvalidArgument | Code::OutOfRange);
+        if is_refusal && let Some(numbered) = self.ledger.refuse() {
+            add(&self.outbox.counts.refused, u64::from(numbered.batch.events));
+            self.finish(numbered, Err(Error::from(status)));
+        }
         match code {
-            Code::InvalidArgument | Code::OutOfRange => {
-                let refused = self.ledger.refuse();
-                self.ledger.lost_stream();
-                if let Some(numbered) = refused {
-                    add(&self.outbox.counts.refused, u64::from(numbered.batch.events));
-                    self.finish(&numbered, Some(Error::from(status)));
-                }
-            }
+            _ if self.options.delivery == Delivery::BestEffort => self.give_up(&text),
+            _ if is_refusal => self.ledger.lost_stream(),
             Code::FailedPrecondition if self.ledger.in_conflict().is_some() => self.renumber().await?,
             _ => {
                 self.ledger.lost_stream();
@@ -419,6 +487,16 @@ impl Sender {
             }
         }
         Some(())
+    }
+
+    /// Whoever has to mend it may not look at counts, so the first time goes to the log.
+    fn denied(&self, status: &Status) {
+        let counts = &self.outbox.counts;
+        if of(&counts.denied) == 0 {
+            let (dataset, endpoint) = (&self.outbox.name, &self.endpoint);
+            tracing::warn!(%dataset, endpoint, "server does not let this client in: {}", status.message());
+        }
+        add(&counts.denied, 1);
     }
 
     /// A new epoch for all that is not acked; in the spool before anything is sent in it.
@@ -441,32 +519,22 @@ impl Sender {
         Some(())
     }
 
-    /// The next endpoint has its turn, after a wait that doubles each time all had theirs, up to the maximum; at
-    /// random between half and all of it, so that emitters do not come back all at once.
+    /// The next endpoint has its turn, after a wait; the same one while it alone has batches that it acked.
     fn back_off(&mut self) {
         let endpoints = self.options.endpoints.list().0.len().max(1);
-        let factor = 1u32 << (self.attempts as usize / endpoints).min(16);
-        let whole = self.options.retry_min.saturating_mul(factor);
-        let share = ((self.options.random)() >> 11) as f64 / (1u64 << 53) as f64;
-        let wait = whole.min(self.options.retry_max).mul_f64(0.5 + share / 2.0);
+        let waits = (self.options.retry_min, self.options.retry_max);
+        let wait = back_off(self.attempts, endpoints, waits, (self.options.random)());
         self.retry_at = Some(Instant::now() + wait);
         self.attempts = self.attempts.saturating_add(1);
-        self.turn = (self.turn + 1) % endpoints;
+        if !self.is_bound {
+            self.turn = (self.turn + 1) % endpoints;
+        }
         self.returning = false;
     }
 }
 
-/// Whether a server answers at all, be it with no.
-async fn is_there(channel: Channel, timeout: Duration) -> bool {
-    let mut client = FlightServiceClient::new(channel);
-    match tokio::time::timeout(timeout, client.list_actions(Empty {})).await {
-        Err(_) => false,
-        Ok(Ok(_)) => true,
-        Ok(Err(status)) => matches!(
-            status.code(),
-            Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument
-        ),
-    }
+fn is_denied(code: Code) -> bool {
+    matches!(code, Code::Unauthenticated | Code::PermissionDenied)
 }
 
 async fn until(time: Option<Instant>) {

@@ -18,7 +18,7 @@ use bytes::BytesMut;
 use event::{EmitterId, Epoch, Sequence};
 use uuid::Uuid;
 
-use crate::limits::SPOOL_SEGMENT_BYTES_MAX;
+use crate::limits::{SPOOL_RECORDS_MAX, SPOOL_SEGMENT_BYTES_MAX};
 use crate::options::{SpoolOptions, SpoolSync};
 use crate::outbox::Sealed;
 use crate::{Error, ErrorKind, Result};
@@ -146,6 +146,11 @@ impl Spool {
     /// The emitter of all that was ever in this folder.
     pub(crate) fn emitter(&self) -> EmitterId {
         self.marks.emitter
+    }
+
+    /// The number of the next record.
+    pub(crate) fn end(&self) -> u64 {
+        self.last().end()
     }
 
     /// Records that are not finished.
@@ -427,7 +432,8 @@ fn scan(folder: &Path) -> Result<(VecDeque<Segment>, u64)> {
     for (at, first) in firsts.iter().copied().enumerate() {
         let file = path(folder, first);
         let (segment, torn) = scan_one(&file, first).map_err(told)?;
-        let follows = segments.back().is_none_or(|before| before.end() == first);
+        let follows =
+            first <= SPOOL_RECORDS_MAX && segments.back().is_none_or(|before| before.end() == first);
         let is_last = at + 1 == firsts.len();
         if !follows || (torn > 0 && !is_last) {
             return Err(Error::new(
@@ -481,5 +487,7 @@ fn read_frame(file: &mut impl Read) -> io::Result<Option<BytesMut>> {
     Ok(record::is_whole(frame, &body).then_some(body))
 }
 
+#[cfg(test)]
+mod fuzz_tests;
 #[cfg(test)]
 mod tests;

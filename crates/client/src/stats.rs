@@ -4,6 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use event::flags::Mode;
+
 /// What a client has counted since it was made, over all its datasets. Every number but `buffered_bytes` only
 /// grows.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +24,8 @@ pub struct ClientStats {
     pub duplicates: u64,
     /// Times that sending went on under a new epoch.
     pub epochs: u64,
+    /// Times that a server did not let this client in: see [`DatasetStats::denied`].
+    pub denied: u64,
     /// Payload that was acked, in bytes.
     pub bytes: u64,
     /// Bytes held in memory now, because they are neither acked nor spooled yet.
@@ -41,6 +45,7 @@ impl ClientStats {
         self.retried += dataset.retried;
         self.duplicates += dataset.duplicates;
         self.epochs += dataset.epochs;
+        self.denied += dataset.denied;
         self.bytes += dataset.bytes;
         self.ack_latency.0.add(&dataset.ack_latency.0);
     }
@@ -69,8 +74,15 @@ pub struct DatasetStats {
     pub moves: u64,
     /// Times that no ack came in time.
     pub timeouts: u64,
+    /// Times that a server did not let this client in, for want of a token that it knows or that is for this. It is
+    /// tried again, with the waits of failures.
+    pub denied: u64,
     /// Payload that was acked, in bytes.
     pub bytes: u64,
+    /// Events that were written to files, in the modes that have files.
+    pub filed: u64,
+    /// Times that a file could not be written.
+    pub file_errors: u64,
     /// Batches that were written to the spool.
     pub spooled: u64,
     /// Batches that the spool held from an earlier process.
@@ -89,6 +101,14 @@ pub struct DatasetStats {
     pub batch_time: Times,
     /// From the emit of a batch's oldest event (or its reading back from the spool) to its ack.
     pub ack_latency: Times,
+    /// Where events go, now.
+    pub mode: Mode,
+    /// The share of the sample, now; 1 without one.
+    pub share: f64,
+    /// The ETag of the flags that say so; none until flags were read.
+    pub flags_etag: Option<String>,
+    /// What is wrong with the flags or their sources, now.
+    pub flags_error: Option<String>,
     /// The endpoint that was sent to last.
     pub endpoint: Option<String>,
     /// The last thing that went wrong, though it may have been mended since.
@@ -104,12 +124,18 @@ pub struct Dropped {
     pub full: u64,
     /// The spool was full or failed, and its option is to drop then.
     pub spool: u64,
+    /// They were under way when sending failed, and are not sent again; the server may have kept some of them.
+    pub best_effort: u64,
+    /// The dataset's mode is `off`.
+    pub off: u64,
+    /// They are not in the sample, and the mode has no files.
+    pub sampled: u64,
 }
 
 impl Dropped {
     /// For any reason.
     pub fn total(&self) -> u64 {
-        self.refused + self.full + self.spool
+        self.refused + self.full + self.spool + self.best_effort + self.off + self.sampled
     }
 }
 
@@ -179,6 +205,15 @@ impl Times {
         Duration::from_micros(self.0.quantile(quantile))
     }
 
+    /// Those that came after an earlier state of the same count; the longest stays.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let mut since = self.0.clone();
+        for (mine, theirs) in since.buckets.iter_mut().zip(earlier.0.buckets) {
+            *mine = mine.saturating_sub(theirs);
+        }
+        Self(since)
+    }
+
     /// The longest.
     pub fn max(&self) -> Duration {
         Duration::from_micros(self.0.max())
@@ -193,6 +228,11 @@ pub(crate) struct Counts {
     pub(crate) refused: AtomicU64,
     pub(crate) full: AtomicU64,
     pub(crate) spool_dropped: AtomicU64,
+    pub(crate) best_effort: AtomicU64,
+    pub(crate) off: AtomicU64,
+    pub(crate) sampled: AtomicU64,
+    pub(crate) filed: AtomicU64,
+    pub(crate) file_errors: AtomicU64,
     pub(crate) invalid: AtomicU64,
     pub(crate) batches: AtomicU64,
     pub(crate) retried: AtomicU64,
@@ -200,6 +240,7 @@ pub(crate) struct Counts {
     pub(crate) epochs: AtomicU64,
     pub(crate) moves: AtomicU64,
     pub(crate) timeouts: AtomicU64,
+    pub(crate) denied: AtomicU64,
     pub(crate) bytes: AtomicU64,
     pub(crate) spooled: AtomicU64,
     pub(crate) recovered: AtomicU64,
@@ -272,6 +313,9 @@ impl Counts {
                 refused: of(&self.refused),
                 full: of(&self.full),
                 spool: of(&self.spool_dropped),
+                best_effort: of(&self.best_effort),
+                off: of(&self.off),
+                sampled: of(&self.sampled),
             },
             invalid: of(&self.invalid),
             batches: of(&self.batches),
@@ -280,7 +324,14 @@ impl Counts {
             epochs: of(&self.epochs),
             moves: of(&self.moves),
             timeouts: of(&self.timeouts),
+            denied: of(&self.denied),
             bytes: of(&self.bytes),
+            filed: of(&self.filed),
+            file_errors: of(&self.file_errors),
+            mode: Mode::Stream,
+            share: 1.0,
+            flags_etag: None,
+            flags_error: None,
             spooled: of(&self.spooled),
             recovered: of(&self.recovered),
             spool_errors: of(&self.spool_errors),
@@ -304,7 +355,7 @@ pub(crate) fn sub(gauge: &AtomicU64, n: u64) {
     gauge.fetch_sub(n, Ordering::Relaxed);
 }
 
-fn of(counter: &AtomicU64) -> u64 {
+pub(crate) fn of(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
@@ -331,5 +382,8 @@ mod tests {
             );
         }
         assert_eq!(Times::default().quantile(0.5), Duration::ZERO);
+        counts.ack_us.took(Duration::from_secs(1));
+        let since = counts.stats().ack_latency.since(&latency);
+        assert_eq!((since.count(), since.quantile(0.5)), (1, Duration::from_secs(1)));
     }
 }

@@ -1,5 +1,6 @@
 //! From a batch as it was sent to rows as they are stored.
 
+use std::panic::catch_unwind;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -265,7 +266,18 @@ impl Decoder {
 }
 
 /// The record batches of an IPC stream, sharing its bytes; the end marker may be missing.
+///
+/// The reader asserts much of what a damaged message does not keep. Such a batch has been acked: it must become a
+/// reject, and not stop those behind it.
 fn read_ipc(payload: Bytes) -> Result<Vec<RecordBatch>, ArrowError> {
+    catch_unwind(|| read_ipc_or_panic(payload)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let what = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("panic");
+        Err(ArrowError::IpcError(format!("message is damaged: {what}")))
+    })
+}
+
+fn read_ipc_or_panic(payload: Bytes) -> Result<Vec<RecordBatch>, ArrowError> {
     let mut decoder = StreamDecoder::new();
     let mut rest = Buffer::from(payload);
     let mut batches = Vec::new();

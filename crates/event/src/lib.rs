@@ -9,7 +9,9 @@
 //! | [`DatasetSchema`] | the columns of a dataset as they are now; grows by adding columns |
 //! | [`Decoder`] | batch → Arrow rows with system columns, and the events that were rejected |
 //! | [`Checker`] | a schema as a check of one event, before it is sent |
+//! | [`Durability`] | what an ack promises |
 //! | [`conform`] | rows with fewer columns → rows with all of a schema |
+//! | [`flags`] | switches of clients that can be set from afar |
 //! | [`wire`] | the JSON of headers, acks and tickets |
 //!
 //! Not here: HTTP, SQL, files, clocks. Every time comes in by argument.
@@ -19,7 +21,9 @@ mod check;
 mod column;
 mod conform;
 mod decode;
+mod durability;
 mod error;
+pub mod flags;
 mod infer;
 mod json;
 pub mod limits;
@@ -33,6 +37,7 @@ pub use batch::{Batch, BatchHeader, BatchKey, EmitterId, Encoding, Epoch, Sequen
 pub use check::{Checker, UnknownFields};
 pub use conform::conform;
 pub use decode::{Decoded, Decoder, Reject};
+pub use durability::Durability;
 pub use error::{Error, ErrorKind, Result};
 pub use infer::infer_fields;
 pub use name::DatasetName;

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchHeader, BatchKey, DatasetName, EmitterId, Encoding, Epoch, Error, Result, Sequence};
+use crate::flags::Flags;
+use crate::{
+    BatchHeader, BatchKey, DatasetName, Durability, EmitterId, Encoding, Epoch, Error, Result, Sequence,
+};
 
 /// `app_metadata` of a batch on `DoPut`.
 ///
@@ -31,6 +34,13 @@ pub struct PutHeader {
     /// When the oldest event was emitted; the time of receipt unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generated_at_us: Option<i64>,
+    /// When an aggregator in front of this one received it. A server that does not trust its senders with it keeps
+    /// its own time of receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_at_us: Option<i64>,
+    /// What the ack is to promise; what the server has for the dataset unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durability: Option<Durability>,
 }
 
 fn arrow_ipc() -> Encoding {
@@ -71,6 +81,18 @@ pub struct PutAck {
     pub events: u32,
     /// Whether it had been kept before, by an earlier send.
     pub duplicate: bool,
+    /// Whether it is on the disk of the server that answers and not in the queue yet, which is away. Whoever is
+    /// answered so stays with that server until it answers without it: the queue does not know yet what it kept.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub spooled: bool,
+    /// What the ack promises: what was asked for, or more.
+    #[serde(default, skip_serializing_if = "Durability::is_default")]
+    pub durability: Durability,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(given: &bool) -> bool {
+    !given
 }
 
 /// What `DoGet` is asked for.
@@ -120,6 +142,8 @@ pub mod action {
     pub const STORE_COMMIT: &str = "store.commit";
     /// Body [`super::StoreScan`], answer JSON array of `[key, value]`.
     pub const STORE_SCAN: &str = "store.scan";
+    /// Body [`super::FlagsRequest`], answer [`super::FlagsAnswer`].
+    pub const FLAGS: &str = "flags";
 }
 
 /// Opens (and makes) a store of a job.
@@ -172,4 +196,34 @@ pub struct StoreScan {
     pub after: Option<Box<serde_json::value::RawValue>>,
     /// At most so many pairs.
     pub limit: usize,
+}
+
+/// Asks for the flags of clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlagsRequest {
+    /// The ETag of the flags that the client has; absent: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+}
+
+/// The flags of clients, if they are not those that the client has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlagsAnswer {
+    /// The ETag of the flags there are.
+    pub etag: String,
+    /// The flags, in the shape that [`Flags`] has; absent when the client has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flags: Option<serde_json::Value>,
+}
+
+impl FlagsAnswer {
+    /// What a server with these flags answers.
+    pub fn new(flags: &Flags, request: &FlagsRequest) -> Self {
+        let etag = flags.etag();
+        let is_known = request.etag.as_ref() == Some(&etag);
+        Self {
+            flags: (!is_known).then(|| flags.to_json()),
+            etag,
+        }
+    }
 }

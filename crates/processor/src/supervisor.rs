@@ -7,7 +7,7 @@ use std::time::Duration;
 use event::wire::Position;
 use event::{DatasetName, DatasetSchema, DatasetSettings, Decoder, failed_schema};
 use flow::{Graph, Job, JobOptions, JobStatus, Local, Sink};
-use queue::{Offset, Queue};
+use queue::{Offset, Partition, Queue};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use warehouse::{Table, Warehouse};
@@ -84,6 +84,13 @@ impl Dataset {
         let mut state = locked(&self.state);
         (state.job, state.graph) = (Some(status), Some(graph));
     }
+}
+
+fn no_such(dataset: &DatasetName) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format_args!("no such dataset, send it an event first dataset={dataset}"),
+    )
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -232,10 +239,7 @@ impl Processor {
     ) -> Result<DatasetStream> {
         let queue = self.0.options.queue.clone();
         if queue.ends(&dataset).is_empty() {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                format_args!("no such dataset, send it an event first dataset={dataset}"),
-            ));
+            return Err(no_such(&dataset));
         }
         // Before the position is chosen, so that nothing behind it is deleted meanwhile.
         let reader = self.0.readers.begin(&dataset);
@@ -304,6 +308,32 @@ impl Processor {
             let mut version = table.changes();
             let _ = version.wait_for(|version| version.progress.covers(&end)).await;
         }
+    }
+
+    /// Waits until the batch at an offset is visible in SQL: its rows in the dataset's table, its rejects in that of
+    /// the rejects.
+    ///
+    /// # Errors
+    /// `NotFound` when the queue does not have the dataset; those of the warehouse when a table cannot be opened.
+    pub async fn visible(&self, dataset: &DatasetName, partition: Partition, offset: Offset) -> Result<()> {
+        let Shared { options, .. } = self.0.as_ref();
+        if options.queue.ends(dataset).is_empty() {
+            return Err(no_such(dataset));
+        }
+        let (rows, _) = self.table(dataset).await?;
+        let rejects = options
+            .warehouse
+            .create(&dataset.failed(), failed_schema())
+            .await?;
+        let part = partition.0.to_string();
+        for table in [rows, rejects] {
+            let mut version = table.changes();
+            // It ends only with its table, which is held here.
+            let _ = version
+                .wait_for(|version| version.progress.of(&part) > offset.0)
+                .await;
+        }
+        Ok(())
     }
 
     /// Ends every job after its current epoch.

@@ -21,6 +21,8 @@ pub(crate) const CATALOG: &str = "sanderling";
 pub(crate) const PUBLIC: &str = "public";
 /// The schema of the stores.
 pub(crate) const STORES: &str = "stores";
+/// `sanderling.x` is another name of the dataset `sanderling_x`: what the system tells of itself.
+const SYSTEM: &str = "sanderling";
 
 /// How long a table stays at the version it was first met with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,10 +96,15 @@ impl Tables {
 
 impl Catalog for Tables {
     fn find(&self, schema: Option<&str>, name: &str) -> Result<Option<Found>> {
-        let schema = match schema {
-            None => PUBLIC,
-            Some(schema) if schema.eq_ignore_ascii_case(PUBLIC) => PUBLIC,
-            Some(schema) if schema.eq_ignore_ascii_case(STORES) => STORES,
+        let of_system;
+        let (schema, name) = match schema {
+            None => (PUBLIC, name),
+            Some(schema) if schema.eq_ignore_ascii_case(PUBLIC) => (PUBLIC, name),
+            Some(schema) if schema.eq_ignore_ascii_case(SYSTEM) => {
+                of_system = format!("{SYSTEM}_{name}");
+                (PUBLIC, of_system.as_str())
+            }
+            Some(schema) if schema.eq_ignore_ascii_case(STORES) => (STORES, name),
             Some(_) => return Ok(None),
         };
         let names = self.names(schema);

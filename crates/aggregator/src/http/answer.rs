@@ -132,8 +132,8 @@ pub(super) fn headers_of(error: &Error) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if error.kind() == ErrorKind::Unsupported {
         headers.insert(header::ACCEPT_ENCODING, encoding::ACCEPTED);
-    } else if may_pass(error) {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    } else if let Some(seconds) = error.retry_after_seconds() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     headers
 }

@@ -55,6 +55,7 @@ async fn keep_part(door: &Door, part: &Part, key: &RequestKey) -> Result<bool> {
         ));
     }
     let opened = door.aggregator.open(part.dataset.clone()).await?;
+    opened.check_rate()?;
     let first = key.first(&part.dataset, &part.ids);
     let now = door.aggregator.now();
     let mut appends = Vec::with_capacity(part.batches.len());
@@ -66,7 +67,7 @@ async fn keep_part(door: &Door, part: &Part, key: &RequestKey) -> Result<bool> {
         };
         match door
             .aggregator
-            .append(&opened, header_of(key, *events, now), payload.clone())
+            .append(&opened, header_of(key, *events, now), payload.clone(), None)
         {
             Ok(append) => appends.push(append),
             Err(error) => {

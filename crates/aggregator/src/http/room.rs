@@ -1,10 +1,9 @@
-//! The memory that a request may take, out of what all requests share.
+//! The memory that a request may take, out of what all doors share.
 
 use event::DatasetName;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::aggregator::Aggregator;
-use crate::{Error, Result};
+use crate::{Result, memory};
 
 /// Room grows by at least this much at a time, so that it is not asked for at each row.
 const STEP_BYTES: usize = 64 << 10;
@@ -12,8 +11,9 @@ const STEP_BYTES: usize = 64 << 10;
 /// What one request holds in memory, in bytes; given back when it is dropped.
 pub(super) struct Room {
     aggregator: Aggregator,
+    /// Whose share it is.
     dataset: DatasetName,
-    permit: Option<OwnedSemaphorePermit>,
+    taken: Vec<memory::Room>,
     bytes: usize,
 }
 
@@ -22,7 +22,7 @@ impl Room {
         Self {
             aggregator,
             dataset,
-            permit: None,
+            taken: Vec::new(),
             bytes: 0,
         }
     }
@@ -35,19 +35,12 @@ impl Room {
         if bytes <= self.bytes {
             return Ok(());
         }
-        let more = match self.permit {
-            None => bytes,
-            Some(_) => (bytes - self.bytes).max(STEP_BYTES),
+        let more = match self.bytes {
+            0 => bytes,
+            held => (bytes - held).max(STEP_BYTES),
         };
-        let permit = self
-            .aggregator
-            .http_room(more)
-            .map_err(|error| Error::new(error.kind(), format_args!("{error} dataset={}", self.dataset)))?;
+        self.taken.push(self.aggregator.room(&self.dataset, more)?);
         self.bytes += more;
-        match &mut self.permit {
-            Some(held) => held.merge(permit),
-            none => *none = Some(permit),
-        }
         Ok(())
     }
 }
@@ -57,26 +50,29 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::limits::HTTP_BYTES_MIN;
+    use crate::limits::MEMORY_BYTES_MIN;
     use crate::{AggregatorOptions, ErrorKind};
 
     #[test]
     fn requests_share_what_there_is_and_give_it_back() {
         let options = AggregatorOptions {
-            http_bytes_max: HTTP_BYTES_MIN,
+            memory_bytes_max: MEMORY_BYTES_MIN,
             ..AggregatorOptions::default()
         };
         let aggregator = Aggregator::new(Arc::new(queue::MemoryQueue::default()), options);
         let room = || Room::new(aggregator.clone(), "a".parse().unwrap());
+        // A dataset gets half of all, whatever else there is.
+        let half = MEMORY_BYTES_MIN / 2;
         let (mut first, mut second) = (room(), room());
-        first.cover(HTTP_BYTES_MIN / 2).unwrap();
+        first.cover(half / 2).unwrap();
         first.cover(1).unwrap();
-        second.cover(HTTP_BYTES_MIN / 2).unwrap();
-        let error = first.cover(HTTP_BYTES_MIN / 2 + 1).unwrap_err();
+        second.cover(half / 2).unwrap();
+        assert_eq!(aggregator.memory_bytes(), half);
+        let error = first.cover(half / 2 + 1).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Busy);
         drop(second);
-        first.cover(HTTP_BYTES_MIN).unwrap();
+        first.cover(half).unwrap();
         drop(first);
-        room().cover(HTTP_BYTES_MIN).unwrap();
+        assert_eq!(aggregator.memory_bytes(), 0);
     }
 }

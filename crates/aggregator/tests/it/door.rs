@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use aggregator::{Aggregator, AggregatorOptions, do_put, limits, router};
+use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
 use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
     HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
-use event::Batch;
+use event::wire::PutHeader;
+use event::{Batch, EmitterId, Encoding, Epoch, Sequence};
 use futures::stream::BoxStream;
 use queue::{MemoryQueue, Offset, Partition, Queue};
 use tokio::net::TcpListener;
+use tonic::transport::Channel;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
+use uuid::Uuid;
 
 pub(crate) struct Doors {
     pub(crate) queue: Arc<dyn Queue>,
@@ -30,8 +34,7 @@ pub(crate) async fn open_before(queue: Arc<dyn Queue>, options: AggregatorOption
     let aggregator = Aggregator::new(Arc::clone(&queue), options);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let flight = format!("http://{}", listener.local_addr().unwrap());
-    let service = FlightServiceServer::new(PutOnly(aggregator.clone()))
-        .max_decoding_message_size(limits::FLIGHT_MESSAGE_BYTES_MAX);
+    let service = service(&aggregator);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tokio::spawn(
         tonic::transport::Server::builder()
@@ -48,6 +51,35 @@ pub(crate) async fn open_before(queue: Arc<dyn Queue>, options: AggregatorOption
         flight,
         http,
     }
+}
+
+/// A Flight service that takes batches and does nothing else.
+pub(crate) fn service(aggregator: &Aggregator) -> FlightServiceServer<impl FlightService + use<>> {
+    FlightServiceServer::new(PutOnly(aggregator.clone()))
+        .max_decoding_message_size(limits::FLIGHT_MESSAGE_BYTES_MAX)
+}
+
+/// A first message: a batch of one event.
+pub(crate) fn line(dataset: &str, sequence: u64) -> FlightData {
+    let header = PutHeader {
+        emitter: EmitterId(Uuid::from_u128(7)),
+        epoch: Epoch(0),
+        sequence: Sequence(sequence),
+        events: Some(1),
+        encoding: Encoding::Ndjson,
+        generated_at_us: None,
+        received_at_us: None,
+        durability: None,
+    };
+    FlightData::new()
+        .with_descriptor(FlightDescriptor::new_path(vec![dataset.to_owned()]))
+        .with_data_body(b"{}".to_vec())
+        .with_app_metadata(serde_json::to_vec(&header).unwrap())
+}
+
+/// A client of a Flight door.
+pub(crate) fn flight(address: &str) -> FlightServiceClient<Channel> {
+    FlightServiceClient::new(Channel::from_shared(address.to_owned()).unwrap().connect_lazy())
 }
 
 impl Doors {
@@ -69,7 +101,7 @@ impl Doors {
     }
 }
 
-struct PutOnly(Aggregator);
+pub(crate) struct PutOnly(pub(crate) Aggregator);
 
 type Answers<T> = BoxStream<'static, Result<T, Status>>;
 

@@ -24,7 +24,7 @@ pub(crate) struct Answer {
 
 pub(crate) type Headers<'a> = &'a [(&'a str, &'a str)];
 
-async fn post(doors: &Doors, dataset: &str, headers: Headers<'_>, body: &[u8]) -> Answer {
+pub(crate) async fn post(doors: &Doors, dataset: &str, headers: Headers<'_>, body: &[u8]) -> Answer {
     post_to(doors, &format!("/v1/datasets/{dataset}/events"), headers, body).await
 }
 

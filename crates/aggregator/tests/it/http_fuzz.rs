@@ -359,7 +359,7 @@ fn fill(bytes: usize, start: &str, part: &str, end: &str) -> Vec<u8> {
 #[tokio::test]
 async fn bodies_of_very_many_very_small_parts() {
     let options = AggregatorOptions {
-        http_bytes_max: limits::HTTP_BYTES_MIN,
+        memory_bytes_max: limits::MEMORY_BYTES_MIN,
         ..AggregatorOptions::default()
     };
     let doors = door::open_before(Arc::new(MemoryQueue::default()), options).await;

@@ -10,16 +10,14 @@ use arrow::ipc::reader::StreamReader;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
-use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::utils::batches_to_flight_data;
 use arrow_flight::{FlightData, FlightDescriptor};
 use async_trait::async_trait;
 use event::wire::{PutAck, PutHeader};
-use event::{Batch, DatasetName, EmitterId, Encoding, Epoch, Sequence};
+use event::{Batch, DatasetName, Durability, EmitterId, Encoding, Epoch, Sequence};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use queue::{ErrorKind, MemoryQueue, Offset, Partition, Queue, Receipt, Record};
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -43,6 +41,8 @@ fn header(sequence: u64) -> PutHeader {
         events: None,
         encoding: Encoding::ArrowIpc,
         generated_at_us: Some(1_000),
+        received_at_us: None,
+        durability: None,
     }
 }
 
@@ -83,12 +83,22 @@ fn lines(sequence: u64, events: u32, body: &str) -> FlightData {
         .with_app_metadata(serde_json::to_vec(&header).unwrap())
 }
 
-fn flight(doors: &Doors) -> FlightServiceClient<Channel> {
-    FlightServiceClient::new(Channel::from_shared(doors.flight.clone()).unwrap().connect_lazy())
+/// One event for a dataset, as the first message of a stream.
+pub(crate) fn lines_to(dataset: &str, sequence: u64, durability: Option<Durability>) -> FlightData {
+    let header = PutHeader {
+        events: Some(1),
+        encoding: Encoding::Ndjson,
+        durability,
+        ..header(sequence)
+    };
+    FlightData::new()
+        .with_descriptor(FlightDescriptor::new_path(vec![dataset.into()]))
+        .with_data_body("{}")
+        .with_app_metadata(serde_json::to_vec(&header).unwrap())
 }
 
-async fn put(doors: &Doors, messages: Vec<FlightData>) -> (Vec<PutAck>, Option<Status>) {
-    let mut client = flight(doors);
+pub(crate) async fn put(doors: &Doors, messages: Vec<FlightData>) -> (Vec<PutAck>, Option<Status>) {
+    let mut client = door::flight(&doors.flight);
     let mut answers = client
         .do_put(futures::stream::iter(messages))
         .await
@@ -115,6 +125,8 @@ fn ack(sequence: u64, events: u32, duplicate: bool) -> PutAck {
         sequence: Sequence(sequence),
         events,
         duplicate,
+        spooled: false,
+        durability: Durability::default(),
     }
 }
 
@@ -373,7 +385,7 @@ async fn closing_ends_open_streams_after_their_acks() {
     let mut first = lines(0, 1, "{}");
     first.flight_descriptor = Some(FlightDescriptor::new_path(vec!["orders".into()]));
     let messages = futures::stream::iter([first]).chain(futures::stream::pending());
-    let mut client = flight(&doors);
+    let mut client = door::flight(&doors.flight);
     let mut answers = client.do_put(messages).await.unwrap().into_inner();
     answers.next().await.unwrap().unwrap();
     doors.aggregator.close();

@@ -7,6 +7,8 @@ use std::path::Path;
 use event::{EmitterId, Epoch, Sequence};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::SPOOL_RECORDS_MAX;
+
 /// The file `marks`: the spool's emitter, and from which record on which epoch counts. Written whole, synced and
 /// renamed into place, so it is the old one or the new one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +45,11 @@ impl Marks {
             .marks
             .windows(2)
             .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
-        if marks.version != VERSION || marks.marks.is_empty() || !rises {
+        let goes_on = marks
+            .marks
+            .last()
+            .is_some_and(|(record, epoch)| *record <= SPOOL_RECORDS_MAX && epoch.0 < u32::MAX);
+        if marks.version != VERSION || !goes_on || !rises {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "marks of the spool are damaged",

@@ -113,5 +113,6 @@ pub(super) fn decode(body: BytesMut) -> Option<Sealed> {
         generated_at,
         emitted: Instant::now(),
         bytes,
+        notice: None,
     })
 }

@@ -76,6 +76,8 @@ impl Life {
                         sequence,
                         events: 1,
                         duplicate: false,
+                        spooled: false,
+                        durability: Default::default(),
                     };
                     self.ledger.ack(&ack).unwrap()
                 }

@@ -337,7 +337,7 @@ async fn large_rows_are_cut_into_batches() {
 }
 
 /// Refuses batches with the word `poison` for good, and does not tell the queue behind it.
-struct Picky(MemoryQueue);
+pub(crate) struct Picky(pub(crate) MemoryQueue);
 
 #[async_trait]
 impl Queue for Picky {

@@ -5,10 +5,15 @@
     reason = "a test may fail where it stands; the setting knows test functions only"
 )]
 
+mod access;
+mod acks;
+mod connector;
 mod emit;
 mod failover;
+mod flags;
 mod read;
 mod server;
 mod spool;
 mod store;
+mod tracers;
 mod validation;

@@ -1,11 +1,12 @@
 //! A server that can be killed, and can lose acks.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use ::store::{MemoryStore, Store};
-use aggregator::{Aggregator, AggregatorOptions, do_put, limits};
+use aggregator::access::{Access, Scope};
+use aggregator::{Aggregator, AggregatorOptions, ServeOptions, do_put, flight_incoming, limits};
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
 use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
@@ -13,11 +14,12 @@ use arrow_flight::{
 };
 use bytes::Bytes;
 use event::Batch;
+use event::flags::Flags;
+use event::wire::{FlagsAnswer, action};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use queue::{Offset, Partition, Queue};
 use tokio::runtime::Runtime;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 /// A server in a runtime of its own: dropping it cuts all its connections.
@@ -43,7 +45,10 @@ pub(crate) struct Service {
     pub(crate) acks: Arc<AtomicU64>,
     /// Keeps batches, but says nothing of them.
     pub(crate) is_mute: bool,
+    pub(crate) access: Access,
     pub(crate) store: MemoryStore<Bytes, Bytes>,
+    /// What it answers to who asks for flags.
+    pub(crate) flags: Arc<Mutex<Option<Flags>>>,
 }
 
 impl Service {
@@ -54,8 +59,19 @@ impl Service {
             lose_every: 0,
             acks: Arc::default(),
             is_mute: false,
+            access: Access::open(),
             store: MemoryStore::new(),
+            flags: Arc::default(),
         }
+    }
+}
+
+impl Service {
+    fn flags_answer(&self, body: &[u8]) -> Result<Vec<u8>, Status> {
+        let flags = self.flags.lock().unwrap();
+        let flags = flags.as_ref().ok_or_else(|| Status::unavailable("no flags"))?;
+        let answer = FlagsAnswer::new(flags, &serde_json::from_slice(body).unwrap());
+        Ok(serde_json::to_vec(&answer).unwrap())
     }
 }
 
@@ -64,6 +80,10 @@ pub(crate) fn serve(service: Service) -> Server {
 }
 
 pub(crate) fn serve_at(service: Service, address: SocketAddr) -> Server {
+    serve_with(service, address, ServeOptions::default())
+}
+
+pub(crate) fn serve_with(service: Service, address: SocketAddr, options: ServeOptions) -> Server {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -75,7 +95,7 @@ pub(crate) fn serve_at(service: Service, address: SocketAddr) -> Server {
     socket.bind(address).unwrap();
     let listener = socket.listen(64).unwrap();
     let address = listener.local_addr().unwrap();
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = flight_incoming(listener, options);
     let service =
         FlightServiceServer::new(service).max_decoding_message_size(limits::FLIGHT_MESSAGE_BYTES_MAX);
     runtime.spawn(
@@ -124,7 +144,9 @@ impl FlightService for Service {
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
         let (acks, lose_every) = (Arc::clone(&self.acks), self.lose_every);
-        let answers = do_put(self.aggregator.clone(), request.into_inner()).map(move |answer| {
+        let (metadata, _, messages) = request.into_parts();
+        let messages = self.access.put(&metadata, messages)?;
+        let answers = do_put(self.aggregator.clone(), messages).map(move |answer| {
             let ack = acks.fetch_add(1, Ordering::SeqCst) + 1;
             if lose_every > 0 && ack % lose_every == 0 {
                 Err(Status::unavailable("cut"))
@@ -139,13 +161,19 @@ impl FlightService for Service {
         Ok(Response::new(answers.boxed()))
     }
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        self.access.check_metadata(request.metadata(), &Scope::Query)?;
         super::read::answer(&request.into_inner().ticket)
             .await
             .map(Response::new)
     }
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
+        self.access.check_metadata(request.metadata(), &Scope::Query)?;
+        let request = request.into_inner();
         let store: &dyn Store<Bytes, Bytes> = &self.store;
-        let body = super::store::answer(store, &request.into_inner()).await?;
+        let body = match request.r#type.as_str() {
+            action::FLAGS => self.flags_answer(&request.body)?,
+            _ => super::store::answer(store, &request).await?,
+        };
         let answer = futures::stream::iter([Ok(arrow_flight::Result { body: body.into() })]);
         Ok(Response::new(answer.boxed()))
     }

@@ -155,6 +155,39 @@ fn event_time_comes_from_its_field() {
     );
 }
 
+/// The reader of Arrow asserts what a damaged message does not keep; such a batch has been acked all the same.
+#[test]
+fn an_arrow_message_with_any_number_wrong_is_rows_or_rejects() {
+    let words: arrow::array::DictionaryArray<arrow::datatypes::Int32Type> =
+        ["a", "b", "a"].into_iter().collect();
+    let rows = RecordBatch::try_from_iter([
+        ("word", Arc::new(words) as _),
+        ("name", Arc::new(StringArray::from(vec!["x", "yy", "z"])) as _),
+    ])
+    .unwrap();
+    let mut good = Vec::new();
+    let mut writer = StreamWriter::try_new(&mut good, &rows.schema()).unwrap();
+    writer.write(&rows).unwrap();
+    writer.finish().unwrap();
+    let mut damaged = 0;
+    for at in (0..good.len() - 8).step_by(4) {
+        for number in [0, 1, -1, i64::MAX, i64::MIN, 1 << 31, 1 << 33] {
+            let mut bytes = good.clone();
+            bytes[at..at + 8].copy_from_slice(&i64::to_le_bytes(number));
+            let decoded = decoder(None).decode(&batch(Encoding::ArrowIpc, bytes));
+            let rows = decoded.rows.num_rows() + decoded.rejects.len();
+            assert!(rows > 0, "nothing is lost in silence: at={at} number={number}");
+            damaged += usize::from(
+                decoded
+                    .rejects
+                    .iter()
+                    .any(|reject| reject.reason.contains("damaged")),
+            );
+        }
+    }
+    assert!(damaged > 0, "some are what the reader asserts");
+}
+
 #[test]
 fn system_columns_say_who_and_when() {
     let rows = ndjson(&decoder(None), r#"{"a":1}"#).rows;

@@ -13,7 +13,7 @@ use event::{Batch, BatchHeader, BatchKey, DatasetName, EmitterId, Encoding, Epoc
 use flow::{JobOptions, Source};
 use jiff::Timestamp;
 use processor::{Processor, ProcessorOptions, QueueSource};
-use queue::{MemoryQueue, Offset, Queue};
+use queue::{MemoryQueue, Offset, Partition, Queue};
 use store::Progress;
 use warehouse::{Warehouse, WarehouseOptions};
 
@@ -152,6 +152,36 @@ async fn a_job_that_starts_again_stores_each_batch_once() {
             warehouse.close().await.unwrap();
         } // else: dropped as by a crash, and the hot tail with it
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_visible_when_its_rows_and_its_rejects_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::new(1));
+    let warehouse = warehouse(folder.path()).await;
+    let processor = processor(&queue, &warehouse);
+    let visible = |offset| {
+        let (processor, dataset) = (processor.clone(), dataset());
+        async move { processor.visible(&dataset, Partition(0), Offset(offset)).await }
+    };
+    let unknown = visible(0).await.unwrap_err();
+    assert_eq!(unknown.kind(), processor::ErrorKind::NotFound);
+    let hot_rows = |table: &str| {
+        let version = warehouse.table(table).unwrap().version();
+        version.hot.iter().map(RecordBatch::num_rows).sum::<usize>()
+    };
+    for round in 0..20u64 {
+        let mut batch = numbers(1, round, 0..2);
+        batch.payload = [&batch.payload[..], b"\nnot JSON"].concat().into();
+        batch.header.events = 3;
+        let offset = queue.append(batch).await.unwrap().offset.unwrap();
+        visible(offset.0).await.unwrap();
+        assert_eq!(hot_rows("d"), 2 * (round as usize + 1));
+        assert_eq!(hot_rows("d$failed"), round as usize + 1);
+    }
+    let next = tokio::time::timeout(Duration::from_millis(50), visible(20)).await;
+    assert!(next.is_err(), "nobody has sent it");
+    processor.stop().await;
 }
 
 #[tokio::test]

@@ -225,3 +225,22 @@ async fn stores_are_tables() {
         "asking makes no store"
     );
 }
+
+#[tokio::test]
+async fn what_the_system_tells_of_itself_has_a_schema_of_its_own() {
+    let world = World::new().await;
+    let table = world.dataset("sanderling_tracers", vec![text("host")]).await;
+    append(&table, 1, &[json!({"host": "a"}), json!({"host": "b"})]).await;
+    world
+        .check_all(&[
+            ("select host from sanderling.tracers order by host", "host\na\nb"),
+            ("select t.host from Sanderling.Tracers as t where t.host = 'b'", "host\nb"),
+            ("select count(*) as n from `sanderling.tracers`", "n\n2"),
+            ("select count(*) as n from sanderling_tracers", "n\n2"),
+        ])
+        .await;
+    let missing = "no such table table=sanderling.other";
+    world
+        .fails("select * from sanderling.other", ErrorKind::Invalid, missing)
+        .await;
+}

@@ -1,0 +1,103 @@
+//! The HTTP door asks for tokens.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Json, Response};
+use event::DatasetName;
+
+use super::{Access, Denied, Scope};
+
+/// A router whose every request (of routes that there are not, too) must be allowed what `scope_of` says it needs;
+/// `None`: nobody is asked. A handler finds the [`super::Who`] among the request's extensions. Others get 401 or 403
+/// as `{"error": "…"}`, and nothing of their body is read.
+///
+/// ```
+/// use aggregator::access::{self, Access};
+/// let router = axum::Router::new(); // the server's routes
+/// let router: axum::Router = access::require(router, Access::open(), access::scope_of);
+/// ```
+pub fn require(router: Router, access: Access, scope_of: fn(&Parts) -> Option<Scope>) -> Router {
+    if access.is_open() {
+        return router;
+    }
+    router.layer(from_fn(move |request: Request, next: Next| {
+        let access = access.clone();
+        async move {
+            let (mut parts, body) = request.into_parts();
+            if let Some(scope) = scope_of(&parts) {
+                match access.check_headers(&parts.headers, &scope) {
+                    Ok(who) => parts.extensions.insert(who),
+                    Err(denied) => return denied.into_response(),
+                };
+            }
+            next.run(Request::from_parts(parts, body)).await
+        }
+    }))
+}
+
+/// What the paths of a server need: `/health` and `/ready` nothing, `/v1/datasets/{dataset}/events` sending to that
+/// dataset, `/`, `/metrics`, `/v1/query`, `/v1/stores/…`, `/v1/jobs…` and `/v1/openapi.json` reading, and all others
+/// `admin`.
+pub fn scope_of(parts: &Parts) -> Option<Scope> {
+    let mut path = parts.uri.path().split('/').skip(1);
+    Some(
+        match (path.next(), path.next(), path.next(), path.next(), path.next()) {
+            (Some("health" | "ready"), None, ..) => return None,
+            (Some("v1"), Some("datasets"), Some(dataset), Some("events"), None) => {
+                // What is written otherwise, such as with %63, is another name after it was decoded.
+                dataset.parse::<DatasetName>().map_or(Scope::Admin, Scope::Send)
+            }
+            (Some("" | "metrics"), None, ..) => Scope::Query,
+            (Some("v1"), Some("query" | "stores" | "jobs" | "openapi.json"), ..) => Scope::Query,
+            _ => Scope::Admin,
+        },
+    )
+}
+
+impl IntoResponse for Denied {
+    fn into_response(self) -> Response {
+        let status = self.http_status();
+        let body = Json(serde_json::json!({ "error": self.to_string() }));
+        let mut response = (status, body).into_response();
+        if !matches!(self, Self::Scope { .. }) {
+            let ask = HeaderValue::from_static("Bearer realm=\"sanderling\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, ask);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    #[test]
+    fn each_path_has_its_scope() {
+        for (path, needed) in [
+            ("/health", ""),
+            ("/ready", ""),
+            ("/ready/x", "admin"),
+            ("/", "query"),
+            ("/metrics", "query"),
+            ("/v1/datasets/clicks/events", "send:clicks"),
+            ("/v1/datasets/clicks/events?a=b", "send:clicks"),
+            ("/v1/datasets/%63licks/events", "admin"),
+            ("/v1/datasets/clicks/events/", "admin"),
+            ("/v1/datasets/clicks", "admin"),
+            ("/v1/query", "query"),
+            ("/v1/stores/words/love", "query"),
+            ("/v1/jobs", "query"),
+            ("/v2", "admin"),
+            ("//health", "admin"),
+        ] {
+            let (parts, ()) = Request::get(path).body(()).unwrap().into_parts();
+            let scope = scope_of(&parts).map_or(String::new(), |scope| scope.to_string());
+            assert_eq!(scope, needed, "{path}");
+        }
+    }
+}

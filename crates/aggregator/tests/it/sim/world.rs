@@ -1,0 +1,410 @@
+//! One simulated world: its hosts, and what goes wrong in it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use aggregator::{Aggregator, AggregatorOptions, limits};
+use arrow_flight::flight_service_server::FlightServiceServer;
+use turmoil::net::TcpListener;
+use turmoil::{Builder, Sim};
+
+use super::chance::Chance;
+use super::emitter::{self, Life, POISON, Process};
+use super::judge;
+use super::queue::{SimQueue, Trouble};
+use super::wire::{Scissors, Wire};
+use crate::door::PutOnly;
+
+/// What all hosts do at a time; the grain of the simulation.
+const TICK: Duration = Duration::from_millis(5);
+/// How long things go wrong, and the processes emit.
+const TROUBLE: Duration = Duration::from_secs(3);
+/// Within this all must be settled: the connect timeout and the keep-alive of the client are seconds.
+const END: Duration = Duration::from_secs(60);
+const PORT: u16 = 8081;
+const LATENCY_MAX: Duration = Duration::from_millis(20);
+
+/// What happened, to see that a run was worth it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Summary {
+    pub(crate) trace: u64,
+    pub(crate) events: u64,
+    pub(crate) batches: u64,
+    /// Of the lives, how many were cut short.
+    pub(crate) crashed: u64,
+    pub(crate) retried: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) epochs: u64,
+    pub(crate) timeouts: u64,
+    pub(crate) moves: u64,
+    pub(crate) refused: u64,
+    pub(crate) dropped: u64,
+    pub(crate) cuts: u64,
+    /// Batches that a loss of power took.
+    pub(crate) lost: u64,
+    pub(crate) elapsed: Duration,
+}
+
+/// Runs the world of a seed to its end and judges it.
+pub(crate) fn run(seed: u64) -> Result<Summary, String> {
+    let mut chance = Chance::new(seed);
+    let (doors, clients) = (chance.within(1..3) as usize, chance.within(1..5) as usize);
+    let datasets = chance.within(1..4) as usize;
+    let scissors = Scissors::new(chance.fork());
+    let queue = SimQueue::new(chance.fork(), calm(), POISON.as_bytes());
+    let lives: Rc<RefCell<Vec<Life>>> = Rc::default();
+    let mut sim = Builder::new()
+        .epoch(SystemTime::UNIX_EPOCH)
+        .rng_seed(chance.bits())
+        .tick_duration(TICK)
+        .simulation_duration(END * 2)
+        .max_message_latency(LATENCY_MAX)
+        .tcp_capacity(chance.pick(&[4, 64, 1_024]))
+        .build();
+    let door_clocks: Vec<Arc<AtomicI64>> = (0..doors).map(|_| Arc::default()).collect();
+    for (door, off) in door_clocks.iter().enumerate() {
+        let (queue, off, scissors) = (queue.clone(), Arc::clone(off), scissors.clone());
+        let stream_bytes_max = chance.pick(&[1, 3_000, limits::STREAM_BYTES_MAX]);
+        sim.host(door_name(door), move || {
+            let options = AggregatorOptions {
+                clock: emitter::clock(Arc::clone(&off)),
+                stream_bytes_max,
+                ..AggregatorOptions::default()
+            };
+            serve(Aggregator::new(queue.door(door), options), scissors.clone())
+        });
+    }
+    let client_clocks: Vec<Arc<AtomicI64>> = (0..clients).map(|_| Arc::default()).collect();
+    for (host, off) in client_clocks.iter().enumerate() {
+        let process = Process {
+            host,
+            doors,
+            datasets,
+            clock_off: Arc::clone(off),
+            scissors: scissors.clone(),
+            chance: Rc::new(RefCell::new(chance.fork())),
+            lives: Rc::clone(&lives),
+            until: TROUBLE,
+        };
+        sim.host(client_name(host), move || process.clone().live());
+    }
+    let mut world = World {
+        sim,
+        queue,
+        scissors,
+        chance,
+        doors,
+        clients,
+        clocks: door_clocks.into_iter().chain(client_clocks).collect(),
+        faults: Vec::new(),
+    };
+    world.pass(&lives)?;
+    let lives = lives.borrow();
+    judge::judge(&world.queue, &lives)?;
+    Ok(world.summary(&lives))
+}
+
+/// The aggregator's binary door, until the host is crashed.
+async fn serve(aggregator: Aggregator, scissors: Scissors) -> turmoil::Result {
+    let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
+    let incoming = futures::stream::unfold(listener, move |listener| {
+        let scissors = scissors.clone();
+        async move {
+            let accepted = listener.accept().await;
+            let wire = accepted.map(|(stream, _)| Wire::new(stream, scissors));
+            Some((wire, listener))
+        }
+    });
+    let service = FlightServiceServer::new(PutOnly(aggregator))
+        .max_decoding_message_size(limits::FLIGHT_MESSAGE_BYTES_MAX);
+    tonic::transport::Server::builder()
+        .add_service(service)
+        .serve_with_incoming(incoming)
+        .await?;
+    Ok(())
+}
+
+fn door_name(door: usize) -> String {
+    format!("door{door}")
+}
+
+fn client_name(client: usize) -> String {
+    format!("client{client}")
+}
+
+fn calm() -> Trouble {
+    Trouble {
+        sync_max: Duration::from_millis(30),
+        ..Trouble::default()
+    }
+}
+
+/// Of [`World::begin_fault`].
+const FAULT_KINDS: u64 = 12;
+const QUEUE_TROUBLE: u64 = 9;
+
+struct World {
+    sim: Sim<'static>,
+    queue: SimQueue,
+    scissors: Scissors,
+    chance: Chance,
+    doors: usize,
+    clients: usize,
+    /// Of the doors, then of the clients.
+    clocks: Vec<Arc<AtomicI64>>,
+    /// What is wrong now, and until when.
+    faults: Vec<(Duration, Fault)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Fault {
+    Partition(String, String),
+    OneWay(String, String),
+    Hold(String, String),
+    Slow(String, String),
+    Down(String),
+    Stall(usize),
+    Queue,
+    Cuts,
+}
+
+impl World {
+    /// Lets time pass until all is settled.
+    fn pass(&mut self, lives: &RefCell<Vec<Life>>) -> Result<(), String> {
+        let mut is_healed = false;
+        loop {
+            let now = self.sim.elapsed();
+            if now < TROUBLE {
+                self.end_faults(now);
+                // An emitter's first batch is a case of its own, so trouble may be there first.
+                if now.is_zero() && self.chance.one_in(3) {
+                    self.begin_fault(now, QUEUE_TROUBLE);
+                }
+                if self.chance.one_in(25) {
+                    let kind = self.chance.below(FAULT_KINDS);
+                    self.begin_fault(now, kind);
+                }
+            } else if !is_healed {
+                self.heal();
+                is_healed = true;
+            }
+            self.sim
+                .step()
+                .map_err(|error| format!("a host failed: {error}"))?;
+            self.queue.pass(self.sim.elapsed());
+            if is_healed && self.is_settled(&lives.borrow()) {
+                return Ok(());
+            }
+            if now > END {
+                let stuck = self.stuck(&lives.borrow());
+                return Err(format!(
+                    "not settled {:?} after the last trouble: {stuck}",
+                    END - TROUBLE
+                ));
+            }
+        }
+    }
+
+    /// Whether the last life of each process is done.
+    fn is_settled(&self, lives: &[Life]) -> bool {
+        (0..self.clients).all(|host| {
+            let last = lives.iter().rfind(|life| life.host == host);
+            last.is_some_and(|life| life.is_done)
+        })
+    }
+
+    fn stuck(&self, lives: &[Life]) -> String {
+        let streams = lives
+            .iter()
+            .filter(|life| !life.is_done)
+            .flat_map(|life| &life.streams);
+        let told = streams.map(|stream| {
+            let (name, stats) = (stream.dataset.name(), stream.dataset.stats());
+            format!(
+                "{name} taken={} acked={} {:?}; ",
+                stream.taken.len(),
+                stats.acked,
+                stats.last_error
+            )
+        });
+        told.collect()
+    }
+
+    fn link(&mut self) -> (String, String) {
+        let client = self.chance.below(self.clients as u64) as usize;
+        let door = self.chance.below(self.doors as u64) as usize;
+        let ends = (client_name(client), door_name(door));
+        if self.chance.one_in(2) {
+            ends
+        } else {
+            (ends.1, ends.0)
+        }
+    }
+
+    fn begin_fault(&mut self, now: Duration, kind: u64) {
+        let until = now + self.chance.millis(20..900);
+        let (a, b) = self.link();
+        let door = self.chance.below(self.doors as u64) as usize;
+        let fault = match kind {
+            0 => {
+                self.sim.partition(a.as_str(), b.as_str());
+                Fault::Partition(a, b)
+            }
+            1 => {
+                self.sim.partition_oneway(a.as_str(), b.as_str());
+                Fault::OneWay(a, b)
+            }
+            2 => {
+                self.sim.hold(a.as_str(), b.as_str());
+                Fault::Hold(a, b)
+            }
+            3 => {
+                let slow = self.chance.millis(50..600);
+                self.sim
+                    .set_link_max_message_latency(a.as_str(), b.as_str(), slow);
+                Fault::Slow(a, b)
+            }
+            4 | 5 => return self.lose_power(until),
+            6 => return self.crash(door_name(door), until),
+            7 => {
+                let client = self.chance.below(self.clients as u64) as usize;
+                return self.crash(client_name(client), until);
+            }
+            8 => {
+                self.queue.stall(door);
+                Fault::Stall(door)
+            }
+            QUEUE_TROUBLE => {
+                let trouble = Trouble {
+                    busy: self.chance.below(6),
+                    failing: self.chance.below(10),
+                    sync_max: self.chance.millis(1..300),
+                    late_max: self.chance.millis(1..60),
+                };
+                self.queue.set_trouble(trouble);
+                Fault::Queue
+            }
+            10 => {
+                self.scissors.on.store(true, Ordering::SeqCst);
+                Fault::Cuts
+            }
+            _ => {
+                let clock = self.chance.below(self.clocks.len() as u64) as usize;
+                let off = self.chance.below(200_000) as i64 - 100_000;
+                self.clocks[clock].store(off, Ordering::SeqCst);
+                return;
+            }
+        };
+        self.faults.push((until, fault));
+    }
+
+    /// The queue loses its power, and each door that writes to it dies with it.
+    fn lose_power(&mut self, until: Duration) {
+        for door in 0..self.doors {
+            let up = until + self.chance.millis(0..200);
+            self.stop(door_name(door), up);
+        }
+        self.queue.lose_power();
+    }
+
+    /// A host dies alone; the only door has the queue on its machine.
+    fn crash(&mut self, host: String, until: Duration) {
+        if self.doors == 1 && host == door_name(0) {
+            return self.lose_power(until);
+        }
+        self.stop(host, until);
+    }
+
+    /// Half of the time nobody hears of it: the last words of the connections are lost.
+    fn stop(&mut self, host: String, until: Duration) {
+        let quiet = self.chance.one_in(2);
+        let others: Vec<String> = match host.starts_with("door") {
+            true => (0..self.clients).map(client_name).collect(),
+            false => (0..self.doors).map(door_name).collect(),
+        };
+        if quiet {
+            for other in &others {
+                self.sim.partition(host.as_str(), other.as_str());
+                self.faults
+                    .push((until, Fault::Partition(host.clone(), other.clone())));
+            }
+        }
+        self.sim.crash(host.as_str());
+        self.faults.push((until, Fault::Down(host)));
+    }
+
+    fn end_faults(&mut self, now: Duration) {
+        let (over, on): (Vec<_>, Vec<_>) = self.faults.drain(..).partition(|(until, _)| *until <= now);
+        self.faults = on;
+        for (_, fault) in over {
+            self.end(fault);
+        }
+    }
+
+    fn end(&mut self, fault: Fault) {
+        // Another one of the same may be going on.
+        if self.faults.iter().any(|(_, other)| *other == fault) {
+            return;
+        }
+        match fault {
+            Fault::Partition(a, b) => self.sim.repair(a, b),
+            Fault::OneWay(a, b) => self.sim.repair_oneway(a, b),
+            Fault::Hold(a, b) => self.sim.release(a, b),
+            Fault::Slow(a, b) => self.sim.set_link_max_message_latency(a, b, LATENCY_MAX),
+            Fault::Down(host) => {
+                if let Some(door) = (0..self.doors).find(|door| door_name(*door) == host) {
+                    self.queue.go_on(door);
+                }
+                self.sim.bounce(host);
+            }
+            Fault::Stall(door) => self.queue.go_on(door),
+            Fault::Queue => self.queue.set_trouble(calm()),
+            Fault::Cuts => self.scissors.on.store(false, Ordering::SeqCst),
+        }
+    }
+
+    fn heal(&mut self) {
+        while let Some((_, fault)) = self.faults.pop() {
+            self.end(fault);
+        }
+        for client in (0..self.clients).map(client_name) {
+            for door in (0..self.doors).map(door_name) {
+                self.sim.release(client.as_str(), door.as_str());
+            }
+        }
+    }
+
+    fn summary(&self, lives: &[Life]) -> Summary {
+        let (synced, _, lost) = self.queue.history();
+        let mut summary = Summary {
+            trace: judge::trace(&self.queue, lives),
+            events: synced
+                .iter()
+                .map(|(_, batch)| u64::from(batch.header.events))
+                .sum(),
+            batches: synced.len() as u64,
+            crashed: lives.iter().filter(|life| !life.is_done).count() as u64,
+            cuts: self.scissors.cuts.load(Ordering::SeqCst),
+            lost,
+            elapsed: self.sim.elapsed(),
+            ..Summary::default()
+        };
+        for stats in lives
+            .iter()
+            .flat_map(|life| &life.streams)
+            .map(|stream| stream.dataset.stats())
+        {
+            summary.retried += stats.retried;
+            summary.duplicates += stats.duplicates;
+            summary.epochs += stats.epochs;
+            summary.timeouts += stats.timeouts;
+            summary.moves += stats.moves;
+            summary.refused += stats.dropped.refused;
+            summary.dropped += stats.dropped.full;
+        }
+        summary
+    }
+}
