@@ -16,8 +16,9 @@ pub const STREAM_BATCH_BYTES_MIN: usize = 1 << 10;
 /// The dictionaries that open `DoPut` streams have sent, and what the system holds of connections, are beside it; and
 /// where [`crate::Aggregator::meter`] is not used, a message for each stream that is being read.
 pub const MEMORY_BYTES_MAX: usize = 512 << 20;
-/// The least it may be: one body that is packed, unpacked and made into rows.
-pub const MEMORY_BYTES_MIN: usize = 2 * BATCH_BYTES_MAX + REQUEST_ROWS_BYTES_MAX;
+/// The least it may be: one body that is packed, unpacked and made into rows, and as much for others, since a
+/// dataset gets no more than it leaves free.
+pub const MEMORY_BYTES_MIN: usize = 2 * (2 * BATCH_BYTES_MAX + REQUEST_ROWS_BYTES_MAX);
 /// Default of [`crate::AggregatorOptions::memory_wait_max`].
 pub const MEMORY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Rows that one request of the text door is made into; only log records, which each repeat what is said of
@@ -47,6 +48,8 @@ pub const EARLY_BYTES_MAX: usize = 64 << 20;
 pub const VISIBLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Lines that an answer of the text door explains.
 pub const ERRORS_SHOWN_MAX: usize = 100;
+/// Why an event is refused, in bytes; the rest is cut.
+pub const REASON_BYTES_MAX: usize = 500;
 /// An `Idempotency-Key`, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 

@@ -4,7 +4,6 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use bytes::{Bytes, BytesMut};
 use event::DatasetName;
-use event::limits::BATCH_BYTES_MAX;
 use futures::StreamExt;
 
 use super::Door;
@@ -17,16 +16,23 @@ use crate::{Error, ErrorKind, Result};
 const INLINE_BYTES_MAX: usize = 64 << 10;
 const FIRST_STEP_BYTES: usize = 16 << 10;
 
-/// Reads a body of up to `bytes_max` bytes (also when unpacked) and makes something of it. The room that both
-/// take, out of the share of a dataset, comes with it, to be held until the answer.
+/// A request with its body still to come.
+pub(super) struct Incoming<'a> {
+    /// Whose share of memory it takes: the dataset that is named, else one that events may go to.
+    pub(super) dataset: DatasetName,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: Body,
+    /// What the body may have, as sent and unpacked.
+    pub(super) bytes_max: usize,
+}
+
+/// Reads a body and makes something of it. The room that both take comes with it, to be held until the answer.
 ///
 /// # Errors
 /// `TooLarge`, `Unsupported`, `Busy`, `Invalid`; `Retry` when the server is closing; and those of `make`.
 pub(super) async fn receive<T: Send + 'static>(
     door: &Door,
-    headers: &HeaderMap,
-    body: Body,
-    (dataset, bytes_max): (DatasetName, usize),
+    incoming: Incoming<'_>,
     make: impl FnOnce(Bytes, &mut Room) -> Result<T> + Send + 'static,
 ) -> Result<(T, Room)> {
     if door.aggregator.is_closing() {
@@ -35,15 +41,19 @@ pub(super) async fn receive<T: Send + 'static>(
             "this server is shutting down, send it again later",
         ));
     }
+    let Incoming {
+        dataset,
+        headers,
+        body,
+        bytes_max,
+    } = incoming;
     let encoding = encoding_of(headers)?;
     let length = text_of(headers, "content-length")?.and_then(|length| length.parse::<usize>().ok());
-    // What is packed is seldom larger than what it makes, and never by much.
-    let sent_max = encoding.map_or(bytes_max, |_| BATCH_BYTES_MAX);
-    if length.is_some_and(|length| length > sent_max) {
-        return Err(too_large(sent_max));
+    if length.is_some_and(|length| length > bytes_max) {
+        return Err(too_large(bytes_max));
     }
     let mut room = Room::new(door.aggregator.clone(), dataset);
-    let body = read(body, length, sent_max, &mut room).await?;
+    let body = read(body, length, bytes_max, &mut room).await?;
     let unpacking = match encoding {
         None => None,
         // The semaphore is never closed.
@@ -53,7 +63,11 @@ pub(super) async fn receive<T: Send + 'static>(
     let prepare = move || {
         let body = match unpacking {
             None => body,
-            Some((encoding, _turn)) => unpacked(&body, encoding, bytes_max, &mut room)?,
+            Some((encoding, _turn)) => {
+                let unpacked = unpacked(&body, encoding, bytes_max, &mut room)?;
+                drop(body);
+                unpacked
+            }
         };
         make(body, &mut room).map(|made| (made, room))
     };

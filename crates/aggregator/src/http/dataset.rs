@@ -28,11 +28,11 @@ impl Naming {
         Ok(named(parts).await?.map_or(Self::ByType, Self::Given))
     }
 
-    /// Out of whose share a body gets its room: events that are told apart later have one together.
-    pub(super) fn share(&self, by_type: &str) -> Result<DatasetName> {
+    /// The dataset that all events belong to, else `default`.
+    pub(super) fn or(&self, default: &str) -> Result<DatasetName> {
         match self {
             Self::Given(dataset) => Ok(dataset.clone()),
-            Self::ByType => Ok(by_type.parse()?),
+            Self::ByType => Ok(default.parse()?),
         }
     }
 }

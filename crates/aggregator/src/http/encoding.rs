@@ -187,3 +187,36 @@ impl Read for Zlib<'_> {
 }
 
 const _: () = assert!(1 << ZSTD_WINDOW_LOG_MAX <= BATCH_BYTES_MAX);
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::limits::MEMORY_BYTES_MIN;
+    use crate::{Aggregator, AggregatorOptions};
+
+    /// What there is no room for is not unpacked, however small it is packed.
+    #[test]
+    fn a_bomb_ends_at_the_room_there_is() {
+        let options = AggregatorOptions {
+            memory_bytes_max: MEMORY_BYTES_MIN,
+            ..AggregatorOptions::default()
+        };
+        let aggregator = Aggregator::new(Arc::new(queue::MemoryQueue::default()), options);
+        let room_of = |dataset: &str| Room::new(aggregator.clone(), dataset.parse().unwrap());
+        let room = || room_of("a");
+        let bomb = vec![b' '; BATCH_BYTES_MAX];
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        gzip.write_all(&bomb).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let mut others = room_of("b");
+        others.cover(MEMORY_BYTES_MIN - (4 << 20)).unwrap();
+        let refused = unpacked(&gzip, ContentEncoding::Gzip, BATCH_BYTES_MAX, &mut room());
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Busy);
+        drop(others);
+        let whole = unpacked(&gzip, ContentEncoding::Gzip, BATCH_BYTES_MAX, &mut room());
+        assert_eq!(whole.unwrap(), bomb);
+    }
+}

@@ -33,7 +33,7 @@ use crate::limits::UNPACKING_MAX;
 use crate::lines::{Content, is_copied, read};
 use crate::{Error, ErrorKind, Result};
 use answer::{NamedBy, Report, refusal};
-use body::receive;
+use body::{Incoming, receive};
 use cloudevents::Mode;
 use dataset::Naming;
 use header::media_type;
@@ -143,8 +143,13 @@ async fn post_events(door: Door, Path(dataset): Path<String>, headers: HeaderMap
 async fn take_lines(door: &Door, dataset: DatasetName, headers: &HeaderMap, body: Body) -> Result<Report> {
     let key = RequestKey::of(headers)?;
     let content = content_of(headers);
-    let share = (dataset.clone(), BATCH_BYTES_MAX);
-    let made = receive(door, headers, body, share, move |body, room| {
+    let incoming = Incoming {
+        dataset: dataset.clone(),
+        headers,
+        body,
+        bytes_max: BATCH_BYTES_MAX,
+    };
+    let made = receive(door, incoming, move |body, room| {
         if is_copied(&body, content) {
             room.cover(2 * body.len())?;
         }

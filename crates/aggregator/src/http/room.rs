@@ -44,3 +44,35 @@ impl Room {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::limits::MEMORY_BYTES_MIN;
+    use crate::{AggregatorOptions, ErrorKind};
+
+    #[test]
+    fn requests_share_what_there_is_and_give_it_back() {
+        let options = AggregatorOptions {
+            memory_bytes_max: MEMORY_BYTES_MIN,
+            ..AggregatorOptions::default()
+        };
+        let aggregator = Aggregator::new(Arc::new(queue::MemoryQueue::default()), options);
+        let room = || Room::new(aggregator.clone(), "a".parse().unwrap());
+        // A dataset gets half of all, whatever else there is.
+        let half = MEMORY_BYTES_MIN / 2;
+        let (mut first, mut second) = (room(), room());
+        first.cover(half / 2).unwrap();
+        first.cover(1).unwrap();
+        second.cover(half / 2).unwrap();
+        assert_eq!(aggregator.memory_bytes(), half);
+        let error = first.cover(half / 2 + 1).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Busy);
+        drop(second);
+        first.cover(half).unwrap();
+        drop(first);
+        assert_eq!(aggregator.memory_bytes(), 0);
+    }
+}

@@ -10,7 +10,7 @@ use event::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, REJECT_R
 
 use super::key::{EventId, IdShape, event_id};
 use super::room::Room;
-use crate::limits::{ERRORS_SHOWN_MAX, REQUEST_DATASETS_MAX, REQUEST_ROWS_BYTES_MAX};
+use crate::limits::{ERRORS_SHOWN_MAX, REASON_BYTES_MAX, REQUEST_DATASETS_MAX, REQUEST_ROWS_BYTES_MAX};
 use crate::lines::{LineError, Lines};
 use crate::{Error, Result};
 
@@ -182,14 +182,15 @@ impl<'a> Rows<'a> {
     }
 
     /// Adds an event that is not good, as `["reason", event]`: a line that no row can be made of, so that it comes
-    /// out in the dataset's table of failed events.
-    /// That it is too large goes before any other reason.
+    /// out in the dataset's table of failed events. That it is too large goes before any other reason.
     pub(super) fn refuse(&mut self, sent: Sent<'_>, error: Error) -> Result<()> {
         let error = match sent.raw.bytes().len() {
             bytes if bytes > EVENT_BYTES_MAX => too_large(bytes),
             _ => error,
         };
-        let reason = error.to_string();
+        let mut reason = error.to_string();
+        // Some name what was sent.
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
         let index = self.part(sent.dataset)?;
         self.row.clear();
         self.row.push(b'[');
@@ -198,11 +199,12 @@ impl<'a> Rows<'a> {
         sent.raw.write(&mut self.row);
         self.row.push(b']');
         self.parts[index].part.rejected += 1;
+        self.refused
+            .get_or_insert_with(|| Error::new(error.kind(), &reason));
         if self.errors.len() < ERRORS_SHOWN_MAX {
             let line = sent.line;
             self.errors.push(LineError { line, reason });
         }
-        self.refused.get_or_insert(error);
         self.append(index, Some(event_id(IdShape::Refused, &[sent.raw.bytes()])))
     }
 
@@ -260,7 +262,8 @@ impl<'a> Rows<'a> {
         if needed > growing.open.capacity() {
             let capacity = (2 * growing.open.capacity()).min(BATCH_BYTES_MAX).max(needed);
             self.taken += capacity - growing.open.capacity();
-            let ids = size_of::<(usize, EventId)>() * self.seen.capacity();
+            let ids = size_of::<(usize, EventId)>() * self.seen.capacity()
+                + size_of::<EventId>() * growing.part.ids.capacity();
             self.room
                 .cover(self.base + self.taken + self.row.capacity() + ids)?;
             growing.open.reserve_exact(capacity - growing.open.len());

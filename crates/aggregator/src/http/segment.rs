@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use std::fmt;
 
 use super::answer::{NamedBy, Report, headers_of};
-use super::body::receive;
+use super::body::{Incoming, receive};
 use super::dataset::Naming;
 use super::key::{EventId, IdShape, RequestKey, event_id};
 use super::room::Room;
@@ -72,10 +72,7 @@ impl Call {
     }
 
     fn dataset(self, naming: &Naming) -> Result<DatasetName> {
-        match naming {
-            Naming::Given(dataset) => Ok(dataset.clone()),
-            Naming::ByType => Ok(format!("segment_{}", self.name()).parse()?),
-        }
+        naming.or(&format!("segment_{}", self.name()))
     }
 
     /// The fields that a call must have, each one of several.
@@ -148,10 +145,13 @@ async fn answer(
     let take = async {
         let key = RequestKey::of(&parts.headers)?;
         let naming = Naming::of(&mut parts).await?;
-        let share = (naming.share("segment")?, bytes_max);
-        let made = receive(door, &parts.headers, body, share, move |body, room| {
-            make(body, naming, room)
-        });
+        let incoming = Incoming {
+            dataset: naming.or(DATASET_UNNAMED)?,
+            headers: &parts.headers,
+            body,
+            bytes_max,
+        };
+        let made = receive(door, incoming, move |body, room| make(body, naming, room));
         let (made, room) = made.await?;
         report(door, made, room, &key, NamedBy::Request).await
     };
@@ -201,10 +201,7 @@ impl Reading<'_> {
         let call = fields.as_ref().ok().and_then(|fields| self.call_of(fields));
         let dataset = match call {
             Some(call) => call.dataset(&self.naming)?,
-            None => match &self.naming {
-                Naming::Given(dataset) => dataset.clone(),
-                Naming::ByType => DATASET_UNNAMED.parse()?,
-            },
+            None => self.naming.or(DATASET_UNNAMED)?,
         };
         let sent = Sent {
             dataset: &dataset,

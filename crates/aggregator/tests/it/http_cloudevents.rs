@@ -1,9 +1,13 @@
 //! CloudEvents at the text door.
 
+use std::collections::{BTreeMap, HashSet};
+
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::door::{self, Doors};
 use crate::http::{Headers, post_to};
+use crate::http_fuzz::{case, status};
 
 const STRUCTURED: (&str, &str) = ("content-type", "application/cloudevents+json; charset=utf-8");
 const BATCHED: (&str, &str) = ("content-type", "application/cloudevents-batch+json");
@@ -230,7 +234,8 @@ async fn a_single_event_that_is_bad_is_refused_and_nothing_is_kept() {
             .to_vec()
     };
     let with = |header| [ce(""), vec![header]].concat();
-    let cases: Vec<(Vec<(&str, &str)>, &str, u16, &str)> = vec![
+    type Case<'a> = (Vec<(&'a str, &'a str)>, &'a str, u16, &'a str);
+    let cases: Vec<Case<'_>> = vec![
         (vec![STRUCTURED], "{}", 400, "attribute=specversion"),
         (vec![STRUCTURED], "[]", 400, "not an event"),
         (vec![STRUCTURED], "{", 400, "not one event"),
@@ -314,4 +319,95 @@ async fn too_many_types_in_one_body_are_413() {
         1,
         "ids are known by source and id"
     );
+}
+
+/// Events of few types, sources and ids; some lack an attribute or have one of another kind.
+fn any_event() -> impl Strategy<Value = Value> {
+    let attribute = |values: &[&str]| {
+        let values: Vec<Value> = values.iter().map(|value| json!(value)).collect();
+        prop_oneof![
+            12 => prop::sample::select(values).prop_map(Some),
+            1 => Just(None),
+            1 => Just(Some(Value::Null)),
+            1 => Just(Some(json!(7))),
+        ]
+    };
+    let version = prop_oneof![20 => Just(json!("1.0")), 1 => Just(json!("0.3"))];
+    let types = attribute(&["a.b", "a b", "c", "..."]);
+    let attributes = (
+        version,
+        types,
+        attribute(&["s", "t"]),
+        attribute(&["1", "2", "3"]),
+        any::<u8>(),
+    );
+    attributes.prop_map(|(version, event_type, source, id, data)| {
+        let mut event = json!({"specversion": version, "data": data});
+        for (name, value) in [("type", event_type), ("source", source), ("id", id)] {
+            if let Some(value) = value {
+                event[name] = value;
+            }
+        }
+        event
+    })
+}
+
+/// The twin of the door: good events and bad ones by dataset, in order, and how many were repeated.
+fn sorted(events: &[Value]) -> (BTreeMap<String, Vec<Value>>, usize, usize, usize) {
+    let (mut datasets, mut seen) = (BTreeMap::<String, Vec<Value>>::new(), HashSet::new());
+    let (mut acked, mut rejected, mut repeated) = (0, 0, 0);
+    for event in events {
+        let text = |name: &str| event[name].as_str();
+        let readable = ["type", "source", "id"]
+            .iter()
+            .all(|name| text(name).is_some() || event[*name].is_null());
+        let dataset = match (text("type"), readable) {
+            (Some("a.b" | "a b"), true) => "a_b",
+            (Some("c"), true) => "c",
+            _ => "cloudevents",
+        };
+        let id = (dataset, text("source"), text("id"));
+        let all = ["type", "source", "id"].iter().all(|name| text(name).is_some());
+        if text("specversion") != Some("1.0") || !all || text("type") == Some("...") {
+            rejected += 1;
+            datasets.entry(dataset.into()).or_default().push(json!([event]));
+        } else if seen.insert(id) {
+            acked += 1;
+            datasets.entry(dataset.into()).or_default().push(event.clone());
+        } else {
+            repeated += 1;
+        }
+    }
+    (datasets, acked, rejected, repeated)
+}
+
+proptest! {
+    #[test]
+    fn a_batch_comes_to_what_the_twin_says(events in prop::collection::vec(any_event(), 1..12)) {
+        let (expected, acked, rejected, repeated) = sorted(&events);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let doors = door::open().await;
+            for duplicate in [false, true] {
+                let body = Value::from(events.clone()).to_string();
+                let (code, answer) = status(&doors, case("/v1/cloudevents", BATCHED.1, body)).await;
+                let answer: Value = serde_json::from_slice(&answer).unwrap();
+                assert_eq!(code, if acked > 0 { 200 } else { 400 }, "{answer}");
+                assert_eq!((&answer["acked"], &answer["rejected"]), (&json!(acked), &json!(rejected)));
+                assert_eq!(answer["repeated"].as_u64().unwrap_or_default(), repeated as u64);
+                assert_eq!(answer["duplicate"], duplicate);
+            }
+            let names = doors.queue.datasets().borrow().iter().map(ToString::to_string).collect::<Vec<_>>();
+            assert!(names.iter().eq(expected.keys()), "{names:?} {expected:?}");
+            for (dataset, expected) in &expected {
+                let mut kept = rows(&doors, dataset).await;
+                for row in &mut kept {
+                    if let Some(refused) = row.as_array_mut() {
+                        refused.remove(0); // the reason
+                    }
+                }
+                assert_eq!(&kept, expected);
+            }
+        });
+    }
 }

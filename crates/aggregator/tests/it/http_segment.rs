@@ -1,10 +1,14 @@
 //! Segment's calls at the text door.
 
+use std::collections::{BTreeMap, HashSet};
+
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::door::{self, Doors};
 use crate::http::{Answer, post_to};
 use crate::http_cloudevents::rows;
+use crate::http_fuzz::{case, status};
 
 pub(crate) const BATCH: &str = include_str!("fixtures/segment-batch.json");
 
@@ -222,4 +226,106 @@ async fn a_part_that_fails_is_named_and_the_rest_is_kept() {
         assert!(error.as_str().unwrap().contains("too many datasets"), "{error}");
     }
     assert_eq!(rows(&doors, "segment_track").await.len(), 1);
+}
+
+/// Calls with few ids and types; some lack what they must have.
+fn any_call() -> impl Strategy<Value = Value> {
+    let types = prop::sample::select(vec![
+        Some("track"),
+        Some("track"),
+        Some("page"),
+        Some("group"),
+        Some("alias"),
+        Some("nope"),
+        None,
+    ]);
+    let maybe = |values: &'static [&'static str]| prop::option::weighted(0.8, prop::sample::select(values));
+    let fields = (
+        types,
+        maybe(&["u"]),
+        maybe(&["a"]),
+        maybe(&["E", "F"]),
+        maybe(&["g"]),
+        maybe(&["p"]),
+        prop::option::weighted(0.9, prop::sample::select(vec!["1", "2", "3", "4"])),
+        any::<bool>(),
+    );
+    fields.prop_map(|(call, user, anonymous, event, group, previous, id, context)| {
+        let mut body = json!({});
+        for (name, value) in [
+            ("type", call),
+            ("userId", user),
+            ("anonymousId", anonymous),
+            ("event", event),
+            ("groupId", group),
+            ("previousId", previous),
+            ("messageId", id),
+        ] {
+            if let Some(value) = value {
+                body[name] = json!(value);
+            }
+        }
+        if context {
+            body["context"] = json!({"own": true});
+        }
+        body
+    })
+}
+
+/// The twin of the door: rows and refused calls by dataset, in order.
+fn split(calls: &[Value], shared: &Value) -> BTreeMap<String, Vec<Value>> {
+    let (mut datasets, mut seen) = (BTreeMap::<String, Vec<Value>>::new(), HashSet::new());
+    for call in calls {
+        let has = |name: &str| !call[name].is_null();
+        let who = has("userId") || has("anonymousId");
+        let name = call["type"].as_str().filter(|name| *name != "nope");
+        let good = match name {
+            Some("track") => who && has("event"),
+            Some("group") => who && has("groupId"),
+            Some("alias") => has("userId") && has("previousId"),
+            Some(_) => who,
+            None => false,
+        };
+        let rows = datasets.entry(format!("segment_{}", name.unwrap_or("batch")));
+        if !good {
+            rows.or_default().push(json!([call]));
+        } else if !has("messageId") || seen.insert((name, &call["messageId"])) {
+            let mut row = shared.clone();
+            for (name, value) in call.as_object().unwrap() {
+                row[name] = value.clone();
+            }
+            rows.or_default().push(row);
+        }
+    }
+    datasets
+}
+
+proptest! {
+    #[test]
+    fn a_batch_comes_to_what_the_twin_says(calls in prop::collection::vec(any_call(), 1..12)) {
+        let shared = json!({"context": {"own": false}, "sentAt": "s"});
+        let expected = split(&calls, &shared);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let doors = door::open().await;
+            let mut body = shared.clone();
+            body["batch"] = calls.clone().into();
+            body["writeKey"] = json!("secret");
+            let (_, answer) = status(&doors, case("/v1/batch", "application/json", body.to_string())).await;
+            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            let refused = expected.values().flatten().filter(|row| row.is_array()).count();
+            assert_eq!(answer["rejected"], refused);
+            let acked = expected.values().flatten().count() - refused;
+            assert_eq!((&answer["acked"], &answer["success"]), (&json!(acked), &json!(acked > 0)));
+            for (dataset, expected) in &expected {
+                let mut kept = rows(&doors, dataset).await;
+                for row in &mut kept {
+                    if let Some(refused) = row.as_array_mut() {
+                        refused.remove(0); // the reason
+                    }
+                }
+                assert_eq!(&kept, expected);
+            }
+        });
+    }
 }

@@ -18,7 +18,7 @@ use event::limits::BATCH_BYTES_MAX;
 use serde_json::value::RawValue;
 
 use super::answer::{NamedBy, Report, refusal};
-use super::body::receive;
+use super::body::{Incoming, receive};
 use super::dataset::{Naming, of_type};
 use super::header::media_type;
 use super::key::RequestKey;
@@ -91,13 +91,16 @@ pub(super) async fn take(
         Mode::Binary => Some(binary::Head::of(headers)?),
         _ => None,
     };
-    let share = (naming.share(DATASET_UNNAMED)?, BATCH_BYTES_MAX);
-    let made = receive(door, headers, body, share, move |body, room| {
-        match (mode, binary) {
-            (Mode::Binary, Some(head)) => one_binary(&head, &body, &naming, room),
-            (Mode::Batched, _) => batch(&body, &naming, room),
-            (_, _) => one(&body, &naming, room),
-        }
+    let incoming = Incoming {
+        dataset: naming.or(DATASET_UNNAMED)?,
+        headers,
+        body,
+        bytes_max: BATCH_BYTES_MAX,
+    };
+    let made = receive(door, incoming, move |body, room| match binary {
+        Some(head) => one_binary(&head, &body, &naming, room),
+        None if mode == Mode::Batched => batch(&body, &naming, room),
+        None => one(&body, &naming, room),
     });
     let (made, room) = made.await?;
     report(door, made, room, &key, named_by).await
@@ -138,44 +141,20 @@ fn push(
         .and_then(|read| read.event_type.as_deref());
     let dataset = dataset_of(naming, event_type);
     let checked = attributes.and_then(|attributes| attributes.check());
-    let (dataset, id) = match (checked, dataset) {
-        (Ok(id), Ok(dataset)) => (dataset, id),
-        (Err(error), dataset) => {
-            let dataset = dataset.as_ref().unwrap_or(unnamed);
-            let id = None;
-            return rows.refuse(
-                Sent {
-                    dataset,
-                    line,
-                    id,
-                    raw,
-                },
-                error,
-            );
-        }
-        (Ok(_), Err(error)) => {
-            let (dataset, id) = (unnamed, None);
-            return rows.refuse(
-                Sent {
-                    dataset,
-                    line,
-                    id,
-                    raw,
-                },
-                error,
-            );
-        }
-    };
-    let sent = Sent {
-        dataset: &dataset,
+    let sent = |dataset, id| Sent {
+        dataset,
         line,
-        id: Some(id),
+        id,
         raw,
     };
-    rows.push(sent, |row| {
-        row.extend_from_slice(event.get().as_bytes());
-        Ok(())
-    })
+    match (checked, &dataset) {
+        (Ok(id), Ok(dataset)) => rows.push(sent(dataset, Some(id)), |row| {
+            row.extend_from_slice(event.get().as_bytes());
+            Ok(())
+        }),
+        (Err(error), dataset) => rows.refuse(sent(dataset.as_ref().unwrap_or(unnamed), None), error),
+        (Ok(_), Err(error)) => rows.refuse(sent(unnamed, None), error.clone()),
+    }
 }
 
 fn one_binary(head: &binary::Head, body: &Bytes, naming: &Naming, room: &mut Room) -> Result<Made> {

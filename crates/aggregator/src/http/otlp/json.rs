@@ -133,14 +133,19 @@ pub(super) fn read(body: &[u8], records: &mut Records<'_>) -> Result<()> {
         let resource_logs: ResourceLogs<'_> = parse(resource_logs.get(), "resourceLogs")?;
         let resource: Resource<'_> = parse_some(resource_logs.resource, "resource")?;
         let schema_url = resource_logs.schema_url.unwrap_or_default();
-        records.resource(&schema_url, |object| attributes(resource.attributes, object, 0))?;
+        let sent = resource_logs.resource.map_or(0, |resource| resource.get().len()) + schema_url.len();
+        records.resource(sent, &schema_url, |object| {
+            attributes(resource.attributes, object, 0)
+        })?;
         each(resource_logs.scope_logs, "scopeLogs", |scope_logs| {
             let scope_logs: ScopeLogs<'_> = parse(scope_logs.get(), "scopeLogs")?;
             let scope: Scope<'_> = parse_some(scope_logs.scope, "scope")?;
-            records.scope(|object| {
+            let schema_url = scope_logs.schema_url.unwrap_or_default();
+            let sent = scope_logs.scope.map_or(0, |scope| scope.get().len()) + schema_url.len();
+            records.scope(sent, |object| {
                 object.text("name", &scope.name.unwrap_or_default());
                 object.text("version", &scope.version.unwrap_or_default());
-                object.text("schemaUrl", &scope_logs.schema_url.unwrap_or_default());
+                object.text("schemaUrl", &schema_url);
                 object.object("attributes", |object| attributes(scope.attributes, object, 0))
             })?;
             each(scope_logs.log_records, "logRecords", |record| {

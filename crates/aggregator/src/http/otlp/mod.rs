@@ -24,12 +24,11 @@ mod row;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use event::DatasetName;
 use event::limits::BATCH_BYTES_MAX;
 
 use super::answer::{NamedBy, Report, headers_of};
-use super::body::receive;
-use super::dataset::{Naming, of_type};
+use super::body::{Incoming, receive};
+use super::dataset::Naming;
 use super::header::media_type;
 use super::key::RequestKey;
 use super::rows::Rows;
@@ -84,12 +83,14 @@ pub(super) async fn post_logs(door: Door, request: Request) -> Response {
 async fn take(door: &Door, format: Format, request: Request) -> Result<Report> {
     let (mut parts, body) = request.into_parts();
     let key = RequestKey::of(&parts.headers)?;
-    let dataset: DatasetName = match Naming::of(&mut parts).await? {
-        Naming::Given(dataset) => dataset,
-        Naming::ByType => of_type(DATASET)?,
+    let dataset = Naming::of(&mut parts).await?.or(DATASET)?;
+    let incoming = Incoming {
+        dataset: dataset.clone(),
+        headers: &parts.headers,
+        body,
+        bytes_max: BATCH_BYTES_MAX,
     };
-    let share = (dataset.clone(), BATCH_BYTES_MAX);
-    let made = receive(door, &parts.headers, body, share, move |body, room| {
+    let made = receive(door, incoming, move |body, room| {
         let rows = Rows::new(room, body.len());
         let mut records = row::Records::new(rows, dataset);
         match format {

@@ -118,15 +118,18 @@ pub(super) fn read(body: &[u8], records: &mut Records<'_>) -> Result<()> {
         let resource_logs = Message(resource_logs);
         let resource = Message(resource_logs.last(1)?);
         let schema_url = text(resource_logs.last(3)?)?;
-        records.resource(schema_url, |object| attributes(resource, 1, object, 0))?;
+        records.resource(resource.0.len() + schema_url.len(), schema_url, |object| {
+            attributes(resource, 1, object, 0)
+        })?;
         resource_logs.each(2, |scope_logs| {
             // ScopeLogs: scope = 1, log_records = 2, schema_url = 3; scope: name = 1, version = 2, attributes = 3.
             let scope_logs = Message(scope_logs);
             let scope = Message(scope_logs.last(1)?);
-            records.scope(|object| {
+            let schema_url = text(scope_logs.last(3)?)?;
+            records.scope(scope.0.len() + schema_url.len(), |object| {
                 object.text("name", text(scope.last(1)?)?);
                 object.text("version", text(scope.last(2)?)?);
-                object.text("schemaUrl", text(scope_logs.last(3)?)?);
+                object.text("schemaUrl", schema_url);
                 object.object("attributes", |object| attributes(scope, 3, object, 0))
             })?;
             scope_logs.each(2, |record| {

@@ -44,25 +44,32 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// The resource of the records that follow.
+    /// The resource of the records that follow, `sent` bytes long.
     pub(super) fn resource(
         &mut self,
+        sent: usize,
         schema_url: &str,
         attributes: impl FnOnce(&mut Object<'_>) -> Result<()>,
     ) -> Result<()> {
+        check_context(sent)?;
         self.context.clear();
         let mut fields = Object::fields(&mut self.context);
         fields.text("resourceSchemaUrl", schema_url);
         fields.object("resource", attributes)?;
         self.resource_bytes = self.context.len();
-        check_context(&self.context)
+        check_context(self.context.len())
     }
 
-    /// The scope of the records that follow.
-    pub(super) fn scope(&mut self, write: impl FnOnce(&mut Object<'_>) -> Result<()>) -> Result<()> {
+    /// The scope of the records that follow, `sent` bytes long.
+    pub(super) fn scope(
+        &mut self,
+        sent: usize,
+        write: impl FnOnce(&mut Object<'_>) -> Result<()>,
+    ) -> Result<()> {
+        check_context(sent)?;
         self.context.truncate(self.resource_bytes);
         Object::fields(&mut self.context).object("scope", write)?;
-        check_context(&self.context)
+        check_context(self.context.len())
     }
 
     /// A record: `write` says its head, and writes `body` and `attributes`.
@@ -94,11 +101,10 @@ impl<'a> Records<'a> {
     }
 }
 
-fn check_context(context: &[u8]) -> Result<()> {
-    if context.len() > LOG_CONTEXT_BYTES_MAX {
+fn check_context(bytes: usize) -> Result<()> {
+    if bytes > LOG_CONTEXT_BYTES_MAX {
         return Err(Error::too_large(format_args!(
-            "resource and scope of log records are too large, each record would repeat them bytes={} bytes_max={LOG_CONTEXT_BYTES_MAX}",
-            context.len()
+            "resource and scope of log records are too large, each record would repeat them bytes={bytes} bytes_max={LOG_CONTEXT_BYTES_MAX}"
         )));
     }
     Ok(())
