@@ -292,3 +292,94 @@ fn files_that_lie_are_read_within_bounds() {
     assert_eq!(failed, Vec::<u64>::new(), "the cases that failed");
     assert!(read > cases() * BATCHES / 2, "most can still be read read={read}");
 }
+
+/// A payload can hold a whole record: damage of another byte of it does not bring that one to light.
+#[test]
+fn a_record_within_a_damaged_payload_is_not_read() {
+    let runtime = Runtime::new().unwrap();
+    let disk = ModelDisk::new(1);
+    let mut within = Vec::new();
+    let (head, forged) = (one("a", 1).header.encode(), one("a", 99));
+    record::encode(&mut within, Kind::Batch, 1, 1, &[&head, &forged.payload]);
+    let holds = Batch {
+        payload: [&within[..], b"the end"].concat().into(),
+        ..one("a", 0)
+    };
+    let options = LogOptions {
+        segment_bytes: 64 << 20,
+        ..options(&disk)
+    };
+    let (queue, _) = LogQueue::open(ROOT, options.clone()).unwrap();
+    for batch in [holds, one("a", 1), one("a", 2)] {
+        runtime.block_on(queue.append(batch)).unwrap();
+    }
+    queue.close();
+    drop(queue);
+    let path = Path::new(ROOT).join("a/0/00000000000000000000.log");
+    let mut bytes = bytes_of(&disk, &path);
+    let damaged = records(&bytes)[1].end - 1;
+    bytes[damaged] ^= 1;
+    put(&disk, &path, &bytes);
+    let (queue, _) = LogQueue::open(ROOT, options).unwrap();
+    let read = |at| runtime.block_on(queue.read(&dataset("a"), Partition(0), Offset(at), 1));
+    assert_eq!(read(0).unwrap_err().next(), Some(Offset(1)));
+    assert_eq!(read(1).unwrap()[0].batch, one("a", 1));
+}
+
+/// A payload can be made of what looks like the starts of records, each as long as all that follows it. Checking
+/// them all would take hours for the largest batch; a crash in the middle of its write must not.
+#[test]
+fn a_torn_payload_full_of_records_that_are_none_is_cut_at_once() {
+    let runtime = Runtime::new().unwrap();
+    let disk = ModelDisk::new(1);
+    let options = LogOptions {
+        segment_bytes: 64 << 20,
+        ..options(&disk)
+    };
+    let crafted = |bytes: usize| {
+        let mut payload = Vec::new();
+        while payload.len() < bytes {
+            let length = (bytes - payload.len()) as u32;
+            payload.extend_from_slice(&length.to_le_bytes());
+            payload.extend_from_slice(&[9; 4]);
+            payload.push(Kind::Batch as u8);
+            payload.extend_from_slice(&5u64.to_le_bytes());
+            payload.extend_from_slice(&5u64.to_le_bytes());
+        }
+        Batch {
+            payload: payload.into(),
+            ..one("a", 4)
+        }
+    };
+    let (queue, _) = LogQueue::open(ROOT, options.clone()).unwrap();
+    for sequence in 0..4 {
+        runtime.block_on(queue.append(one("a", sequence))).unwrap();
+    }
+    runtime.block_on(queue.append(crafted(1 << 20))).unwrap();
+    runtime.block_on(queue.append(one("a", 5))).unwrap();
+    queue.close();
+    drop(queue);
+    let path = Path::new(ROOT).join("a/0/00000000000000000000.log");
+    let good = bytes_of(&disk, &path);
+    let record = records(&good)[5].clone();
+    // Torn: without its end. Damaged: the record behind it proves that it was durable, and can be read.
+    for (torn, end, next) in [(true, 4, None), (false, 6, Some(5))] {
+        let mut bytes = good.clone();
+        match torn {
+            true => bytes.truncate(record.end - 100),
+            false => bytes[record.start + 60] ^= 1,
+        }
+        put(&disk, &path, &bytes);
+        let (queue, recovery) = LogQueue::open(ROOT, options.clone()).unwrap();
+        assert_eq!(
+            (recovery.truncated.len(), recovery.damaged.len()),
+            (usize::from(torn), usize::from(!torn))
+        );
+        assert_eq!(queue.ends(&dataset("a")), [Offset(end)]);
+        if let Some(next) = next {
+            let read = |at| runtime.block_on(queue.read(&dataset("a"), Partition(0), Offset(at), 1));
+            assert_eq!(read(4).unwrap_err().next(), Some(Offset(next)));
+            assert_eq!(read(next).unwrap()[0].batch, one("a", next));
+        }
+    }
+}
