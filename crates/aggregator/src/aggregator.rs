@@ -23,6 +23,8 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct AggregatorOptions {
     /// The clock of `received_at`. Default: the system's.
     pub clock: Clock,
+    /// Whose time of receipt a batch keeps. Default: [`ReceivedAt::Here`].
+    pub received_at: ReceivedAt,
     /// How many partitions a dataset gets when its first batch comes, 1 to 64. Default: 1 for each.
     pub partitions: Arc<dyn Fn(&DatasetName) -> u32 + Send + Sync>,
     /// Payload in bytes that one `DoPut` stream may have without an ack. Default: [`limits::STREAM_BYTES_MAX`].
@@ -33,10 +35,22 @@ pub struct AggregatorOptions {
     pub datasets_max: usize,
 }
 
+/// Whose time of receipt a batch keeps, if an aggregator in front of this one received it first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReceivedAt {
+    /// This aggregator's, whatever a header says.
+    #[default]
+    Here,
+    /// That of [`event::wire::PutHeader::received_at_us`] if it is there and not in the future, else this
+    /// aggregator's. For one that only relays reach: who sets it can make a batch seem older than it is.
+    First,
+}
+
 impl Default for AggregatorOptions {
     fn default() -> Self {
         Self {
             clock: Arc::new(Timestamp::now),
+            received_at: ReceivedAt::Here,
             partitions: Arc::new(|_| 1),
             stream_bytes_max: limits::STREAM_BYTES_MAX,
             http_bytes_max: limits::HTTP_BYTES_MAX,
@@ -114,6 +128,14 @@ impl Aggregator {
     /// The time of receipt, by the aggregator's clock.
     pub fn now(&self) -> Timestamp {
         (self.shared.options.clock)()
+    }
+
+    /// The time of receipt of a batch whose header says a time.
+    pub(crate) fn received_at(&self, said_us: Option<i64>) -> Timestamp {
+        let now = self.now();
+        let said = said_us.filter(|_| self.shared.options.received_at == ReceivedAt::First);
+        let said = said.and_then(|us| Timestamp::from_microsecond(us).ok());
+        said.filter(|said| *said <= now).unwrap_or(now)
     }
 
     /// What has been counted so far, by dataset.
@@ -230,6 +252,7 @@ impl Aggregator {
                 sequence: header.key.sequence,
                 events: header.events,
                 duplicate: receipt.duplicate,
+                spooled: receipt.spooled,
             })
         })
     }

@@ -23,7 +23,7 @@ pub enum ErrorKind {
     Unsupported,
     /// No such dataset.
     NotFound,
-    /// The emitter's epoch is over, or the queue is shut.
+    /// The emitter's epoch is over: a later life of it has begun.
     Closed,
     /// Stored bytes are not what was written.
     Corrupt,
@@ -93,7 +93,7 @@ impl From<queue::Error> for Error {
             queue::ErrorKind::Conflict => ErrorKind::Conflict,
             queue::ErrorKind::Invalid => ErrorKind::Invalid,
             queue::ErrorKind::NotFound => ErrorKind::NotFound,
-            queue::ErrorKind::Closed => ErrorKind::Closed,
+            queue::ErrorKind::Fenced => ErrorKind::Closed,
             queue::ErrorKind::Corrupt => ErrorKind::Corrupt,
             _ => ErrorKind::Retry,
         };

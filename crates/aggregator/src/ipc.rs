@@ -117,6 +117,39 @@ impl IpcStream {
     }
 }
 
+/// How many rows the record batches of an Arrow IPC stream have, by their headers: its frames are walked, no column is
+/// read.
+pub(crate) fn rows(payload: &[u8]) -> Result<u64> {
+    let cut = || Error::invalid(format_args!("arrow stream is cut short bytes={}", payload.len()));
+    let mut rows = 0u64;
+    let mut rest = payload;
+    let mut has_schema = false;
+    while !rest.is_empty() {
+        let (mark, after) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
+        if u32::from_le_bytes(*mark) != CONTINUATION {
+            return Err(Error::invalid("body is not an arrow stream, a frame has no mark"));
+        }
+        let (bytes, after) = after.split_first_chunk::<4>().ok_or_else(cut)?;
+        let bytes = u32::from_le_bytes(*bytes) as usize;
+        if bytes == 0 {
+            break;
+        }
+        let (metadata, after) = after.split_at_checked(bytes).ok_or_else(cut)?;
+        let message = root_as_message(metadata)
+            .map_err(|error| Error::invalid(format_args!("frame is not an arrow message: {error}")))?;
+        has_schema |= message.header_type() == MessageHeader::Schema;
+        if let Some(batch) = message.header_as_record_batch() {
+            rows = rows.saturating_add(u64::try_from(batch.length()).map_err(|_| cut())?);
+        }
+        let body_bytes = usize::try_from(message.bodyLength()).map_err(|_| cut())?;
+        rest = after.get(body_bytes..).ok_or_else(cut)?;
+    }
+    if !has_schema {
+        return Err(Error::invalid("arrow stream has no schema"));
+    }
+    Ok(rows)
+}
+
 fn framed(header: &[u8], body: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(framed_bytes(header, body));
     frame(&mut out, header, body);

@@ -1,5 +1,7 @@
 //! The maxima of the doors; those of events and batches are in [`event::limits`].
 
+use std::time::Duration;
+
 use event::limits::BATCH_BYTES_MAX;
 
 /// One Flight message: a batch's payload, its header and the framing. Give it to the Flight service as
@@ -19,6 +21,27 @@ pub const ERRORS_SHOWN_MAX: usize = 100;
 /// An `Idempotency-Key`, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
+/// Default of [`crate::RelayOptions::window_bytes`]: payload of one dataset under way to the upstream.
+pub const RELAY_WINDOW_BYTES: usize = 16 << 20;
+/// Default of [`crate::RelayOptions::held_bytes_max`]: payload of one dataset that a relay has not answered.
+pub const RELAY_HELD_BYTES_MAX: usize = 64 << 20;
+/// What a batch that a relay holds counts beside its payload.
+pub const RELAY_BATCH_OVERHEAD_BYTES: usize = 256;
+/// Default of [`crate::RelayOptions::spool_bytes_max`].
+pub const RELAY_SPOOL_BYTES_MAX: u64 = 10 << 30;
+/// Segments of a relay's spool: what is replayed is deleted in pieces of this size.
+pub const RELAY_SEGMENT_BYTES: u64 = 16 << 20;
+/// Default of [`crate::RelayOptions::spool_after`].
+pub const RELAY_SPOOL_AFTER: Duration = Duration::from_secs(1);
+/// Default of [`crate::RelayOptions::ack_timeout`].
+pub const RELAY_ACK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Emitters whose turned away batch one dataset of a relay remembers, for [`RELAY_AWAITED_TIME`].
+pub const RELAY_AWAITED_MAX: usize = 100_000;
+/// How long such a batch is waited for at least: by then those behind it that were on their way have come. At most twice
+/// that.
+pub const RELAY_AWAITED_TIME: Duration = Duration::from_secs(10);
+
+const _: () = assert!(RELAY_HELD_BYTES_MAX >= RELAY_WINDOW_BYTES + BATCH_BYTES_MAX);
 const _: () = assert!(STREAM_BYTES_MAX > BATCH_BYTES_MAX);
 const _: () = assert!(HTTP_BYTES_MAX >= 2 * BATCH_BYTES_MAX);
 const _: () = assert!(STREAM_BATCH_BYTES_MIN < STREAM_BYTES_MAX);

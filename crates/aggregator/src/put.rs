@@ -16,7 +16,7 @@ use tonic::Status;
 use crate::aggregator::{Aggregator, OpenDataset, new_emitter};
 use crate::ipc::IpcStream;
 use crate::limits::STREAM_BATCH_BYTES_MIN;
-use crate::{Error, ErrorKind, Result, lines};
+use crate::{Error, ErrorKind, Result, ipc, lines};
 
 /// Takes the messages of one `DoPut` and answers with one ack a batch, in the order of the batches.
 ///
@@ -24,7 +24,8 @@ use crate::{Error, ErrorKind, Result, lines};
 /// * Arrow messages: a schema, dictionaries (kept for the stream), record batches; each record batch becomes one
 ///   batch of the queue. `app_metadata` is the JSON of [`PutHeader`]; without it (a stock Flight client) the
 ///   batch gets an emitter made for this stream and is counted on;
-/// * NDJSON: no `data_header`, a [`PutHeader`] with `encoding` and `events`, the lines as the body.
+/// * whole payloads: no `data_header`, a [`PutHeader`] with `encoding` and `events`, and as the body the lines of
+///   NDJSON, or an Arrow IPC stream with all it takes to read it.
 ///
 /// Each ack is the JSON of [`PutAck`] and means that the queue has kept the batch. Many batches may be under
 /// way; when their payload reaches [`crate::AggregatorOptions::stream_bytes_max`] the stream is not read on. A
@@ -140,7 +141,7 @@ impl Put {
         };
         if data.data_header.is_empty() {
             return match said {
-                Some(header) => self.take_ndjson(put_header(header)?, data.data_body),
+                Some(header) => self.take_whole(put_header(header)?, data.data_body),
                 None if data.data_body.is_empty() => Ok(()),
                 None => Err(Error::invalid("message has neither data_header nor app_metadata")),
             };
@@ -155,19 +156,18 @@ impl Put {
         }
     }
 
-    fn take_ndjson(&mut self, header: PutHeader, payload: Bytes) -> Result<()> {
-        if header.encoding != Encoding::Ndjson {
-            return Err(Error::invalid(
-                "message without data_header must be of encoding ndjson",
-            ));
-        }
-        let said = header
-            .events
-            .ok_or_else(|| Error::invalid("header of ndjson must say its number of events"))?;
-        let counted = lines::count(&payload);
+    /// A body that is the payload as the queue keeps it.
+    fn take_whole(&mut self, header: PutHeader, payload: Bytes) -> Result<()> {
+        let said = header.events.ok_or_else(|| {
+            Error::invalid("header of a message without data_header must say its number of events")
+        })?;
+        let (counted, what) = match header.encoding {
+            Encoding::Ndjson => (lines::count(&payload), "lines"),
+            Encoding::ArrowIpc => (ipc::rows(&payload)?, "rows"),
+        };
         if counted != u64::from(said) {
             return Err(Error::invalid(format_args!(
-                "header does not say how many lines there are events={said} lines={counted}"
+                "header does not say how many {what} there are events={said} {what}={counted}"
             )));
         }
         self.append(header, said, payload)
@@ -213,6 +213,7 @@ impl Put {
                 sequence,
                 events: 0,
                 duplicate: false,
+                spooled: false,
             };
             self.owe(0, futures::future::ready(Ok(ack)).boxed());
             return None;
@@ -225,11 +226,12 @@ impl Put {
             events: Some(events),
             encoding: Encoding::ArrowIpc,
             generated_at_us: None,
+            received_at_us: None,
         })
     }
 
     fn append(&mut self, header: PutHeader, events: u32, payload: Bytes) -> Result<()> {
-        let header = header.into_header(events, self.aggregator.now())?;
+        let header = header.into_header(events, self.aggregator.received_at(header.received_at_us))?;
         let bytes = payload.len();
         let sender = self.sender.as_ref().expect("set by the first message");
         let append = self.aggregator.append(&sender.dataset, header, payload)?;

@@ -35,7 +35,9 @@ pub type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub struct ClientOptions {
     /// The server's Flight door, as `http://host:port`.
     pub endpoint: String,
-    /// Further servers before the same queue, to which sending moves when the ones before them fail. Default: none.
+    /// Further servers before the same queue, to which sending moves when the ones before them fail. While the last ack
+    /// said that the batch is on its server's own disk ([`event::wire::PutAck::spooled`]), sending of that dataset
+    /// stays with that server and waits for it: its next batch must not be in the queue before. Default: none.
     pub fallbacks: Vec<String>,
     /// A file with the servers to use in place of `endpoint` and `fallbacks`, one address a line, the preferred
     /// one first. It is read whenever a connection is made, and every `return_after`; while it cannot be used,
@@ -163,11 +165,8 @@ impl Client {
             .map_err(|_| Error::invalid("no runtime, call this within a tokio runtime"))?;
         let mut list = vec![options.endpoint.clone()];
         list.extend(options.fallbacks.iter().cloned());
-        let endpoints = Arc::new(Endpoints::new(
-            list,
-            options.endpoints_file.clone(),
-            options.connector.clone(),
-        )?);
+        let endpoints = Endpoints::new(list, options.endpoints_file.clone())?;
+        let endpoints = Arc::new(endpoints.with_connector(options.connector.clone()));
         let channel = endpoints.channel(&options.endpoint)?;
         let room = Arc::new(Semaphore::new(options.buffer_bytes_max));
         let inner = Inner {

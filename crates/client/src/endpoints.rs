@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use arrow_flight::Empty;
+use arrow_flight::flight_service_client::FlightServiceClient;
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::limits::{ENDPOINTS_FILE_BYTES_MAX, ENDPOINTS_MAX};
@@ -13,7 +16,7 @@ use crate::{Connector, Error, Result};
 /// Servers by address. A connection is made when it is first used, and whenever it was lost; the name in the
 /// address is resolved each time.
 #[derive(Debug)]
-pub(crate) struct Endpoints {
+pub struct Endpoints {
     file: Option<PathBuf>,
     /// Where connections come from, if not from the system.
     connector: Option<Connector>,
@@ -27,12 +30,11 @@ struct Known {
 }
 
 impl Endpoints {
-    /// Checks all addresses; those of the file, if it can be read now, are taken instead.
-    pub(crate) fn new(
-        list: Vec<String>,
-        file: Option<PathBuf>,
-        connector: Option<Connector>,
-    ) -> Result<Self> {
+    /// Checks all addresses, 1 to 64 of `http://host:port`; those of the file, if it can be read, are taken instead.
+    ///
+    /// # Errors
+    /// `Invalid` for too few, too many, or what is no address.
+    pub fn new(list: Vec<String>, file: Option<PathBuf>) -> Result<Self> {
         if list.is_empty() || list.len() > ENDPOINTS_MAX {
             return Err(Error::invalid(format_args!(
                 "give 1 to {ENDPOINTS_MAX} endpoints endpoints={}",
@@ -41,18 +43,27 @@ impl Endpoints {
         }
         let mut channels = HashMap::new();
         for address in &list {
-            channels.insert(address.clone(), connect(address, connector.as_ref())?);
+            channels.insert(address.clone(), connect(address, None)?);
         }
         Ok(Self {
             file,
-            connector,
+            connector: None,
             known: Mutex::new(Known { list, channels }),
         })
     }
 
+    /// The same with connections from elsewhere, if that is given.
+    #[must_use]
+    pub fn with_connector(mut self, connector: Option<Connector>) -> Self {
+        self.connector = connector;
+        let known = self.known.get_mut().expect("no holder of the lock panics");
+        known.channels.clear();
+        self
+    }
+
     /// The addresses now: those of the file if there is one and it can be read, else those known last. The
     /// second part says what is wrong with the file.
-    pub(crate) fn list(&self) -> (Vec<String>, Option<Error>) {
+    pub fn list(&self) -> (Vec<String>, Option<Error>) {
         let read = self.file.as_deref().map(read_list);
         let mut known = self.known.lock().expect("no holder of the lock panics");
         match read {
@@ -67,12 +78,15 @@ impl Endpoints {
     }
 
     /// Whether the list may be another one later.
-    pub(crate) fn may_change(&self) -> bool {
+    pub fn may_change(&self) -> bool {
         self.file.is_some()
     }
 
     /// The connection to an address of the list.
-    pub(crate) fn channel(&self, address: &str) -> Result<Channel> {
+    ///
+    /// # Errors
+    /// `Invalid` for what is no address.
+    pub fn channel(&self, address: &str) -> Result<Channel> {
         let mut known = self.known.lock().expect("no holder of the lock panics");
         if let Some(channel) = known.channels.get(address) {
             return Ok(channel.clone());
@@ -83,13 +97,41 @@ impl Endpoints {
     }
 
     /// The next use connects anew.
-    pub(crate) fn forget(&self, address: &str) {
+    pub fn forget(&self, address: &str) {
         self.known
             .lock()
             .expect("no holder of the lock panics")
             .channels
             .remove(address);
     }
+}
+
+/// Whether a server answers at all, be it with no.
+pub async fn is_there(channel: Channel, timeout: Duration) -> bool {
+    let mut client = FlightServiceClient::new(channel);
+    match tokio::time::timeout(timeout, client.list_actions(Empty {})).await {
+        Err(_) => false,
+        Ok(Ok(_)) => true,
+        Ok(Err(status)) => matches!(
+            status.code(),
+            Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument
+        ),
+    }
+}
+
+/// The wait before the next of so many endpoints is tried, after so many failures since the last answer: it doubles each
+/// time all had theirs, up to the maximum; at random between half and all of it, so that senders do not come back all
+/// at once.
+pub fn back_off(
+    failures: u32,
+    endpoints: usize,
+    (wait_min, wait_max): (Duration, Duration),
+    random: u64,
+) -> Duration {
+    let factor = 1u32 << (failures as usize / endpoints.max(1)).min(16);
+    let whole = wait_min.saturating_mul(factor);
+    let share = (random >> 11) as f64 / (1u64 << 53) as f64;
+    whole.min(wait_max).mul_f64(0.5 + share / 2.0)
 }
 
 fn connect(address: &str, connector: Option<&Connector>) -> Result<Channel> {
@@ -158,7 +200,7 @@ mod tests {
     async fn a_file_is_read_each_time_and_a_bad_one_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("endpoints");
-        let endpoints = Endpoints::new(vec!["http://a:1".to_owned()], Some(file.clone()), None).unwrap();
+        let endpoints = Endpoints::new(vec!["http://a:1".to_owned()], Some(file.clone())).unwrap();
         let (list, error) = endpoints.list();
         assert_eq!(list, ["http://a:1"]);
         assert!(error.unwrap().to_string().contains("endpoints"));
@@ -171,7 +213,7 @@ mod tests {
             assert!(error.is_some(), "{bad}");
         }
         for bad in ["https://a:1", "a:1", "http://a b"] {
-            assert!(Endpoints::new(vec![bad.to_owned()], None, None).is_err(), "{bad}");
+            assert!(Endpoints::new(vec![bad.to_owned()], None).is_err(), "{bad}");
         }
     }
 }

@@ -225,7 +225,7 @@ pub(crate) mod tests {
                     }
                     match answer {
                         Answer::Kept => {
-                            let ack = PutAck { sequence, events: 1, duplicate: false };
+                            let ack = PutAck { sequence, events: 1, duplicate: false, spooled: false };
                             prop_assert!(ledger.ack(&ack).is_some());
                             continue;
                         }

@@ -21,6 +21,7 @@
 //!
 //! | [`DatasetOptions`] | what one dataset does when memory is full (refuse, drop, [spool](SpoolOptions)), and how its events are checked |
 //! | [`DatasetStats`] | what was counted of one dataset |
+//! | [`Endpoints`], [`PutStream`] | a list of servers and one call of `DoPut`, for programs that pass on batches of others |
 //!
 //! What was emitted is sent until a server acks it, under the same batch key, so it counts once. It is given up
 //! only when the server says that it can never take it, or when an option says so; [`Client::flush`] and
@@ -29,7 +30,8 @@
 //! A failure, or an ack that does not come in time, moves sending on to the next endpoint, where all that has no
 //! ack is sent again, in order, under its keys; later it goes back to the first. *Once* holds as long as all
 //! endpoints lead to one queue. If each has a queue of its own, what one had kept without an ack is kept by the
-//! other as well.
+//! other as well. A server that acks with `spooled` (an edge whose queue is away) is not left until it acks without
+//! that; with a spool not by the next process either.
 //!
 //! Without a spool, what is not acked dies with the process. With one, what was sealed is sent by the next process
 //! that opens the folder, under the keys it had.
@@ -57,7 +59,9 @@ mod stats;
 pub use client::{Client, ClientOptions, Clock, Random};
 pub use connector::{Connection, Connector};
 pub use dataset::Dataset;
+pub use endpoints::{Endpoints, back_off, is_there};
 pub use error::{Error, ErrorKind, Result};
 pub use options::{DatasetOptions, OnFull, OnInvalid, OnSpoolFull, SpoolOptions, SpoolSync, Validation};
+pub use put::PutStream;
 pub use remote_store::RemoteStore;
 pub use stats::{ClientStats, DatasetStats, Dropped, Histogram, Times};

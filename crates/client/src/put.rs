@@ -15,8 +15,9 @@ use tonic::transport::Channel;
 use crate::ledger::Numbered;
 use crate::outbox::Payload;
 
-/// A `DoPut` under way.
-pub(crate) struct PutStream {
+/// A `DoPut` under way: batches of one dataset out, acks in. For programs that pass on batches of others; those that
+/// emit use [`crate::Client`].
+pub struct PutStream {
     messages: mpsc::UnboundedSender<FlightData>,
     answers: BoxStream<'static, Result<PutAck, Status>>,
     /// Given to the first message.
@@ -26,9 +27,8 @@ pub(crate) struct PutStream {
 }
 
 impl PutStream {
-    /// Connects when it is first asked for an answer. What is sent waits unbounded here; the bound is the
-    /// ledger's.
-    pub(crate) fn open(channel: Channel, dataset: &str) -> Self {
+    /// Connects when it is first asked for an answer. What is sent waits unbounded here; the bound is the caller's.
+    pub fn open(channel: Channel, dataset: &str) -> Self {
         let (messages, outgoing) = mpsc::unbounded_channel();
         let call = async move {
             let mut client = FlightServiceClient::new(channel);
@@ -51,6 +51,17 @@ impl PutStream {
         }
     }
 
+    /// Sends a batch as the queue keeps it: the payload is that of [`event::Batch`], and the header says what it is and
+    /// how many events it holds.
+    pub fn send_whole(&mut self, header: &PutHeader, payload: Bytes) {
+        let header = serde_json::to_vec(header).expect("a header is numbers and names");
+        self.push(
+            FlightData::new()
+                .with_data_body(payload)
+                .with_app_metadata(header),
+        );
+    }
+
     pub(crate) fn send(&mut self, emitter: EmitterId, numbered: &Numbered) {
         let batch = &numbered.batch;
         let encoding = match batch.payload {
@@ -64,6 +75,7 @@ impl PutStream {
             events: Some(batch.events),
             encoding,
             generated_at_us: Some(batch.generated_at.as_microsecond()),
+            received_at_us: None,
         };
         let header = serde_json::to_vec(&header).expect("a header is numbers and names");
         match &batch.payload {
@@ -87,8 +99,9 @@ impl PutStream {
         }
     }
 
-    /// The next ack, in the order of the batches; an error is the end.
-    pub(crate) async fn answer(&mut self) -> Result<PutAck, Status> {
+    /// The next ack, in the order of the batches; an error is the end, and about the first batch without an ack if it is
+    /// about a batch at all. Dropping the future loses nothing.
+    pub async fn answer(&mut self) -> Result<PutAck, Status> {
         match self.answers.next().await {
             Some(answer) => answer,
             None => Err(Status::unavailable("server has ended the stream")),

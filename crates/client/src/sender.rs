@@ -4,18 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_flight::Empty;
-use arrow_flight::flight_service_client::FlightServiceClient;
 use event::EmitterId;
 use event::wire::PutAck;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::client::Random;
-use crate::endpoints::Endpoints;
+use crate::endpoints::{Endpoints, back_off, is_there};
 use crate::ledger::{Ledger, Numbered};
 use crate::options::OnSpoolFull;
 use crate::outbox::{Outbox, Sealed};
@@ -44,6 +41,9 @@ pub(crate) async fn run(outbox: Arc<Outbox>, mut options: SenderOptions) {
         Some((spool, on_full)) => (Some(spool), on_full),
         None => (None, OnSpoolFull::Wait),
     };
+    let bound_to = spool
+        .as_ref()
+        .and_then(|spool| spool.bound_to().map(str::to_owned));
     let sender = Sender {
         outbox,
         options,
@@ -55,7 +55,8 @@ pub(crate) async fn run(outbox: Arc<Outbox>, mut options: SenderOptions) {
         spool_at: None,
         read_at: None,
         stream: None,
-        endpoint: String::new(),
+        is_bound: bound_to.is_some(),
+        endpoint: bound_to.unwrap_or_default(),
         turn: 0,
         attempts: 0,
         retry_at: None,
@@ -98,6 +99,9 @@ struct Sender {
     probe: Option<BoxFuture<'static, bool>>,
     /// The preferred endpoint is there: what is under way is waited for, then sending moves.
     returning: bool,
+    /// The last ack said `spooled`: the endpoint in use has on its own disk what it acked, so nothing goes to another
+    /// one until it acks without that.
+    is_bound: bool,
 }
 
 impl Sender {
@@ -257,7 +261,7 @@ impl Sender {
     fn send(&mut self, now: Instant) {
         let must_settle = self.spool.as_ref().is_some_and(Spool::is_between_epochs);
         if !self.ledger.has_unsent()
-            || self.returning
+            || (self.returning && !self.is_bound)
             || must_settle
             || self.retry_at.is_some_and(|at| at > now)
         {
@@ -294,8 +298,10 @@ impl Sender {
     fn connect(&mut self) -> crate::Result<PutStream> {
         let list = self.endpoints();
         let at = self.turn % list.len().max(1);
-        self.endpoint = list.into_iter().nth(at).unwrap_or_default();
-        let is_preferred = at == 0;
+        if !self.is_bound {
+            self.endpoint = list.get(at).cloned().unwrap_or_default();
+        }
+        let is_preferred = list.first() == Some(&self.endpoint);
         let channel = self.options.endpoints.channel(&self.endpoint)?;
         self.outbox.counts.sends_to(&self.endpoint);
         self.return_at = (!is_preferred || self.options.endpoints.may_change())
@@ -315,7 +321,7 @@ impl Sender {
     fn ask_preferred(&mut self) {
         self.return_at = Some(Instant::now() + self.options.return_after);
         let preferred = self.endpoints().into_iter().next().unwrap_or_default();
-        if preferred == self.endpoint {
+        if preferred == self.endpoint || self.is_bound {
             return;
         }
         if let Ok(channel) = self.options.endpoints.channel(&preferred) {
@@ -330,7 +336,7 @@ impl Sender {
 
     /// Moves to the preferred endpoint when nothing is under way any more.
     fn move_back(&mut self) {
-        if self.returning && !self.ledger.is_under_way() {
+        if self.returning && !self.is_bound && !self.ledger.is_under_way() {
             self.returning = false;
             self.stream = None;
             self.turn = 0;
@@ -341,6 +347,7 @@ impl Sender {
         match answer {
             Ok(ack) => match self.ledger.ack(&ack) {
                 Some(numbered) => {
+                    self.bind(ack.spooled).await?;
                     self.acked(&numbered, &ack);
                     self.finish(&numbered, None);
                     Some(())
@@ -352,6 +359,20 @@ impl Sender {
             },
             Err(status) => self.failed(status).await,
         }
+    }
+
+    /// Stays with the endpoint that has the batch on its own disk, or is free to go. Written down before the batch counts
+    /// as acked, if there is a spool.
+    async fn bind(&mut self, spooled: bool) -> Option<()> {
+        if self.is_bound == spooled {
+            return Some(());
+        }
+        self.is_bound = spooled;
+        let endpoint = spooled.then(|| self.endpoint.clone());
+        if let Some(Err(error)) = self.on_spool(move |spool| spool.bind(endpoint)).await? {
+            self.spool_failed(&Error::new(ErrorKind::Retry, error));
+        }
+        Some(())
     }
 
     fn acked(&mut self, numbered: &Numbered, ack: &PutAck) {
@@ -444,31 +465,17 @@ impl Sender {
         Some(())
     }
 
-    /// The next endpoint has its turn, after a wait that doubles each time all had theirs, up to the maximum; at
-    /// random between half and all of it, so that emitters do not come back all at once.
+    /// The next endpoint has its turn, after a wait; the same one while it alone has batches that it acked.
     fn back_off(&mut self) {
         let endpoints = self.options.endpoints.list().0.len().max(1);
-        let factor = 1u32 << (self.attempts as usize / endpoints).min(16);
-        let whole = self.options.retry_min.saturating_mul(factor);
-        let share = ((self.options.random)() >> 11) as f64 / (1u64 << 53) as f64;
-        let wait = whole.min(self.options.retry_max).mul_f64(0.5 + share / 2.0);
+        let waits = (self.options.retry_min, self.options.retry_max);
+        let wait = back_off(self.attempts, endpoints, waits, (self.options.random)());
         self.retry_at = Some(Instant::now() + wait);
         self.attempts = self.attempts.saturating_add(1);
-        self.turn = (self.turn + 1) % endpoints;
+        if !self.is_bound {
+            self.turn = (self.turn + 1) % endpoints;
+        }
         self.returning = false;
-    }
-}
-
-/// Whether a server answers at all, be it with no.
-async fn is_there(channel: Channel, timeout: Duration) -> bool {
-    let mut client = FlightServiceClient::new(channel);
-    match tokio::time::timeout(timeout, client.list_actions(Empty {})).await {
-        Err(_) => false,
-        Ok(Ok(_)) => true,
-        Ok(Err(status)) => matches!(
-            status.code(),
-            Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument
-        ),
     }
 }
 

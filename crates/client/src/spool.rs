@@ -307,6 +307,20 @@ impl Spool {
         }
     }
 
+    /// The server that must not be left, since it alone has what it acked last.
+    pub(crate) fn bound_to(&self) -> Option<&str> {
+        self.marks.bound_to.as_deref()
+    }
+
+    /// Remembers that server for the next process, or that there is none.
+    pub(crate) fn bind(&mut self, endpoint: Option<String>) -> io::Result<()> {
+        let mut marks = self.marks.clone();
+        marks.bound_to = endpoint;
+        marks.write(&self.folder)?;
+        self.marks = marks;
+        Ok(())
+    }
+
     /// All records up to and with this one are finished.
     pub(crate) fn finish(&mut self, record: u64) {
         self.first = self.first.max(record + 1);

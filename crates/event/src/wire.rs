@@ -31,6 +31,10 @@ pub struct PutHeader {
     /// When the oldest event was emitted; the time of receipt unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generated_at_us: Option<i64>,
+    /// When an aggregator in front of this one received it. A server that does not trust its senders with it keeps
+    /// its own time of receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_at_us: Option<i64>,
 }
 
 fn arrow_ipc() -> Encoding {
@@ -71,6 +75,15 @@ pub struct PutAck {
     pub events: u32,
     /// Whether it had been kept before, by an earlier send.
     pub duplicate: bool,
+    /// Whether it is on the disk of the server that answers and not in the queue yet, which is away. Whoever is
+    /// answered so stays with that server until it answers without it: the queue does not know yet what it kept.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub spooled: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(given: &bool) -> bool {
+    !given
 }
 
 /// What `DoGet` is asked for.

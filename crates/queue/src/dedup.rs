@@ -38,6 +38,7 @@ impl Decision {
             Decision::Duplicate => Some(Ok(Receipt {
                 offset: None,
                 duplicate: true,
+                spooled: false,
             })),
             Decision::Gap { expected } => Some(Err(Error::new(
                 ErrorKind::Conflict,
@@ -48,7 +49,7 @@ impl Decision {
                 ),
             ))),
             Decision::Fenced { current } => Some(Err(Error::new(
-                ErrorKind::Closed,
+                ErrorKind::Fenced,
                 format_args!(
                     "a later life of this emitter has begun, stop this one current={} epoch={epoch} \
                      emitter={emitter}",

@@ -16,7 +16,9 @@ pub enum ErrorKind {
     Invalid,
     /// No such dataset, partition or offset.
     NotFound,
-    /// The emitter's epoch is over, or the queue is shut.
+    /// The emitter's epoch is over: a later life of it has begun.
+    Fenced,
+    /// The queue is shut.
     Closed,
     /// Stored bytes are not what was written; [`Error::next`] is behind them.
     Corrupt,

@@ -338,6 +338,7 @@ async fn kept_and_ordered(queue: &dyn Queue) {
         let expected = Receipt {
             offset: Some(Offset(sequence)),
             duplicate: false,
+            spooled: false,
         };
         assert_eq!(receipt, expected, "law ordered: offsets count 0, 1, 2");
         assert_eq!(
@@ -404,6 +405,7 @@ async fn once(queue: &dyn Queue) {
         let expected = Receipt {
             offset: None,
             duplicate: true,
+            spooled: false,
         };
         assert_eq!(again, Ok(expected), "law once: what is kept is a duplicate");
     }
@@ -439,7 +441,7 @@ async fn no_holes(queue: &dyn Queue) {
     let fenced = append(0, 9)
         .await
         .expect_err("law no holes: an earlier epoch is over");
-    assert_eq!(fenced.kind(), ErrorKind::Closed);
+    assert_eq!(fenced.kind(), ErrorKind::Fenced);
     let mut empty = batch(&dataset, emitter, 1, 1);
     empty.header.events = 0;
     let invalid = queue.append(empty).await.expect_err("a batch has events");

@@ -73,6 +73,9 @@ pub struct Receipt {
     pub offset: Option<Offset>,
     /// Whether it had been kept before, by an earlier append.
     pub duplicate: bool,
+    /// Whether it is kept on this machine only until the queue it is meant for can be reached. No queue of this crate
+    /// answers so.
+    pub spooled: bool,
 }
 
 /// A batch with its place.
@@ -95,7 +98,7 @@ pub struct Record {
 /// * *once*: a batch whose key was kept before is answered as a duplicate and not kept again, also after a
 ///   restart; while its twin is still being written, the answer waits for the twin;
 /// * *no holes*: of a known emitter and epoch the next sequence is taken; a later one is a `Conflict` that names
-///   the one expected, and an older epoch is `Closed`; a later epoch begins with 0. The first batch of an emitter
+///   the one expected, and an older epoch is `Fenced`; a later epoch begins with 0. The first batch of an emitter
 ///   that is not known (new, or forgotten) is taken with whatever sequence it has; if it is refused or its write
 ///   fails, those behind it are `Conflict`s until it is sent again;
 /// * *same partition*: all batches of an emitter are in partition `Partition::of(emitter, partitions)`.

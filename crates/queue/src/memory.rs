@@ -97,6 +97,7 @@ impl MemoryQueue {
         Ok(Receipt {
             offset: Some(offset),
             duplicate: false,
+            spooled: false,
         })
     }
 

@@ -41,6 +41,7 @@ fn header(sequence: u64, encoding: Encoding, events: u32) -> PutHeader {
         events: Some(events),
         encoding,
         generated_at_us: Some(1_000),
+        received_at_us: None,
     }
 }
 
@@ -288,6 +289,7 @@ fn mutated_headers_and_acks_are_read_or_refused() {
         sequence: Sequence(3),
         events: 4,
         duplicate: false,
+        spooled: false,
     };
     let ack = Bytes::from(serde_json::to_vec(&ack).unwrap());
     for number in 0..cases() {

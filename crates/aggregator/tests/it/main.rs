@@ -9,4 +9,5 @@ mod door;
 mod fuzz;
 mod http;
 mod put;
+mod relay;
 mod sim;

@@ -43,6 +43,7 @@ fn header(sequence: u64) -> PutHeader {
         events: None,
         encoding: Encoding::ArrowIpc,
         generated_at_us: Some(1_000),
+        received_at_us: None,
     }
 }
 
@@ -115,6 +116,7 @@ fn ack(sequence: u64, events: u32, duplicate: bool) -> PutAck {
         sequence: Sequence(sequence),
         events,
         duplicate,
+        spooled: false,
     }
 }
 
@@ -381,4 +383,46 @@ async fn closing_ends_open_streams_after_their_acks() {
         answers.next().await.unwrap().unwrap_err().code(),
         Code::Unavailable
     );
+}
+
+/// An Arrow stream of two batches, as a queue may hold it.
+pub(crate) fn stream_of_rows(count: i64) -> Vec<u8> {
+    let batches = [rows(0, 1), rows(1, count - 1)];
+    let mut writer = arrow::ipc::writer::StreamWriter::try_new(Vec::new(), &batches[0].schema()).unwrap();
+    for batch in &batches {
+        writer.write(batch).unwrap();
+    }
+    writer.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn a_whole_payload_is_taken_as_it_is() {
+    let doors = door::open().await;
+    let whole = |sequence, events, payload: Vec<u8>| {
+        let header = PutHeader {
+            events: Some(events),
+            ..header(sequence)
+        };
+        FlightData::new()
+            .with_data_body(payload)
+            .with_app_metadata(serde_json::to_vec(&header).unwrap())
+    };
+    let payload = stream_of_rows(5);
+    let first = FlightData::new().with_descriptor(FlightDescriptor::new_path(vec!["numbers".into()]));
+    let (acks, end) = put(&doors, vec![first.clone(), whole(0, 5, payload.clone())]).await;
+    assert_eq!((acks, end.map(|end| end.code())), (vec![ack(0, 5, false)], None));
+    assert_eq!(doors.batches("numbers").await[0].payload, payload);
+    let marked = payload.len() - 8;
+    assert_eq!(&payload[marked..marked + 4], [0xFF; 4], "it ends with a mark");
+    let cases = [
+        (4, payload.clone()),
+        (5, payload[..marked - 8].to_vec()),
+        (5, payload[1..].to_vec()),
+        (0, Vec::new()),
+        (1, b"{}\n".to_vec()),
+    ];
+    for (events, body) in cases {
+        let (acks, end) = put(&doors, vec![first.clone(), whole(1, events, body)]).await;
+        assert_eq!((acks.len(), end.unwrap().code()), (0, Code::InvalidArgument));
+    }
 }

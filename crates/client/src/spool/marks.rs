@@ -17,6 +17,9 @@ pub(super) struct Marks {
     pub(super) emitter: EmitterId,
     /// Record and epoch, both rising; the record has sequence 0 in the epoch, those after it count on.
     marks: Vec<(u64, Epoch)>,
+    /// The server that has on its own disk what it acked last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) bound_to: Option<String>,
 }
 
 const VERSION: u32 = 1;
@@ -28,6 +31,7 @@ impl Marks {
             version: VERSION,
             emitter,
             marks: vec![(0, Epoch(0))],
+            bound_to: None,
         }
     }
 

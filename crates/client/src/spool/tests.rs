@@ -76,6 +76,7 @@ impl Life {
                         sequence,
                         events: 1,
                         duplicate: false,
+                        spooled: false,
                     };
                     self.ledger.ack(&ack).unwrap()
                 }

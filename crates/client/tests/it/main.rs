@@ -9,6 +9,7 @@ mod connector;
 mod emit;
 mod failover;
 mod read;
+mod relay;
 mod server;
 mod spool;
 mod store;

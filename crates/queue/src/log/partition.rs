@@ -299,12 +299,14 @@ impl PartitionLog {
             let _ = answer.send(Ok(Receipt {
                 offset: Some(offset),
                 duplicate: false,
+                spooled: false,
             }));
         }
         for answer in twins {
             let _ = answer.send(Ok(Receipt {
                 offset: None,
                 duplicate: true,
+                spooled: false,
             }));
         }
     }

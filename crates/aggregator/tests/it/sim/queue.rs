@@ -103,7 +103,7 @@ impl Log {
         };
         if epoch < known {
             let text = format!("a later life of this emitter has begun epoch={epoch} current={known}");
-            return Verdict::Wrong(Error::new(ErrorKind::Closed, text));
+            return Verdict::Wrong(Error::new(ErrorKind::Fenced, text));
         }
         let expected = if epoch > known { 0 } else { expected };
         if sequence > expected {
@@ -176,6 +176,7 @@ impl State {
             Verdict::Kept => Ok(Receipt {
                 offset: None,
                 duplicate: true,
+                spooled: false,
             }),
             Verdict::InFlight(twin) => {
                 log.pending[twin].answers.push((door, answer));
@@ -256,6 +257,7 @@ impl State {
                 let receipt = outcome.clone().map(|offset| Receipt {
                     offset: (i == 0).then_some(offset),
                     duplicate: i > 0,
+                    spooled: false,
                 });
                 (door, answer, receipt)
             }));
