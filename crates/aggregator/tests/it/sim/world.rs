@@ -427,38 +427,17 @@ impl World {
         self.stop(host, until);
     }
 
-    /// Half of the time nobody hears of it: the last words of the connections are lost. Else they are held until all
-    /// are said, and then let go at once: a runtime drops its tasks in an order that is not that of the seed, and
-    /// each message that is sent on its own draws its latency.
+    /// The others do not hear of it: the last words of its connections are lost. A runtime drops its tasks in an
+    /// order that is not that of the seed, and each message that is sent draws its latency. (Connections whose end is
+    /// heard of are those that are cut.)
     fn stop(&mut self, host: String, until: Duration) {
-        let quiet = self.chance.one_in(2);
-        let of_host = |(a, b): &(String, String)| *a == host || *b == host;
-        let links: Vec<_> = self.links().into_iter().filter(of_host).collect();
-        let mut held = Vec::new();
-        for (a, b) in links {
-            if quiet || self.is_troubled(&a, &b) {
-                self.sim.partition(a.as_str(), b.as_str());
-                self.faults.push((until, Fault::Partition(a, b)));
-            } else {
-                self.sim.hold(a.as_str(), b.as_str());
-                held.push((a, b));
-            }
+        let links = self.links().into_iter();
+        for (a, b) in links.filter(|(a, b)| *a == host || *b == host) {
+            self.sim.partition(a.as_str(), b.as_str());
+            self.faults.push((until, Fault::Partition(a, b)));
         }
         self.sim.crash(host.as_str());
-        for (a, b) in held {
-            self.sim.release(a, b);
-        }
         self.faults.push((until, Fault::Down(host)));
-    }
-
-    /// Whether something is wrong with a link already.
-    fn is_troubled(&self, a: &str, b: &str) -> bool {
-        self.faults.iter().any(|(_, fault)| match fault {
-            Fault::Partition(from, to) | Fault::OneWay(from, to) | Fault::Hold(from, to) => {
-                (from == a && to == b) || (from == b && to == a)
-            }
-            Fault::Slow(..) | Fault::Down(_) | Fault::Stall(_) | Fault::Queue | Fault::Cuts => false,
-        })
     }
 
     fn end_faults(&mut self, now: Duration) {
