@@ -16,7 +16,7 @@ use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
     HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
-use client::{Endpoints, PutStream};
+use client::{Dial, Endpoints, PutStream};
 use event::wire::PutHeader;
 use event::{EmitterId, Encoding, Epoch, Sequence};
 use futures::stream::BoxStream;
@@ -63,7 +63,7 @@ async fn report(name: &str, address: &str, batches: u64) -> Result<(), Failure> 
 
 /// Sends batches of a fresh emitter, so many under way at a time; how long each took to its ack.
 async fn send(address: &str, batches: u64, under_way: usize) -> Result<Vec<Duration>, Failure> {
-    let channel = Endpoints::new(vec![address.to_owned()], None)?.channel(address)?;
+    let channel = Endpoints::new(vec![address.to_owned()], None, &Dial::default())?.channel(address)?;
     let mut stream = PutStream::open(channel, "clicks");
     let lines: String = (0..100)
         .map(|n| format!("{{\"user\":{n},\"page\":\"/home/{n}\"}}\n"))
@@ -82,6 +82,7 @@ async fn send(address: &str, batches: u64, under_way: usize) -> Result<Vec<Durat
                 encoding: Encoding::Ndjson,
                 generated_at_us: None,
                 received_at_us: None,
+                durability: None,
             };
             stream.send_whole(&header, payload.clone());
             sent.push_back(Instant::now());

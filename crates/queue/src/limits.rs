@@ -14,6 +14,8 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
 pub const IN_FLIGHT_OVERHEAD_BYTES: usize = 256;
 /// Payload bytes that one write and one fsync carry, apart from the batch that reaches it.
 pub const GROUP_BYTES_MAX: usize = 16 << 20;
+/// The last offset a segment may begin with; a file whose name says more is none of the log's.
+pub const OFFSET_MAX: u64 = 1 << 62;
 /// Size at which a segment ends and the next begins, unless settings say otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 /// The largest size that settings may ask for.

@@ -19,6 +19,8 @@ mod disk;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod model_tests;

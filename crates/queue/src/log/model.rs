@@ -368,6 +368,7 @@ impl DiskFile for ModelFile {
             return Ok(());
         }
         let live = &state.files[self.file].live;
+        assert!(bytes.len() <= live.len(), "room for no more than the file has");
         let from = live.get(at as usize..at as usize + bytes.len());
         bytes.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())

@@ -134,7 +134,7 @@ pub(crate) fn partition(
         .open(&path, options)
         .map_err(|error| io_error(&path, &error))?;
     let start = opened.segments.keys().next().copied().unwrap_or(opened.end);
-    recovery.batches += opened.end - start;
+    recovery.batches = recovery.batches.saturating_add(opened.end - start);
     Ok(opened)
 }
 

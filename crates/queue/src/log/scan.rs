@@ -9,8 +9,11 @@
 use std::io;
 
 use super::disk::DiskFile;
-use super::record::{self, Kind, RECORD_BYTES_MIN, SEGMENT_HEADER, Stored};
+use super::record::{self, Kind, PREFIX_BYTES, RECORD_BYTES_MIN, SEGMENT_HEADER, Stored};
 use super::segment::{Cursor, Index, Parsed};
+
+/// Bytes that are checked in vain behind a bad record, for each byte that there is.
+const VAIN_CHECKS_MAX: u64 = 16;
 
 /// What a segment holds.
 #[derive(Debug, Default)]
@@ -112,13 +115,34 @@ enum Resume {
     Nowhere { data_end: u64 },
 }
 
-/// Looks behind a bad record for one that proves the bad one to have been durable.
+/// Looks behind a bad record for one that proves the bad one to have been durable: from where it says that it ends,
+/// if the next one is there, else from its start.
+///
+/// A payload may be made of what looks like records, each as long as all that follows it. So what is checked in
+/// vain is bounded; then the search goes on where the bad record says that it ends.
 fn resume(cursor: &mut Cursor<'_>, bad_at: u64, bad: u64, was_durable: bool) -> io::Result<Resume> {
     let mut data_end = bad_at.min(cursor.length);
     let mut first = None;
+    let (mut vain, vain_max) = (0, VAIN_CHECKS_MAX * (cursor.length - data_end));
     cursor.position = bad_at;
+    let prefix = cursor.peek(PREFIX_BYTES)?.first_chunk().copied();
+    let bad_end = prefix
+        .and_then(record::length)
+        .map(|length| bad_at + length as u64);
+    let mut bad_end = bad_end.filter(|end| *end <= cursor.length);
+    if let Some(end) = bad_end {
+        cursor.position = end;
+        let is_next = matches!(cursor.next()?, Parsed::Record(stored) if stored.offset == bad + 1);
+        cursor.position = if is_next { end } else { bad_at };
+    }
     while cursor.position < cursor.length {
         let at = cursor.position;
+        if vain > vain_max
+            && let Some(end) = bad_end.take().filter(|end| *end > at)
+        {
+            (vain, data_end, cursor.position) = (0, end, end);
+            continue;
+        }
         let within = (cursor.length - bad_at) / RECORD_BYTES_MIN as u64 + 2;
         let head = cursor.peek(RECORD_BYTES_MIN)?;
         if head.iter().all(|byte| *byte == 0) {
@@ -130,9 +154,11 @@ fn resume(cursor: &mut Cursor<'_>, bad_at: u64, bad: u64, was_durable: bool) -> 
         }
         // Offset `bad` itself stands behind a damaged head.
         let possible = at > bad_at
+            && vain <= vain_max
             && head
                 .first_chunk()
                 .is_some_and(|head| record::plausible(head, bad, within));
+        let length = head.first_chunk().copied().and_then(record::length);
         cursor.position = at;
         if possible && let Parsed::Record(stored) = cursor.next()? {
             let (offset, proof) = (stored.offset, stored.durable);
@@ -145,6 +171,7 @@ fn resume(cursor: &mut Cursor<'_>, bad_at: u64, bad: u64, was_durable: bool) -> 
                 });
             }
         } else {
+            vain += length.filter(|_| possible).unwrap_or(0) as u64;
             cursor.position = at + 1;
         }
     }

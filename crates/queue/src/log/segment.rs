@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::disk::{Disk, DiskFile, Mode};
 use super::record::{self, Kind, PREFIX_BYTES, SEGMENT_HEADER, Stored, UNKNOWN};
 use super::scan::{Scan, scan};
+use crate::limits::OFFSET_MAX;
 use crate::{Error, ErrorKind, Offset, Partition, Record, Result};
 
 /// Bytes of a segment between entries of its index.
@@ -88,7 +89,7 @@ impl Segment {
     /// The first offset of the segment with this file name, if it is one.
     pub(crate) fn base_of(name: &str) -> Option<u64> {
         let digits = name.strip_suffix(".log").filter(|digits| digits.len() == 20)?;
-        digits.parse().ok()
+        digits.parse().ok().filter(|base| *base <= OFFSET_MAX)
     }
 
     /// Calls with the index, if it has been built.

@@ -93,7 +93,10 @@ pub enum Problem {
 /// assert_eq!(report.to_string(), "0 segments, 0 batches, 0 bytes: all is well\n");
 /// ```
 pub fn verify(path: impl AsRef<Path>) -> Result<Report> {
-    let (root, disk): (_, Arc<dyn Disk>) = (path.as_ref(), Arc::new(RealDisk));
+    verify_on(path.as_ref(), Arc::new(RealDisk))
+}
+
+pub(crate) fn verify_on(root: &Path, disk: Arc<dyn Disk>) -> Result<Report> {
     let failed = |error: io::Error| {
         Error::new(
             ErrorKind::Retry,

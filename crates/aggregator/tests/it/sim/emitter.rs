@@ -15,10 +15,12 @@ use serde_json::json;
 use turmoil::net::TcpStream;
 
 use super::chance::Chance;
-use super::wire::{Scissors, Wire};
+use super::wire::{Scissors, Side, Wire};
 
 /// A batch with this in it is refused for good by the queue.
 pub(crate) const POISON: &str = "poison";
+/// Of every server.
+pub(crate) const PORT: u16 = 8081;
 /// Of a life, for one dataset.
 const EVENTS_MAX: u64 = 400;
 
@@ -26,7 +28,8 @@ const EVENTS_MAX: u64 = 400;
 #[derive(Clone)]
 pub(crate) struct Process {
     pub(crate) host: usize,
-    pub(crate) doors: usize,
+    /// The hosts that it sends to.
+    pub(crate) fronts: Vec<String>,
     pub(crate) datasets: usize,
     /// What the clock of the world is off, in seconds.
     pub(crate) clock_off: Arc<AtomicI64>,
@@ -64,26 +67,35 @@ pub(crate) fn clock(off: Arc<AtomicI64>) -> client::Clock {
     })
 }
 
+/// Connections over the simulated network.
+pub(crate) fn connector(scissors: &Scissors) -> Connector {
+    let scissors = scissors.clone();
+    Connector::new(move |address: String| {
+        let scissors = scissors.clone();
+        async move {
+            let address = address.trim_start_matches("http://").to_owned();
+            Ok(Wire::new(
+                TcpStream::connect(address).await?,
+                Side::Client,
+                scissors,
+            ))
+        }
+    })
+}
+
 impl Process {
     fn options(&self) -> ClientOptions {
         let mut chance = self.chance.borrow_mut();
-        let endpoint = |door: u64| format!("http://door{door}:8081");
-        let first = chance.below(self.doors as u64);
-        let fallbacks = (0..self.doors as u64)
-            .filter(|door| *door != first)
-            .map(endpoint)
+        let mut endpoints: Vec<String> = self
+            .fronts
+            .iter()
+            .map(|front| format!("http://{front}:{PORT}"))
             .collect();
-        let scissors = self.scissors.clone();
-        let connector = Connector::new(move |address: String| {
-            let scissors = scissors.clone();
-            async move {
-                let address = address.trim_start_matches("http://").to_owned();
-                Ok(Wire::new(TcpStream::connect(address).await?, scissors))
-            }
-        });
+        let first = chance.below(endpoints.len() as u64) as usize;
+        let endpoint = endpoints.remove(first);
         let random = std::sync::Mutex::new(chance.fork());
         ClientOptions {
-            fallbacks,
+            fallbacks: endpoints,
             ack_timeout: chance.millis(150..900),
             return_after: chance.millis(200..1_000),
             linger: chance.millis(1..30),
@@ -94,8 +106,8 @@ impl Process {
             retry_max: chance.millis(20..400),
             clock: clock(Arc::clone(&self.clock_off)),
             random: Arc::new(move || random.lock().unwrap().bits()),
-            connector: Some(connector),
-            ..ClientOptions::new(endpoint(first))
+            connector: Some(connector(&self.scissors)),
+            ..ClientOptions::new(endpoint)
         }
     }
 

@@ -9,7 +9,7 @@ use arrow::ipc::reader::StreamReader;
 use event::{Batch, EmitterId, Encoding};
 use serde_json::Value;
 
-use super::emitter::Life;
+use super::emitter::{Life, Stream};
 use super::queue::SimQueue;
 
 /// An event: its life and its number.
@@ -91,40 +91,46 @@ pub(crate) fn judge(queue: &SimQueue, lives: &[Life]) -> Result<(), String> {
     }
     for (at, life) in lives.iter().enumerate() {
         for stream in &life.streams {
-            let name = stream.dataset.name();
-            let of_life = kept.get(name).into_iter().flatten();
-            let of_life = of_life.filter(|batch| batch.header.key.emitter == life.emitter);
-            let mut there = BTreeSet::new();
-            for batch in of_life {
-                there.extend(events(batch)?);
-            }
-            let stats = stream.dataset.stats();
-            // Batches are settled in order, so what is settled comes first.
-            let settled = (stats.acked + stats.dropped.refused) as usize;
-            if settled > stream.taken.len() || (life.is_done && settled < stream.taken.len()) {
-                return Err(format!(
-                    "{name}, life {at}: {settled} of {} are settled",
-                    stream.taken.len()
-                ));
-            }
-            let mut lost = 0;
-            for n in &stream.taken[..settled] {
-                let id = (at as u64, *n);
-                let is_refused = refused_ids.contains(&(name.clone(), id));
-                match (there.contains(&id), is_refused) {
-                    (true, false) => {}
-                    (false, true) => lost += 1,
-                    (true, true) => return Err(format!("{name}, life {at}: {n} was refused and is there")),
-                    (false, false) => return Err(format!("{name}, life {at}: {n} was acked and is lost")),
-                }
-            }
-            if lost != stats.dropped.refused {
-                return Err(format!(
-                    "{name}, life {at}: {lost} were refused, told of {}",
-                    stats.dropped.refused
-                ));
-            }
+            let refused = |id| refused_ids.contains(&(stream.dataset.name().clone(), id));
+            settled(at, life, stream, (kept.get(stream.dataset.name()), &refused))?;
         }
+    }
+    Ok(())
+}
+
+/// Whether what the client of a life says of a dataset is so: what is kept, and what was refused.
+fn settled(
+    at: usize,
+    life: &Life,
+    stream: &Stream,
+    (kept, refused): (Option<&Vec<Batch>>, &dyn Fn(Id) -> bool),
+) -> Result<(), String> {
+    let name = stream.dataset.name();
+    let of_life = kept.into_iter().flatten();
+    let of_life = of_life.filter(|batch| batch.header.key.emitter == life.emitter);
+    let mut there = BTreeSet::new();
+    for batch in of_life {
+        there.extend(events(batch)?);
+    }
+    let (stats, taken) = (stream.dataset.stats(), stream.taken.len());
+    // Batches are settled in order, so what is settled comes first.
+    let settled = (stats.acked + stats.dropped.refused) as usize;
+    if settled > taken || (life.is_done && settled < taken) {
+        return Err(format!("{name}, life {at}: {settled} of {taken} are settled"));
+    }
+    let mut lost = 0;
+    for n in &stream.taken[..settled] {
+        let id = (at as u64, *n);
+        match (there.contains(&id), refused(id)) {
+            (true, false) => {}
+            (false, true) => lost += 1,
+            (true, true) => return Err(format!("{name}, life {at}: {n} was refused and is there")),
+            (false, false) => return Err(format!("{name}, life {at}: {n} was acked and is lost")),
+        }
+    }
+    let told = stats.dropped.refused;
+    if lost != told {
+        return Err(format!("{name}, life {at}: {lost} were refused, told of {told}"));
     }
     Ok(())
 }

@@ -103,7 +103,7 @@ impl Log {
         };
         if epoch < known {
             let text = format!("a later life of this emitter has begun epoch={epoch} current={known}");
-            return Verdict::Wrong(Error::new(ErrorKind::Closed, text));
+            return Verdict::Wrong(Error::new(ErrorKind::Fenced, text));
         }
         let expected = if epoch > known { 0 } else { expected };
         if sequence > expected {

@@ -30,29 +30,42 @@ impl Scissors {
     }
 
     /// How many bytes of a write still go out when the connection is cut there.
-    fn cut(&self, bytes: usize) -> Option<usize> {
+    fn cut(&self, side: Side, bytes: usize) -> Option<usize> {
         if !self.on.load(Ordering::SeqCst) {
             return None;
         }
         let mut chance = self.chance.lock().unwrap();
         chance.one_in(12).then(|| {
             self.cuts.fetch_add(1, Ordering::SeqCst);
-            chance.below(bytes as u64) as usize
+            match side {
+                Side::Client => chance.below(bytes as u64) as usize,
+                Side::Server => chance.pick(&[0, 5, usize::MAX]).min(bytes),
+            }
         })
     }
+}
+
+/// Which end of a connection it is. A server writes the date of the system's clock among its headers, in more or
+/// fewer bytes: its writes are cut where that does not count, or else a world would not be the same each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
 }
 
 /// One end of a connection.
 pub(crate) struct Wire {
     /// `None` when it was cut.
     stream: Option<TcpStream>,
+    side: Side,
     scissors: Scissors,
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream, scissors: Scissors) -> Self {
+    pub(crate) fn new(stream: TcpStream, side: Side, scissors: Scissors) -> Self {
         Self {
             stream: Some(stream),
+            side,
             scissors,
         }
     }
@@ -86,7 +99,7 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let cut = self.scissors.cut(bytes.len());
+        let cut = self.scissors.cut(self.side, bytes.len());
         let Some(stream) = &mut self.stream else {
             return was_cut();
         };

@@ -1,21 +1,24 @@
 //! One simulated world: its hosts, and what goes wrong in it.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use aggregator::{Aggregator, AggregatorOptions, limits};
+use aggregator::{Aggregator, AggregatorOptions, Relay, RelayOptions, limits};
 use arrow_flight::flight_service_server::FlightServiceServer;
+use client::DatasetStats;
 use turmoil::net::TcpListener;
 use turmoil::{Builder, Sim};
 
 use super::chance::Chance;
-use super::emitter::{self, Life, POISON, Process};
+use super::emitter::{self, Life, POISON, PORT, Process};
 use super::judge;
 use super::queue::{SimQueue, Trouble};
-use super::wire::{Scissors, Wire};
+use super::wire::{Scissors, Side, Wire};
 use crate::door::PutOnly;
 
 /// What all hosts do at a time; the grain of the simulation.
@@ -24,86 +27,53 @@ const TICK: Duration = Duration::from_millis(5);
 const TROUBLE: Duration = Duration::from_secs(3);
 /// Within this all must be settled: the connect timeout and the keep-alive of the client are seconds.
 const END: Duration = Duration::from_secs(60);
-const PORT: u16 = 8081;
 const LATENCY_MAX: Duration = Duration::from_millis(20);
 
 /// What happened, to see that a run was worth it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) trace: u64,
-    pub(crate) events: u64,
-    pub(crate) batches: u64,
-    /// Of the lives, how many were cut short.
-    pub(crate) crashed: u64,
-    pub(crate) retried: u64,
-    pub(crate) duplicates: u64,
-    pub(crate) epochs: u64,
-    pub(crate) timeouts: u64,
-    pub(crate) moves: u64,
-    pub(crate) refused: u64,
-    pub(crate) dropped: u64,
-    pub(crate) cuts: u64,
-    /// Batches that a loss of power took.
-    pub(crate) lost: u64,
     pub(crate) elapsed: Duration,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+}
+
+impl Summary {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.trace ^= other.trace;
+        self.elapsed += other.elapsed;
+        for (name, count) in &other.counts {
+            *self.counts.entry(name).or_default() += count;
+        }
+    }
+}
+
+/// What stands between the processes and the aggregators before the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Edges {
+    None,
+    /// 1 or 2 relays that wait for their upstream.
+    Waiting,
+    /// 1 or 2 relays that go on to their disks, which are real: such a world is not the same each time.
+    Spooling,
 }
 
 /// Runs the world of a seed to its end and judges it.
-pub(crate) fn run(seed: u64) -> Result<Summary, String> {
-    let mut chance = Chance::new(seed);
-    let (doors, clients) = (chance.within(1..3) as usize, chance.within(1..5) as usize);
-    let datasets = chance.within(1..4) as usize;
-    let scissors = Scissors::new(chance.fork());
-    let queue = SimQueue::new(chance.fork(), calm(), POISON.as_bytes());
+pub(crate) fn run(seed: u64, edges: Edges) -> Result<Summary, String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let lives: Rc<RefCell<Vec<Life>>> = Rc::default();
-    let mut sim = Builder::new()
-        .epoch(SystemTime::UNIX_EPOCH)
-        .rng_seed(chance.bits())
-        .tick_duration(TICK)
-        .simulation_duration(END * 2)
-        .max_message_latency(LATENCY_MAX)
-        .tcp_capacity(chance.pick(&[4, 64, 1_024]))
-        .build();
-    let door_clocks: Vec<Arc<AtomicI64>> = (0..doors).map(|_| Arc::default()).collect();
-    for (door, off) in door_clocks.iter().enumerate() {
-        let (queue, off, scissors) = (queue.clone(), Arc::clone(off), scissors.clone());
-        let stream_bytes_max = chance.pick(&[1, 3_000, limits::STREAM_BYTES_MAX]);
-        sim.host(door_name(door), move || {
-            let options = AggregatorOptions {
-                clock: emitter::clock(Arc::clone(&off)),
-                stream_bytes_max,
-                ..AggregatorOptions::default()
-            };
-            serve(Aggregator::new(queue.door(door), options), scissors.clone())
-        });
+    let mut world = World::new(seed, edges);
+    for door in 0..world.doors {
+        world.add_door(door);
     }
-    let client_clocks: Vec<Arc<AtomicI64>> = (0..clients).map(|_| Arc::default()).collect();
-    for (host, off) in client_clocks.iter().enumerate() {
-        let process = Process {
-            host,
-            doors,
-            datasets,
-            clock_off: Arc::clone(off),
-            scissors: scissors.clone(),
-            chance: Rc::new(RefCell::new(chance.fork())),
-            lives: Rc::clone(&lives),
-            until: TROUBLE,
-        };
-        sim.host(client_name(host), move || process.clone().live());
+    for edge in 0..world.edges {
+        world.add_edge(edge, edges, folder.path());
     }
-    let mut world = World {
-        sim,
-        queue,
-        scissors,
-        chance,
-        doors,
-        clients,
-        clocks: door_clocks.into_iter().chain(client_clocks).collect(),
-        faults: Vec::new(),
-    };
+    let datasets = world.chance.within(1..4) as usize;
+    for client in 0..world.clients {
+        world.add_client(client, datasets, &lives);
+    }
     world.pass(&lives)?;
     let lives = lives.borrow();
-    judge::judge(&world.queue, &lives)?;
     Ok(world.summary(&lives))
 }
 
@@ -114,7 +84,7 @@ async fn serve(aggregator: Aggregator, scissors: Scissors) -> turmoil::Result {
         let scissors = scissors.clone();
         async move {
             let accepted = listener.accept().await;
-            let wire = accepted.map(|(stream, _)| Wire::new(stream, scissors));
+            let wire = accepted.map(|(stream, _)| Wire::new(stream, Side::Server, scissors));
             Some((wire, listener))
         }
     });
@@ -129,6 +99,10 @@ async fn serve(aggregator: Aggregator, scissors: Scissors) -> turmoil::Result {
 
 fn door_name(door: usize) -> String {
     format!("door{door}")
+}
+
+fn edge_name(edge: usize) -> String {
+    format!("edge{edge}")
 }
 
 fn client_name(client: usize) -> String {
@@ -152,6 +126,7 @@ struct World {
     scissors: Scissors,
     chance: Chance,
     doors: usize,
+    edges: usize,
     clients: usize,
     /// Of the doors, then of the clients.
     clocks: Vec<Arc<AtomicI64>>,
@@ -172,6 +147,108 @@ enum Fault {
 }
 
 impl World {
+    fn new(seed: u64, edges: Edges) -> Self {
+        let mut chance = Chance::new(seed);
+        let (doors, clients) = (chance.within(1..3) as usize, chance.within(1..5) as usize);
+        // A batch that a relay has on its disk, and the queue refuses, is a hole that keeps those behind it waiting.
+        let poison = match edges {
+            Edges::None | Edges::Waiting => POISON.as_bytes(),
+            Edges::Spooling => b"",
+        };
+        let sim = Builder::new()
+            .epoch(SystemTime::UNIX_EPOCH)
+            .rng_seed(chance.bits())
+            .tick_duration(TICK)
+            .simulation_duration(END * 2)
+            .max_message_latency(LATENCY_MAX)
+            // Also of the connections that wait to be accepted: too few, and turmoil panics.
+            .tcp_capacity(chance.pick(&[64, 1_024]))
+            .build();
+        Self {
+            sim,
+            queue: SimQueue::new(chance.fork(), calm(), poison),
+            scissors: Scissors::new(chance.fork()),
+            doors,
+            edges: match edges {
+                Edges::None => 0,
+                Edges::Waiting | Edges::Spooling => chance.within(1..3) as usize,
+            },
+            clients,
+            clocks: Vec::new(),
+            faults: Vec::new(),
+            chance,
+        }
+    }
+
+    fn clock(&mut self) -> Arc<AtomicI64> {
+        let off = Arc::<AtomicI64>::default();
+        self.clocks.push(Arc::clone(&off));
+        off
+    }
+
+    fn add_door(&mut self, door: usize) {
+        let (queue, off, scissors) = (self.queue.clone(), self.clock(), self.scissors.clone());
+        let stream_bytes_max = self.chance.pick(&[1, 3_000, limits::STREAM_BYTES_MAX]);
+        self.sim.host(door_name(door), move || {
+            let options = AggregatorOptions {
+                clock: emitter::clock(Arc::clone(&off)),
+                stream_bytes_max,
+                ..AggregatorOptions::default()
+            };
+            serve(Aggregator::new(queue.door(door), options), scissors.clone())
+        });
+    }
+
+    fn add_edge(&mut self, edge: usize, edges: Edges, folder: &Path) {
+        let (chance, scissors) = (&mut self.chance, self.scissors.clone());
+        let random = Mutex::new(chance.fork());
+        let doors = (0..self.doors).map(door_name);
+        // One that is full goes on to its disk as well.
+        let (spool_after, window_bytes) = match edges {
+            Edges::Spooling => (chance.millis(50..800), chance.pick(&[1_000, 1 << 20])),
+            Edges::None | Edges::Waiting => (Duration::from_secs(1 << 20), 1 << 20),
+        };
+        let options = RelayOptions {
+            upstreams: doors.map(|door| format!("http://{door}:{PORT}")).collect(),
+            spool_after,
+            window_bytes,
+            ack_timeout: chance.millis(150..900),
+            return_after: chance.millis(200..1_000),
+            retry_max: chance.millis(20..400),
+            random: Arc::new(move || random.lock().unwrap().bits()),
+            dial: client::Dial {
+                connector: Some(emitter::connector(&scissors)),
+                ..client::Dial::default()
+            },
+            ..RelayOptions::new("", folder.join(edge_name(edge)))
+        };
+        self.sim.host(edge_name(edge), move || {
+            let (options, scissors) = (options.clone(), scissors.clone());
+            async move {
+                let relay = Relay::open(options).await?;
+                let aggregator = Aggregator::new(Arc::new(relay), AggregatorOptions::default());
+                serve(aggregator, scissors).await
+            }
+        });
+    }
+
+    fn add_client(&mut self, host: usize, datasets: usize, lives: &Rc<RefCell<Vec<Life>>>) {
+        let process = Process {
+            host,
+            fronts: match self.edges {
+                0 => (0..self.doors).map(door_name).collect(),
+                edges => (0..edges).map(edge_name).collect(),
+            },
+            datasets,
+            clock_off: self.clock(),
+            scissors: self.scissors.clone(),
+            chance: Rc::new(RefCell::new(self.chance.fork())),
+            lives: Rc::clone(lives),
+            until: TROUBLE,
+        };
+        self.sim.host(client_name(host), move || process.clone().live());
+    }
+
     /// Lets time pass until all is settled.
     fn pass(&mut self, lives: &RefCell<Vec<Life>>) -> Result<(), String> {
         let mut is_healed = false;
@@ -196,7 +273,11 @@ impl World {
                 .map_err(|error| format!("a host failed: {error}"))?;
             self.queue.pass(self.sim.elapsed());
             if is_healed && self.is_settled(&lives.borrow()) {
-                return Ok(());
+                // A relay has acked what it has yet to pass on.
+                match judge::judge(&self.queue, &lives.borrow()) {
+                    Err(_) if self.edges > 0 && now < END => self.rest()?,
+                    judged => return judged,
+                }
             }
             if now > END {
                 let stuck = self.stuck(&lives.borrow());
@@ -206,6 +287,17 @@ impl World {
                 ));
             }
         }
+    }
+
+    /// Lets some time pass in which only the relays have something to do.
+    fn rest(&mut self) -> Result<(), String> {
+        for _ in 0..40 {
+            self.sim
+                .step()
+                .map_err(|error| format!("a host failed: {error}"))?;
+            self.queue.pass(self.sim.elapsed());
+        }
+        Ok(())
     }
 
     /// Whether the last life of each process is done.
@@ -233,10 +325,26 @@ impl World {
         told.collect()
     }
 
+    /// The pairs of hosts that talk to one another.
+    fn links(&self) -> Vec<(String, String)> {
+        let of = |count: usize, name: fn(usize) -> String| (0..count).map(name).collect::<Vec<_>>();
+        let (clients, doors) = (of(self.clients, client_name), of(self.doors, door_name));
+        let edges = of(self.edges, edge_name);
+        let pairs = |from: &[String], to: &[String]| {
+            let all = from
+                .iter()
+                .flat_map(|a| to.iter().map(move |b| (a.clone(), b.clone())));
+            all.collect::<Vec<_>>()
+        };
+        match self.edges {
+            0 => pairs(&clients, &doors),
+            _ => [pairs(&clients, &edges), pairs(&edges, &doors)].concat(),
+        }
+    }
+
     fn link(&mut self) -> (String, String) {
-        let client = self.chance.below(self.clients as u64) as usize;
-        let door = self.chance.below(self.doors as u64) as usize;
-        let ends = (client_name(client), door_name(door));
+        let links = self.links();
+        let ends = links[self.chance.below(links.len() as u64) as usize].clone();
         if self.chance.one_in(2) {
             ends
         } else {
@@ -268,6 +376,10 @@ impl World {
                 Fault::Slow(a, b)
             }
             4 | 5 => return self.lose_power(until),
+            6 if self.edges > 0 && self.chance.one_in(2) => {
+                let edge = self.chance.below(self.edges as u64) as usize;
+                return self.crash(edge_name(edge), until);
+            }
             6 => return self.crash(door_name(door), until),
             7 => {
                 let client = self.chance.below(self.clients as u64) as usize;
@@ -318,19 +430,14 @@ impl World {
         self.stop(host, until);
     }
 
-    /// Half of the time nobody hears of it: the last words of the connections are lost.
+    /// The others do not hear of it: the last words of its connections are lost. A runtime drops its tasks in an
+    /// order that is not that of the seed, and each message that is sent draws its latency. (Connections whose end is
+    /// heard of are those that are cut.)
     fn stop(&mut self, host: String, until: Duration) {
-        let quiet = self.chance.one_in(2);
-        let others: Vec<String> = match host.starts_with("door") {
-            true => (0..self.clients).map(client_name).collect(),
-            false => (0..self.doors).map(door_name).collect(),
-        };
-        if quiet {
-            for other in &others {
-                self.sim.partition(host.as_str(), other.as_str());
-                self.faults
-                    .push((until, Fault::Partition(host.clone(), other.clone())));
-            }
+        let links = self.links().into_iter();
+        for (a, b) in links.filter(|(a, b)| *a == host || *b == host) {
+            self.sim.partition(a.as_str(), b.as_str());
+            self.faults.push((until, Fault::Partition(a, b)));
         }
         self.sim.crash(host.as_str());
         self.faults.push((until, Fault::Down(host)));
@@ -370,41 +477,38 @@ impl World {
         while let Some((_, fault)) = self.faults.pop() {
             self.end(fault);
         }
-        for client in (0..self.clients).map(client_name) {
-            for door in (0..self.doors).map(door_name) {
-                self.sim.release(client.as_str(), door.as_str());
-            }
+        for (a, b) in self.links() {
+            self.sim.release(a, b);
         }
     }
 
     fn summary(&self, lives: &[Life]) -> Summary {
         let (synced, _, lost) = self.queue.history();
-        let mut summary = Summary {
-            trace: judge::trace(&self.queue, lives),
-            events: synced
-                .iter()
-                .map(|(_, batch)| u64::from(batch.header.events))
-                .sum(),
-            batches: synced.len() as u64,
-            crashed: lives.iter().filter(|life| !life.is_done).count() as u64,
-            cuts: self.scissors.cuts.load(Ordering::SeqCst),
-            lost,
-            elapsed: self.sim.elapsed(),
-            ..Summary::default()
-        };
-        for stats in lives
+        let events = synced
             .iter()
-            .flat_map(|life| &life.streams)
-            .map(|stream| stream.dataset.stats())
-        {
-            summary.retried += stats.retried;
-            summary.duplicates += stats.duplicates;
-            summary.epochs += stats.epochs;
-            summary.timeouts += stats.timeouts;
-            summary.moves += stats.moves;
-            summary.refused += stats.dropped.refused;
-            summary.dropped += stats.dropped.full;
+            .map(|(_, batch)| u64::from(batch.header.events))
+            .sum();
+        let crashed = lives.iter().filter(|life| !life.is_done).count() as u64;
+        let streams = lives.iter().flat_map(|life| &life.streams);
+        let stats: Vec<_> = streams.map(|stream| stream.dataset.stats()).collect();
+        let sum = |of: fn(&DatasetStats) -> u64| stats.iter().map(of).sum::<u64>();
+        Summary {
+            trace: judge::trace(&self.queue, lives),
+            elapsed: self.sim.elapsed(),
+            counts: BTreeMap::from([
+                ("events kept", events),
+                ("batches kept", synced.len() as u64),
+                ("batches lost with the power", lost),
+                ("lives cut short", crashed),
+                ("connections cut", self.scissors.cuts.load(Ordering::SeqCst)),
+                ("batches sent again", sum(|stats| stats.retried)),
+                ("duplicates", sum(|stats| stats.duplicates)),
+                ("new epochs", sum(|stats| stats.epochs)),
+                ("acks out of time", sum(|stats| stats.timeouts)),
+                ("moves to another aggregator", sum(|stats| stats.moves)),
+                ("events refused", sum(|stats| stats.dropped.refused)),
+                ("events dropped", sum(|stats| stats.dropped.full)),
+            ]),
         }
-        summary
     }
 }
