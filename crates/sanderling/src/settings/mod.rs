@@ -206,6 +206,8 @@ fn distance(left: &str, right: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn check(text: &str, expected: &str) {
@@ -277,16 +279,19 @@ mod tests {
 
     #[test]
     fn the_sample_in_the_guide_holds_the_defaults() {
-        let guide = include_str!("../../../docs/guide/running.md");
-        let sample = guide
-            .split("```toml\n")
-            .nth(1)
-            .and_then(|rest| rest.split("```").next())
-            .unwrap();
-        let mut settings = Settings::parse(sample).unwrap();
+        let guide = include_str!("../../../../docs/guide/running.md");
+        let samples = guide.split("```toml\n").skip(1);
+        let samples: Vec<&str> = samples.filter_map(|rest| rest.split("```").next()).collect();
+        let mut settings = Settings::parse(samples[0]).unwrap();
         assert_eq!(settings.datasets.len(), 1);
         settings.datasets.clear();
         assert_eq!(settings, Settings::default());
+        let of_server =
+            |sample: &&&str| !sample.starts_with("# tokens.toml") && !sample.starts_with("# flags.toml");
+        for sample in samples.iter().filter(of_server) {
+            let settings = Settings::parse(sample).unwrap();
+            assert_eq!(settings.limits, LimitSettings::default());
+        }
     }
 
     #[test]
@@ -309,6 +314,25 @@ mod tests {
             }
             .check_addresses()
             .is_ok()
+        );
+        let asks = "http = \"0.0.0.0:8080\"\ntokens_file = \"tokens.toml\"\n";
+        let warning = Settings::parse(asks).unwrap().check_addresses().unwrap().unwrap();
+        assert!(warning.contains("clear text"), "{warning}");
+    }
+
+    #[test]
+    fn limits_that_let_nobody_in_are_refused() {
+        check(
+            "[limits]\nheader_timeout = \"0s\"\n",
+            "header_timeout must be at least 1ms",
+        );
+        check(
+            "[limits]\nmemory_bytes_max = \"1MiB\"\n",
+            "memory_bytes_max must be at least 128MiB",
+        );
+        check(
+            "[limits]\nconnections_max = 0\n",
+            "connections_max and connections_per_peer_max must be at least 1",
         );
     }
 }
