@@ -6,9 +6,9 @@
 //! `do_put` behind the real gRPC server, over a simulated network ([`turmoil`]), before one queue that is a model
 //! (`queue.rs`): it obeys the laws of [`::queue::Queue`], but what it takes is durable only after a sync. In some worlds
 //! 1 or 2 relays stand between. One seed makes one world: hosts, options, what is emitted when, what goes wrong when. Time
-//! is simulated, all hosts run on one thread, and without relays the same seed gives the same batches at the same times:
-//! that is tested for some. It does not hold for every one (12 is known to have several courses): something below this
-//! module is not under the seed. A seed that fails may have to be run more than once to fail again.
+//! is simulated and all hosts run on one thread. What goes wrong when is the same each time (tested). What comes of it
+//! mostly is, to the number that `trace` prints, but not always: something below this module is not under the seed. A seed
+//! that fails may have to be run more than once to fail again.
 //!
 //! What goes wrong for 3 s, several things at a time (`world.rs`): links that lose all messages, in one direction or
 //! both; links that hold them and let them go later; slow links; connections cut in the middle of a write, at either
@@ -117,12 +117,10 @@ fn relays_that_spool_keep_what_they_acked() {
 }
 
 #[test]
-fn a_seed_is_a_world() {
+fn a_seed_is_a_plan() {
     for seed in 0..6 {
-        assert_eq!(
-            checked(seed, Edges::None),
-            checked(seed, Edges::None),
-            "seed={seed}"
-        );
+        let (one, other) = (checked(seed, Edges::None), checked(seed, Edges::None));
+        assert!(!one.plan.is_empty(), "seed={seed}");
+        assert_eq!(one.plan, other.plan, "seed={seed}");
     }
 }

@@ -32,6 +32,8 @@ const LATENCY_MAX: Duration = Duration::from_millis(20);
 /// What happened, to see that a run was worth it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
+    /// What went wrong when, in the order it began.
+    pub(crate) plan: Vec<(Duration, u64)>,
     pub(crate) trace: u64,
     pub(crate) elapsed: Duration,
     pub(crate) counts: BTreeMap<&'static str, u64>,
@@ -132,6 +134,8 @@ struct World {
     clocks: Vec<Arc<AtomicI64>>,
     /// What is wrong now, and until when.
     faults: Vec<(Duration, Fault)>,
+    /// When which kind of fault began.
+    plan: Vec<(Duration, u64)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -176,6 +180,7 @@ impl World {
             clients,
             clocks: Vec::new(),
             faults: Vec::new(),
+            plan: Vec::new(),
             chance,
         }
     }
@@ -353,6 +358,7 @@ impl World {
     }
 
     fn begin_fault(&mut self, now: Duration, kind: u64) {
+        self.plan.push((now, kind));
         let until = now + self.chance.millis(20..900);
         let (a, b) = self.link();
         let door = self.chance.below(self.doors as u64) as usize;
@@ -493,6 +499,7 @@ impl World {
         let stats: Vec<_> = streams.map(|stream| stream.dataset.stats()).collect();
         let sum = |of: fn(&DatasetStats) -> u64| stats.iter().map(of).sum::<u64>();
         Summary {
+            plan: self.plan.clone(),
             trace: judge::trace(&self.queue, lives),
             elapsed: self.sim.elapsed(),
             counts: BTreeMap::from([
