@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 
+use event::Durability;
+
 use super::encoding;
 use super::keep::Kept;
 use crate::lines::LineError;
@@ -22,6 +24,12 @@ pub(super) struct Report {
     repeated: u32,
     /// Whether an earlier request had brought all of it.
     duplicate: bool,
+    /// What holds of all that is kept.
+    #[serde(skip_serializing_if = "Durability::is_default")]
+    durability: Durability,
+    /// Whether some of it is on this machine alone, until the queue can be reached.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    spooled: bool,
     pub(super) errors: Vec<LineError>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected_to: Option<String>,
@@ -63,6 +71,13 @@ impl Report {
             repeated,
             duplicate: kept.iter().any(|part| part.failure.is_none())
                 && kept.iter().all(|part| part.duplicate || part.failure.is_some()),
+            durability: kept
+                .iter()
+                .filter(|part| part.failure.is_none())
+                .map(|part| part.durability)
+                .min()
+                .unwrap_or_default(),
+            spooled: kept.iter().any(|part| part.spooled),
             errors,
             rejected_to: None,
             datasets: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! Giving the parts of a request to the queue.
 
-use event::{BatchHeader, BatchKey, DatasetName, Encoding, Sequence};
+use event::wire::PutAck;
+use event::{BatchHeader, BatchKey, DatasetName, Durability, Encoding, Sequence};
 use futures::future::join_all;
 use jiff::Timestamp;
 
@@ -18,13 +19,18 @@ pub(super) struct Kept {
     pub(super) rejected: u32,
     /// Whether an earlier request had brought it.
     pub(super) duplicate: bool,
+    /// What the acks of its batches promise: the least of them.
+    pub(super) durability: Durability,
+    /// Whether one of them is on this machine alone.
+    pub(super) spooled: bool,
     pub(super) failure: Option<Error>,
 }
 
 /// Appends all parts, each on its own: one that fails does not keep the others out.
 ///
 /// # Errors
-/// `Invalid` or `TooLarge` when the sender counts batches itself and this is more than one, `Denied` when the caller
+/// `Invalid` or `TooLarge` when the sender counts batches itself and this is more than one, `Invalid` when it asks for a
+/// durability that there is not, `Denied` when the caller
 /// may not send to one of the datasets; nothing is kept then.
 pub(super) async fn keep(door: &Door, parts: Vec<Part>, key: &RequestKey) -> Result<Vec<Kept>> {
     if let (RequestKey::Given(_), [] | [_, _, ..]) = (key, parts.as_slice()) {
@@ -32,27 +38,32 @@ pub(super) async fn keep(door: &Door, parts: Vec<Part>, key: &RequestKey) -> Res
             "sanderling-sequence numbers batches of one dataset, and the events belong to none or several: name the dataset or use idempotency-key",
         ));
     }
+    let durability = door.durability.clone()?;
     for part in &parts {
         door.check_caller(&part.dataset)?;
     }
     let keep = parts.into_iter().map(async |part| {
-        let (failure, duplicate) = match keep_part(door, &part, key).await {
-            Ok(duplicate) => (None, duplicate),
-            Err(error) => (Some(error), false),
-        };
+        let outcome = keep_part(door, &part, (key, durability)).await;
+        let acks = outcome.as_deref().unwrap_or_default();
         Kept {
             dataset: part.dataset,
             events: part.events,
             rejected: part.rejected,
-            duplicate,
-            failure,
+            duplicate: outcome.is_ok() && acks.iter().all(|ack| ack.duplicate),
+            durability: acks.iter().map(|ack| ack.durability).min().unwrap_or_default(),
+            spooled: acks.iter().any(|ack| ack.spooled),
+            failure: outcome.err(),
         }
     });
     Ok(join_all(keep).await)
 }
 
-/// Says whether all of it was kept before.
-async fn keep_part(door: &Door, part: &Part, key: &RequestKey) -> Result<bool> {
+/// The acks of its batches.
+async fn keep_part(
+    door: &Door,
+    part: &Part,
+    (key, durability): (&RequestKey, Option<Durability>),
+) -> Result<Vec<PutAck>> {
     if part.batches.len() > 1 && matches!(key, RequestKey::Given(_)) {
         return Err(Error::too_large(
             "rows of the body are more than the one batch that sanderling-sequence numbers, split it",
@@ -71,7 +82,7 @@ async fn keep_part(door: &Door, part: &Part, key: &RequestKey) -> Result<bool> {
         };
         match door
             .aggregator
-            .append(&opened, header_of(key, *events, now), payload.clone(), None)
+            .append(&opened, header_of(key, *events, now), payload.clone(), durability)
         {
             Ok(append) => appends.push(append),
             Err(error) => {
@@ -80,17 +91,14 @@ async fn keep_part(door: &Door, part: &Part, key: &RequestKey) -> Result<bool> {
             }
         }
     }
-    let mut duplicate = true;
-    for ack in join_all(appends).await {
-        duplicate &= ack?.duplicate;
-    }
+    let acks: Vec<PutAck> = join_all(appends).await.into_iter().collect::<Result<_>>()?;
     if let Some(error) = refused {
         return Err(error);
     }
-    if !duplicate {
+    if !acks.iter().all(|ack| ack.duplicate) {
         add(&opened.known.counters.rejected, u64::from(part.rejected));
     }
-    Ok(duplicate)
+    Ok(acks)
 }
 
 /// The header of a batch from the text door.

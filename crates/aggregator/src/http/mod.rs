@@ -23,8 +23,8 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use event::DatasetName;
 use event::limits::BATCH_BYTES_MAX;
+use event::{DatasetName, Durability};
 use tokio::sync::Semaphore;
 
 use crate::access::{Caller, Scope};
@@ -36,7 +36,7 @@ use answer::{NamedBy, Report, refusal};
 use body::{Incoming, receive};
 use cloudevents::Mode;
 use dataset::Naming;
-use header::media_type;
+use header::{media_type, text_of};
 use keep::keep;
 use key::RequestKey;
 use room::Room;
@@ -65,6 +65,10 @@ use rows::Made;
 /// CloudEvents and Segment's calls are named by the ids of their events, in order. The answer to what was kept
 /// before says `"duplicate": true`. Else each request is a batch of its own.
 ///
+/// `Sanderling-Durability: memory`, `durable` or `queryable` asks what the answer is to promise
+/// ([`event::Durability`]); it says `"durability"` when that is not `durable`, and `"spooled": true` when an edge has
+/// it on its own disk until it can be passed on.
+///
 /// The shapes whose path names no dataset take it from `?dataset=` or the header `Sanderling-Dataset`, or have
 /// one by default; their answer says under `datasets` what became of each. Where callers are asked for tokens
 /// ([`crate::access::require`]), theirs must be for all of these datasets.
@@ -76,6 +80,7 @@ pub fn router(aggregator: Aggregator) -> Router {
         aggregator,
         unpacking: Arc::new(Semaphore::new(UNPACKING_MAX)),
         caller: None,
+        durability: Ok(None),
     };
     let mut routes = Router::new()
         .route("/v1/datasets/{dataset}/events", post(post_events))
@@ -97,15 +102,18 @@ struct Door {
     unpacking: Arc<Semaphore>,
     /// Who asks, where callers are asked for tokens.
     caller: Option<Caller>,
+    /// What the answer is to promise, if the request says it.
+    durability: Result<Option<Durability>>,
 }
 
 impl FromRequestParts<Door> for Door {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Infallible> {
-        let caller = parts.extensions.get().cloned();
+        let durability = text_of(&parts.headers, "sanderling-durability");
         Ok(Self {
-            caller,
+            caller: parts.extensions.get().cloned(),
+            durability: durability.and_then(|text| Ok(text.map(str::parse).transpose()?)),
             ..door.clone()
         })
     }

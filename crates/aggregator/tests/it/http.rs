@@ -230,3 +230,27 @@ async fn a_full_server_and_a_closing_one_say_when_to_come_again() {
     assert_eq!(answer.status, 503);
     assert!(answer.head.contains("retry-after: 1"), "{}", answer.head);
 }
+
+#[tokio::test]
+async fn what_the_answer_promises_is_asked_for_in_a_header() {
+    let doors = door::open().await;
+    let ask = async |durability: &str| {
+        let headers = [("sanderling-durability", durability)];
+        post(&doors, "d", &headers, b"{\"n\":1}").await
+    };
+    let durable = ask("durable").await;
+    assert_eq!((durable.status, &durable.body["durability"]), (200, &Value::Null));
+    // A memory queue keeps at once, so nothing is left to promise less.
+    assert_eq!(ask("memory").await.status, 200);
+    let unknown = ask("forever").await;
+    assert_eq!(unknown.status, 400);
+    assert!(
+        unknown.body["error"]
+            .as_str()
+            .unwrap()
+            .contains("durability=\"forever\"")
+    );
+    let untold = ask("queryable").await;
+    assert_eq!(untold.status, 400, "{}", untold.body);
+    assert_eq!(doors.batches("d").await.len(), 2);
+}
