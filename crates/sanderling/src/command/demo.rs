@@ -47,7 +47,10 @@ impl Demo {
             settings.data_dir.clone_from(&folder.0);
         }
         let server = Server::start(settings).await?;
-        let client = Client::connect(ClientOptions::new(format!("http://{}", server.flight())))?;
+        let client = Client::connect(ClientOptions {
+            tracers: Some(Duration::from_secs(1)),
+            ..ClientOptions::new(format!("http://{}", server.flight()))
+        })?;
         let emitting = tokio::spawn(emit(client.clone(), self.rate));
         let shown = tokio::select! {
             shown = show(&server, &client) => shown,

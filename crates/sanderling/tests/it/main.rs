@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod access;
 mod crash;
 mod faults;
 mod graph;
