@@ -224,18 +224,25 @@ impl Aggregator {
     }
 
     /// For the Flight door: messages that are still coming draw on [`AggregatorOptions::memory_bytes_max`] too, as their
-    /// peer's share. A peer beyond it is not read on.
+    /// peer's share. A peer beyond it is not read on. `message_bytes_max` is what the service decodes.
     ///
     /// ```no_run
     /// # fn example(aggregator: &aggregator::Aggregator) {
-    /// tonic::transport::Server::builder().layer(aggregator.meter());
+    /// tonic::transport::Server::builder().layer(aggregator.meter(aggregator::limits::FLIGHT_MESSAGE_BYTES_MAX));
     /// # }
     /// ```
-    pub fn meter(&self) -> MapRequestLayer<impl Fn(Request<Body>) -> Request<Body> + Clone + use<>> {
+    pub fn meter(
+        &self,
+        message_bytes_max: usize,
+    ) -> MapRequestLayer<impl Fn(Request<Body>) -> Request<Body> + Clone + use<>> {
         let aggregator = self.clone();
         MapRequestLayer::new(move |request| {
             let shared = &aggregator.shared;
-            metered(request, &shared.memory, shared.options.memory_wait_max)
+            metered(
+                request,
+                &shared.memory,
+                (message_bytes_max, shared.options.memory_wait_max),
+            )
         })
     }
 

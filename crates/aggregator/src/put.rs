@@ -36,7 +36,7 @@ use crate::{Error, ErrorKind, Result, ipc, lines};
 ///
 /// The first failure ends the stream, after the acks of the batches before it: `UNAVAILABLE` or
 /// `RESOURCE_EXHAUSTED` (send again later), `FAILED_PRECONDITION` (not the next sequence; the text names it),
-/// `INVALID_ARGUMENT`, `ABORTED` (the epoch is over or the queue is shut), `DATA_LOSS`.
+/// `INVALID_ARGUMENT`, `ABORTED` (the epoch is over), `DATA_LOSS`.
 pub fn do_put<S>(aggregator: Aggregator, messages: S) -> BoxStream<'static, Result<PutResult, Status>>
 where
     S: Stream<Item = Result<FlightData, Status>> + Send + 'static,

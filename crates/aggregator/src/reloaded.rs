@@ -22,6 +22,8 @@ pub(crate) struct Reloaded<T> {
 struct State<T> {
     value: Arc<T>,
     stamps: Vec<Option<Stamp>>,
+    /// Of files that the log has been told cannot be used.
+    told: Vec<Option<Stamp>>,
     looked: Instant,
 }
 
@@ -38,6 +40,7 @@ impl<T> Reloaded<T> {
         let state = State {
             value: Arc::new(load()?),
             stamps,
+            told: Vec::new(),
             looked: Instant::now(),
         };
         Ok(Self {
@@ -67,9 +70,12 @@ impl<T> Reloaded<T> {
     fn look(&self, state: &mut State<T>) {
         state.looked = Instant::now();
         let stamps = stamps(&self.files);
+        // Tried again until it can be read: what failed may have been the system, not the file.
         if stamps != state.stamps
-            && let Err(error) = self.read(state, stamps)
+            && let Err(error) = self.read(state, stamps.clone())
+            && state.told != stamps
         {
+            state.told = stamps;
             tracing::error!(
                 "{} has changed and cannot be used, the one before stays: {error}",
                 self.what
@@ -79,8 +85,8 @@ impl<T> Reloaded<T> {
 
     /// The stamps are from before: what is written meanwhile is seen later.
     fn read(&self, state: &mut State<T>, stamps: Vec<Option<Stamp>>) -> Result<()> {
-        state.stamps = stamps;
         state.value = Arc::new((self.load)()?);
+        state.stamps = stamps;
         tracing::info!("{} was read again", self.what);
         Ok(())
     }

@@ -145,17 +145,8 @@ pub fn back_off(
 }
 
 fn connect(address: &str, credentials: &Credentials, connector: Option<&Connector>) -> Result<Channel> {
-    let bad = |error: &dyn std::fmt::Display| {
-        Error::invalid(format_args!(
-            "not an endpoint, use http://host:port or https://host:port endpoint={address:?}: {error}"
-        ))
-    };
-    if !address.starts_with("http://") && !address.starts_with("https://") {
-        return Err(bad(&"it must start with http:// or https://"));
-    }
-    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|error| bad(&error))?;
     let endpoint = credentials
-        .secure(endpoint, address)?
+        .secure(endpoint_of(address)?, address)?
         .tcp_nodelay(true)
         .connect_timeout(Duration::from_secs(5))
         .http2_keep_alive_interval(Duration::from_secs(10))
@@ -166,6 +157,18 @@ fn connect(address: &str, credentials: &Credentials, connector: Option<&Connecto
         None => endpoint.connect_lazy(),
         Some(connector) => endpoint.connect_with_connector_lazy(connector.to(address)),
     })
+}
+
+fn endpoint_of(address: &str) -> Result<Endpoint> {
+    let bad = |error: &dyn std::fmt::Display| {
+        Error::invalid(format_args!(
+            "not an endpoint, use http://host:port or https://host:port endpoint={address:?}: {error}"
+        ))
+    };
+    if !address.starts_with("http://") && !address.starts_with("https://") {
+        return Err(bad(&"it must start with http:// or https://"));
+    }
+    Endpoint::from_shared(address.to_owned()).map_err(|error| bad(&error))
 }
 
 /// One address a line; blank lines and those that begin with `#` do not count.
@@ -194,13 +197,8 @@ fn read_list(path: &Path) -> Result<Vec<String>> {
             list.len()
         )));
     }
-    match list
-        .iter()
-        .find(|address| Endpoint::from_shared((*address).clone()).is_err())
-    {
-        Some(address) => Err(bad(&format_args!(
-            "use http://host:port or https://host:port endpoint={address:?}"
-        ))),
+    match list.iter().find_map(|address| endpoint_of(address).err()) {
+        Some(error) => Err(bad(&error)),
         None => Ok(list),
     }
 }
@@ -224,7 +222,7 @@ mod tests {
         assert!(error.unwrap().to_string().contains("endpoints"));
         std::fs::write(&file, "# ours\nhttp://b:1\n\n http://c:2\n").unwrap();
         assert_eq!(endpoints.list().0, ["http://b:1", "http://c:2"]);
-        for bad in ["", "# none", "http://b b"] {
+        for bad in ["", "# none", "http://b b", "b:8081"] {
             std::fs::write(&file, bad).unwrap();
             let (list, error) = endpoints.list();
             assert_eq!(list, ["http://b:1", "http://c:2"]);

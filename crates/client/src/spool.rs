@@ -445,11 +445,11 @@ fn scan(folder: &Path) -> Result<(VecDeque<Segment>, u64)> {
     let mut cut_bytes = 0;
     for (at, first) in firsts.iter().copied().enumerate() {
         let file = path(folder, first);
-        let (segment, torn) = scan_one(&file, first).map_err(told)?;
+        let (segment, torn, is_damaged) = scan_one(&file, first).map_err(told)?;
         let follows =
             first <= SPOOL_RECORDS_MAX && segments.back().is_none_or(|before| before.end() == first);
         let is_last = at + 1 == firsts.len();
-        if !follows || (torn > 0 && !is_last) {
+        if !follows || is_damaged || (torn > 0 && !is_last) {
             return Err(Error::new(
                 ErrorKind::Corrupt,
                 format_args!(
@@ -465,8 +465,9 @@ fn scan(folder: &Path) -> Result<(VecDeque<Segment>, u64)> {
     Ok((segments, cut_bytes))
 }
 
-/// A segment up to its first frame that is not whole, and how many bytes follow.
-fn scan_one(path: &Path, first: u64) -> io::Result<(Segment, u64)> {
+/// A segment up to its first frame that is not whole, how many bytes follow, and whether a whole frame is among them:
+/// then it was damaged, and not torn.
+fn scan_one(path: &Path, first: u64) -> io::Result<(Segment, u64, bool)> {
     let file = File::open(path)?;
     let all = file.metadata()?.len();
     let mut file = BufReader::new(file);
@@ -475,18 +476,24 @@ fn scan_one(path: &Path, first: u64) -> io::Result<(Segment, u64)> {
         records: 0,
         bytes: 0,
     };
+    let (mut is_whole, mut is_damaged) = (true, false);
     loop {
         match read_frame(&mut file) {
-            Ok(Some(body)) => {
+            Ok(Some(body)) if is_whole => {
                 segment.records += 1;
                 segment.bytes += (record::FRAME_BYTES + body.len()) as u64;
             }
-            Ok(None) => break,
+            Ok(Some(_)) => {
+                is_damaged = true;
+                break;
+            }
+            // What is behind it tells whether the end is torn here.
+            Ok(None) => is_whole = false,
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
             Err(error) => return Err(error),
         }
     }
-    Ok((segment, all - segment.bytes))
+    Ok((segment, all - segment.bytes, is_damaged))
 }
 
 /// The body of the next frame; `None` when it is not whole.

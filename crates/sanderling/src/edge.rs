@@ -5,15 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aggregator::{AggregatorOptions, Relay, RelayOptions};
+use aggregator::{AggregatorOptions, Relay, RelayOptions, Visibility};
+use async_trait::async_trait;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use client::{ClientTls, Dial, Secret};
+use event::DatasetName;
+use queue::{Offset, Partition};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::entrance::{Entrance, address, bind};
+use crate::entrance::{Entrance, address, bind, told};
 use crate::flight::Doors;
 use crate::limits::DRAIN_WAIT_MAX;
 use crate::{ServerError, Settings, metrics};
@@ -51,7 +54,14 @@ impl Edge {
             .await
             .map_err(|error| ServerError::new("cannot pass batches on, look at [relay]", error))?;
         let relay = Arc::new(relay);
-        let entrance = Entrance::open(&settings, relay.clone(), AggregatorOptions::default())?;
+        let options = AggregatorOptions {
+            // An ack that comes before the core's cannot say whether the batch is spooled, so that its sender would be
+            // free to go elsewhere: see decision 12.
+            early_bytes_max: 0,
+            visibility: Some(Arc::new(Elsewhere)),
+            ..AggregatorOptions::default()
+        };
+        let entrance = Entrance::open(&settings, relay.clone(), options)?;
         let (http, flight) = (
             bind("http", settings.http).await?,
             bind("flight", settings.flight).await?,
@@ -69,7 +79,7 @@ impl Edge {
         edge.doors
             .spawn(entrance.serve_http(http, router, edge.stopped()));
         edge.doors
-            .spawn(entrance.serve_flight(flight, service, edge.stopped()));
+            .spawn(told(entrance.serve_flight(flight, service, edge.stopped())));
         Ok(edge)
     }
 
@@ -109,6 +119,20 @@ impl Edge {
 
 /// How long open connections may go on when the edge ends.
 const DOORS_CLOSE_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// What queries see is known to the server with the tables. A batch that asks for it is passed on, and its sender, told
+/// to come again, may do so there.
+struct Elsewhere;
+
+#[async_trait]
+impl Visibility for Elsewhere {
+    async fn visible(&self, _: &DatasetName, _: Partition, _: Offset) -> aggregator::Result<()> {
+        Err(aggregator::Error::new(
+            aggregator::ErrorKind::Retry,
+            "batch is passed on, and only the server with the tables knows when queries see it: ask for durable here, or send to that server",
+        ))
+    }
+}
 
 fn router(entrance: &Entrance, relay: &Arc<Relay>) -> Router {
     let (of_metrics, of_ready) = ((entrance.clone(), Arc::clone(relay)), Arc::clone(relay));

@@ -53,12 +53,16 @@ impl Entrance {
             .map_err(|error| ServerError::new("cannot speak TLS, look at [tls]", error))?;
         let flags = FlagsFile(settings.flags_file.clone());
         let read = flags.read();
-        read.map_err(|error| ServerError::new("cannot tell clients their flags, look at flags_file", error))?;
-        let (durability, rates) = (Arc::clone(settings), Arc::clone(settings));
+        let (_, ignored) = read.map_err(|error| {
+            ServerError::new("cannot tell clients their flags, look at flags_file", error)
+        })?;
+        for ignored in ignored {
+            tracing::warn!("of flags_file: {ignored}");
+        }
+        let rates = Arc::clone(settings);
         let aggregator = Aggregator::new(
             queue,
             AggregatorOptions {
-                durability: Arc::new(move |name| durability.durability(name)),
                 rates: Arc::new(move |name| rates.rate(name)),
                 received_at: settings.received_at,
                 memory_bytes_max: settings.limits.memory_bytes_max as usize,
@@ -101,8 +105,10 @@ impl Entrance {
             .max_decoding_message_size(FLIGHT_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(FLIGHT_MESSAGE_BYTES_MAX);
         let incoming = flight_incoming(listener, self.serve.clone());
+        let meter = self.aggregator.meter(FLIGHT_MESSAGE_BYTES_MAX);
         async move {
             tonic::transport::Server::builder()
+                .layer(meter)
                 .initial_stream_window_size(FLIGHT_MESSAGE_BYTES_MAX as u32 / 4)
                 .initial_connection_window_size(FLIGHT_MESSAGE_BYTES_MAX as u32)
                 .http2_keepalive_interval(Some(limits::PING_EVERY))
@@ -151,7 +157,7 @@ fn serve_options(settings: &Settings, tls: Option<Tls>) -> ServeOptions {
 }
 
 impl Settings {
-    fn durability(&self, name: &DatasetName) -> event::Durability {
+    pub(crate) fn durability(&self, name: &DatasetName) -> event::Durability {
         self.datasets
             .get(name)
             .map(|own| own.durability)
@@ -172,13 +178,13 @@ impl Settings {
 pub(crate) struct FlagsFile(Option<PathBuf>);
 
 impl FlagsFile {
-    /// What it says now; without a file all flags have their defaults.
+    /// What it says now, and what of it is ignored; without a file all flags have their defaults.
     ///
     /// # Errors
     /// Names the file and what is wrong with it.
-    pub(crate) fn read(&self) -> Result<Flags, String> {
+    pub(crate) fn read(&self) -> Result<(Flags, Vec<String>), String> {
         let Some(path) = &self.0 else {
-            return Ok(Flags::default());
+            return Ok(Default::default());
         };
         let bad = |what: &dyn std::fmt::Display| format!("{what} file={}", path.display());
         let bytes = std::fs::metadata(path).map_err(|error| bad(&error))?.len();
@@ -189,11 +195,17 @@ impl FlagsFile {
         }
         let text = std::fs::read_to_string(path).map_err(|error| bad(&error))?;
         let (flags, warnings) = Flags::parse(&text).map_err(|error| bad(&error))?;
-        for warning in warnings {
-            tracing::warn!(file = %path.display(), "{warning}");
-        }
-        Ok(flags)
+        Ok((flags, warnings))
     }
+}
+
+/// A door whose failure is logged when it happens.
+pub(crate) async fn told(door: impl Future<Output = Result<(), ServerError>>) -> Result<(), ServerError> {
+    let ended = door.await;
+    if let Err(error) = &ended {
+        tracing::error!("a door has ended, start the server again: {error}");
+    }
+    ended
 }
 
 /// Listens for a door.

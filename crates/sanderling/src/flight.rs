@@ -63,7 +63,7 @@ impl Doors {
                 .map_err(|error| Status::invalid_argument(format!("body of the action: {error}")))?,
         };
         // Clients keep those that they have.
-        let flags = self.entrance.flags.read().map_err(Status::unavailable)?;
+        let (flags, _) = self.entrance.flags.read().map_err(Status::unavailable)?;
         serde_json::to_vec(&FlagsAnswer::new(&flags, &request))
             .map_err(|error| Status::internal(error.to_string()))
     }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use warehouse::{Warehouse, WarehouseOptions};
 
-use crate::entrance::{Entrance, address, bind};
+use crate::entrance::{Entrance, address, bind, told};
 use crate::flight::Doors;
 use crate::limits::{DRAIN_WAIT_MAX, STORES_PERSIST_EVERY};
 use crate::retention::Retainer;
@@ -73,6 +73,10 @@ impl Server {
     /// # Errors
     /// Names what could not be opened: the folder (perhaps another process has it), or a door's address.
     pub async fn start(settings: Settings) -> Result<Self, ServerError> {
+        let checked = settings.check_addresses();
+        if let Some(warning) = checked.map_err(|error| ServerError::new("cannot listen", error))? {
+            tracing::warn!("{warning}");
+        }
         let parts = Parts::open(&settings).await?;
         let (http, flight, postgres) = (
             bind("http", settings.http).await?,
@@ -101,16 +105,17 @@ impl Server {
         };
         let entrance = self.parts.entrance.clone();
         let router = http::router(&self.parts);
-        self.doors.spawn(entrance.serve_http(http, router, stopped()));
+        self.doors
+            .spawn(told(entrance.serve_http(http, router, stopped())));
         let service = Doors::new(entrance.clone(), Some(self.parts.clone()));
         self.doors
             .spawn(entrance.serve_flight(flight, service, stopped()));
         let (engine, options, until) = (self.parts.engine.clone(), entrance.postgres(), stopped());
-        self.doors.spawn(async move {
+        self.doors.spawn(told(async move {
             sql::serve_postgres(postgres, engine, options, until)
                 .await
                 .map_err(|error| ServerError::new("Postgres door", error))
-        });
+        }));
         let (retainer, stop) = (self.parts.retainer.clone(), self.stop.subscribe());
         self.doors.spawn(async move {
             retainer.run(stop).await;
@@ -236,7 +241,7 @@ impl Parts {
         .map_err(|error| ServerError::new("cannot open the warehouse", error))?;
         let (queue, stores, warehouse) = (Arc::new(queue), Arc::new(stores), Arc::new(warehouse));
         let settings = Arc::new(settings.clone());
-        let (partitions, of_dataset) = (settings.clone(), settings.clone());
+        let (partitions, of_dataset, durable) = (settings.clone(), settings.clone(), settings.clone());
         let processor = Processor::start(ProcessorOptions {
             queue: queue.clone() as Arc<dyn Queue>,
             warehouse: warehouse.clone(),
@@ -250,6 +255,7 @@ impl Parts {
             AggregatorOptions {
                 partitions: Arc::new(move |name| partitions.dataset(name).partitions),
                 visibility: Some(Arc::new(Seen(processor.clone()))),
+                durability: Arc::new(move |name| durable.durability(name)),
                 ..AggregatorOptions::default()
             },
         )?;

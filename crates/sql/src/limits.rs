@@ -1,5 +1,7 @@
 //! The maxima of queries and doors.
 
+use std::time::Duration;
+
 /// Bytes of a query's text.
 pub const QUERY_BYTES_MAX: usize = 1 << 20;
 
@@ -14,6 +16,9 @@ pub const QUERIES_RUNNING: usize = 64;
 
 /// Postgres connections at once; one more is closed.
 pub const POSTGRES_CONNECTIONS_MAX: usize = 256;
+
+/// The wait after a connection of the Postgres door that could not be accepted.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Pairs of a store that a query reads at once.
 pub const STORE_PAGE_ROWS: usize = 4096;

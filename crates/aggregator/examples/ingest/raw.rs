@@ -1,5 +1,5 @@
-//! The raw limit: bytes over loopback TCP into one file with room made ahead, written and synced in groups of what
-//! has come, each connection told how many of its bytes are on the disk.
+//! The raw limit: bytes over loopback TCP into files with room made ahead, written one after the other and synced in
+//! groups of what has come, each connection told how many of its bytes are on the disk.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -18,8 +18,8 @@ const CHUNK_BYTES: usize = 128 << 10;
 const WINDOW_BYTES: u64 = 16 << 20;
 /// What is synced at a time, at most.
 const GROUP_BYTES: usize = 4 << 20;
-/// The file begins anew here, so that it takes no more of the disk.
-const FILE_BYTES: u64 = 1 << 30;
+/// A file ends here, as a segment of the log does.
+const FILE_BYTES: u64 = 64 << 20;
 
 struct Chunk {
     bytes: Vec<u8>,
@@ -29,10 +29,10 @@ struct Chunk {
 
 pub(crate) fn serve(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)?;
-    let file = File::create(folder.join("raw"))?;
+    let folder = folder.to_owned();
     // Chunks that wait to be written: bounded, so that senders are slowed down.
     let (chunks, written) = sync_channel::<Chunk>((64 << 20) / CHUNK_BYTES);
-    std::thread::spawn(move || write(&file, &written));
+    std::thread::spawn(move || write(&folder, &written));
     let listener = TcpListener::bind("127.0.0.1:0")?;
     announce(listener.local_addr()?)?;
     for stream in listener.incoming() {
@@ -57,8 +57,8 @@ pub(crate) fn serve(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn write(file: &File, chunks: &Receiver<Chunk>) -> std::io::Result<()> {
-    let mut at = 0;
+fn write(folder: &Path, chunks: &Receiver<Chunk>) -> std::io::Result<()> {
+    let (mut file, mut number, mut at) = (begin(folder, 0)?, 0, 0);
     while let Ok(first) = chunks.recv() {
         let mut group = vec![first];
         while group.len() * CHUNK_BYTES < GROUP_BYTES
@@ -66,9 +66,13 @@ fn write(file: &File, chunks: &Receiver<Chunk>) -> std::io::Result<()> {
         {
             group.push(next);
         }
+        if at + GROUP_BYTES as u64 > FILE_BYTES {
+            number += 1;
+            (file, at) = (begin(folder, number)?, 0);
+        }
         for chunk in &group {
             file.write_all_at(&chunk.bytes, at)?;
-            at = (at + CHUNK_BYTES as u64) % FILE_BYTES;
+            at += CHUNK_BYTES as u64;
         }
         file.sync_data()?;
         for chunk in group {
@@ -80,11 +84,22 @@ fn write(file: &File, chunks: &Receiver<Chunk>) -> std::io::Result<()> {
     Ok(())
 }
 
+/// A new file with its room; the 64th before it goes, so that the disk is not filled.
+fn begin(folder: &Path, number: u64) -> std::io::Result<File> {
+    if let Some(old) = number.checked_sub(64) {
+        std::fs::remove_file(folder.join(old.to_string()))?;
+    }
+    let file = File::create(folder.join(number.to_string()))?;
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, FILE_BYTES)?;
+    file.sync_all()?;
+    Ok(file)
+}
+
 /// Bytes a second that are acked.
 pub(crate) fn measure(folder: &Path, connections: usize, time: Duration) -> Result<f64> {
     let data = folder.join("raw");
     let child = Child::start("serve-raw", &data)?;
-    // The first round writes the file that the others write again.
+    // The first round warms up.
     let mut rate = 0.0;
     for time in [Duration::from_secs(2), time] {
         let senders: Vec<_> = (0..connections)

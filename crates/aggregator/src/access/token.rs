@@ -52,6 +52,9 @@ impl Token {
     /// # Errors
     /// `Invalid`: names the scope that is none.
     pub fn entry(&self, name: &str, scopes: &[String]) -> Result<String> {
+        if name.trim().is_empty() {
+            return Err(Error::invalid("a token has a name, for the log and for errors"));
+        }
         for scope in scopes {
             Granted::parse(scope)?;
         }

@@ -129,6 +129,14 @@ impl Door {
         let allowed = caller.may(&Scope::Send(dataset.clone()));
         allowed.map_err(|denied| Error::new(ErrorKind::Denied, denied))
     }
+
+    /// The same for what is named before the body is read, so that nobody takes the room of a dataset that is not theirs.
+    fn check_named(&self, naming: &Naming) -> Result<()> {
+        match naming {
+            Naming::Given(dataset) => self.check_caller(dataset),
+            Naming::ByType => Ok(()),
+        }
+    }
 }
 
 async fn post_events(door: Door, Path(dataset): Path<String>, headers: HeaderMap, body: Body) -> Response {

@@ -145,6 +145,7 @@ async fn answer(
     let take = async {
         let key = RequestKey::of(&parts.headers)?;
         let naming = Naming::of(&mut parts).await?;
+        door.check_named(&naming)?;
         let incoming = Incoming {
             dataset: naming.or(DATASET_UNNAMED)?,
             headers: &parts.headers,

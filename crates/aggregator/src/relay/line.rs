@@ -233,8 +233,16 @@ impl<A> Line<A> {
             self.acts.push(Act::Refuse(batch, error));
         }
         self.replay.lost();
+        self.refuse_fenced();
         if self.mode == Mode::Closing && self.replay.is_blocked() {
             self.spool();
+        }
+    }
+
+    /// What the upstream has as good as refused is not sent.
+    fn refuse_fenced(&mut self) {
+        for Refused { batch, error } in self.replay.fenced() {
+            self.acts.push(Act::Refuse(batch, error));
         }
     }
 
@@ -242,7 +250,15 @@ impl<A> Line<A> {
     fn refuse(&mut self, entry: Entry<A>, error: Error) {
         let key = entry.batch.header.key;
         let behind = match error.kind() {
-            ErrorKind::Invalid => Awaited::too_early(key.sequence, &key),
+            ErrorKind::Invalid => {
+                // An upstream that does not know the emitter would take whichever batch comes first.
+                let next = BatchKey {
+                    sequence: key.sequence.next(),
+                    ..key
+                };
+                self.awaited.note(&next);
+                Awaited::too_early(next.sequence, &key)
+            }
             _ => error.clone(),
         };
         self.acts.push(Act::Answer(entry.answer, Err(error)));
@@ -332,7 +348,9 @@ impl<A> Line<A> {
 
     /// A batch was read from the spool.
     pub(super) fn read(&mut self, place: Place, batch: Batch) {
-        self.replay.read(place, batch);
+        if let Some(Refused { batch, error }) = self.replay.read(place, batch) {
+            self.acts.push(Act::Refuse(batch, error));
+        }
     }
 
     /// The spool is to be read from here on, since there is nothing before.

@@ -49,6 +49,8 @@ pub(super) struct Replay {
     again: BTreeMap<EmitterId, Place>,
     /// Batches that were refused for good: those behind them will never be the next.
     holes: HashMap<EmitterId, (Epoch, Sequence)>,
+    /// Emitters that have begun a later epoch: the last one that is over, and what the upstream said of it.
+    fenced: HashMap<EmitterId, (Epoch, Error)>,
 }
 
 impl Replay {
@@ -64,6 +66,7 @@ impl Replay {
             blocked: BTreeMap::new(),
             again: BTreeMap::new(),
             holes: HashMap::new(),
+            fenced: HashMap::new(),
         }
     }
 
@@ -124,12 +127,15 @@ impl Replay {
         self.first().filter(|_| self.sent > 0)
     }
 
-    /// Takes what was read at the cursor or behind it.
-    pub(super) fn read(&mut self, place: Place, batch: Batch) {
+    /// Takes what was read at the cursor or behind it. It comes back if it need not be sent.
+    pub(super) fn read(&mut self, place: Place, batch: Batch) -> Option<Refused> {
         let emitter = batch.header.key.emitter;
         let is_due = !self.blocked.contains_key(&emitter)
             && (place >= self.frontier || self.again.get(&emitter).is_some_and(|from| *from <= place));
-        if is_due {
+        let mut refused = None;
+        if let Some(error) = self.error_of(&batch).filter(|_| is_due) {
+            refused = Some(Refused { batch, error });
+        } else if is_due {
             self.bytes += batch.payload.len();
             self.unacked.push_back((place, batch));
         }
@@ -137,6 +143,14 @@ impl Replay {
             offset: place.offset + 1,
             ..place
         });
+        refused
+    }
+
+    /// What the upstream would say to a batch, since one of its epoch or of a later one was fenced.
+    fn error_of(&self, batch: &Batch) -> Option<Error> {
+        let key = batch.header.key;
+        let (epoch, error) = self.fenced.get(&key.emitter)?;
+        (key.epoch <= *epoch).then(|| error.clone())
     }
 
     pub(super) fn skip_to(&mut self, place: Place) {
@@ -189,7 +203,29 @@ impl Replay {
         if error.kind() != ErrorKind::Fenced && !is_behind {
             self.holes.insert(key.emitter, (key.epoch, key.sequence));
         }
+        if error.kind() == ErrorKind::Fenced {
+            self.fenced.insert(key.emitter, (key.epoch, error.clone()));
+        }
         Some(Refused { batch, error })
+    }
+
+    /// When nothing is on a stream: the batches that need not be sent, since one of their epoch or of a later one was
+    /// fenced.
+    pub(super) fn fenced(&mut self) -> Vec<Refused> {
+        if self.fenced.is_empty() || self.sent > 0 {
+            return Vec::new();
+        }
+        let mut refused = Vec::new();
+        for (place, batch) in std::mem::take(&mut self.unacked) {
+            match self.error_of(&batch) {
+                None => self.unacked.push_back((place, batch)),
+                Some(error) => {
+                    self.bytes -= batch.payload.len();
+                    refused.push(Refused { batch, error });
+                }
+            }
+        }
+        refused
     }
 
     fn block(&mut self, emitter: EmitterId, place: Place) {
@@ -210,6 +246,7 @@ impl Replay {
     pub(super) fn rest(&mut self) {
         self.on_conflict = OnConflict::Wait;
         self.holes.clear();
+        self.fenced.clear();
     }
 
     /// Whether blocked emitters are being read again.

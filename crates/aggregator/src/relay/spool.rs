@@ -94,14 +94,21 @@ impl Spools {
                 .collect(),
         };
         numbers.sort_unstable();
+        let mut next = numbers.last().map_or(0, |last| last + 1);
         for gone in fs::read_dir(&folder).into_iter().flatten().flatten() {
             if gone.path().extension().is_some_and(|extension| extension == GONE) {
                 // It is tried again at the next start.
                 let _ = fs::remove_dir_all(gone.path());
             }
+            // A number is not used again while a folder has it, whatever became of that.
+            let number = gone
+                .path()
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+            next = next.max(number.map_or(0, |number| number + 1));
         }
         let mut spools = Self {
-            next: numbers.last().map_or(0, |last| last + 1),
+            next,
             folder,
             dataset,
             open: VecDeque::new(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use event::wire::{PutAck, PutHeader};
-use event::{Batch, BatchKey, DatasetName, Durability};
+use event::{Batch, BatchKey, DatasetName, Durability, EmitterId};
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt, StreamExt};
@@ -57,6 +57,8 @@ pub(super) struct Task {
     replayed_bytes: u64,
     /// A refused batch could not be written: the spool has it.
     keeps_spools: bool,
+    /// Whose refused batches the log has told of last.
+    told_of: Option<EmitterId>,
 }
 
 /// What an append to the spool came to.
@@ -78,6 +80,7 @@ impl Task {
     ) -> Self {
         Self {
             line: Line::new(spools.first(), shared.options.window_bytes),
+            told_of: None,
             counted_bytes: spools.bytes(),
             shared,
             dataset,
@@ -387,10 +390,13 @@ impl Task {
 
     async fn refuse(&mut self, batch: Batch, error: &Error) {
         let key = batch.header.key;
-        tracing::error!(
-            dataset = %self.dataset, emitter = %key.emitter.0, epoch = key.epoch.0, sequence = key.sequence.0, %error,
-            "upstream refuses a batch that was acked, it goes to the folder of the refused"
-        );
+        // The first of an emitter's is told; the folder and the count have them all.
+        if self.told_of.replace(key.emitter) != Some(key.emitter) {
+            tracing::error!(
+                dataset = %self.dataset, emitter = %key.emitter.0, epoch = key.epoch.0, sequence = key.sequence.0, %error,
+                "upstream refuses batches that were acked, they go to the folder of the refused"
+            );
+        }
         add(&self.counts.refused_batches, 1);
         while let Err(error) = self.spools.refuse(batch.clone()).await {
             self.counts.went_wrong(error.to_string());
@@ -410,6 +416,7 @@ impl Task {
             self.counts.went_wrong(error.to_string());
         }
         self.replayed_bytes = 0;
+        self.told_of = None;
     }
 
     async fn trim(&mut self) {

@@ -18,13 +18,16 @@ use tonic::body::Body;
 use tonic::transport::server::TcpConnectInfo;
 
 use super::gate::peer_of;
-use crate::limits::FLIGHT_MESSAGE_BYTES_MAX;
 use crate::memory::{Holder, Memory, Room};
 
 const PREFIX_BYTES: usize = 5;
 
 /// A call whose messages draw on the memory of all doors, as its peer's share.
-pub(crate) fn metered(request: Request<Body>, memory: &Memory, patience: Duration) -> Request<Body> {
+pub(crate) fn metered(
+    request: Request<Body>,
+    memory: &Memory,
+    (message_bytes_max, patience): (usize, Duration),
+) -> Request<Body> {
     let peer = request.extensions().get::<TcpConnectInfo>();
     let peer = peer.and_then(TcpConnectInfo::remote_addr);
     let (memory, peer) = (memory.clone(), peer.map(|address| peer_of(address.ip())));
@@ -33,6 +36,7 @@ pub(crate) fn metered(request: Request<Body>, memory: &Memory, patience: Duratio
             body,
             memory,
             peer,
+            message_bytes_max,
             patience,
             place: Place::default(),
             room: None,
@@ -45,6 +49,8 @@ struct Metered {
     body: Body,
     memory: Memory,
     peer: Option<IpAddr>,
+    /// What is decoded; a larger message is refused by who decodes it.
+    message_bytes_max: usize,
     patience: Duration,
     place: Place,
     /// Of the message that has begun and not ended.
@@ -87,9 +93,9 @@ impl Place {
         has_ended
     }
 
-    /// What must be held until more comes. One that is too large is refused by who decodes it.
-    fn held(&self) -> usize {
-        match self.left > 0 && self.message_bytes <= FLIGHT_MESSAGE_BYTES_MAX {
+    /// What must be held until more comes.
+    fn held(&self, message_bytes_max: usize) -> usize {
+        match self.left > 0 && self.message_bytes <= message_bytes_max {
             true => self.message_bytes,
             false => 0,
         }
@@ -124,7 +130,7 @@ impl HttpBody for Metered {
         if self.place.go_on(data) {
             self.room = None;
         }
-        let held = self.place.held();
+        let held = self.place.held(self.message_bytes_max);
         if held == 0 || self.room.is_some() {
             return Poll::Ready(Some(Ok(frame)));
         }
@@ -152,6 +158,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::limits::FLIGHT_MESSAGE_BYTES_MAX;
 
     /// A body of frames.
     struct Frames(VecDeque<Bytes>);
@@ -190,7 +197,14 @@ mod tests {
 
     fn metered_frames(frames: VecDeque<Bytes>, memory: &Memory) -> Pin<Box<Body>> {
         let request = Request::new(Body::new(Frames(frames)));
-        Box::pin(metered(request, memory, Duration::from_secs(1)).into_body())
+        Box::pin(
+            metered(
+                request,
+                memory,
+                (FLIGHT_MESSAGE_BYTES_MAX, Duration::from_secs(1)),
+            )
+            .into_body(),
+        )
     }
 
     async fn next(body: &mut Pin<Box<Body>>) -> Option<Result<Frame<Bytes>, Status>> {

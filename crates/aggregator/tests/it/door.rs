@@ -38,7 +38,7 @@ pub(crate) async fn open_before(queue: Arc<dyn Queue>, options: AggregatorOption
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tokio::spawn(
         tonic::transport::Server::builder()
-            .layer(aggregator.meter())
+            .layer(aggregator.meter(aggregator::limits::FLIGHT_MESSAGE_BYTES_MAX))
             .add_service(service)
             .serve_with_incoming(incoming),
     );

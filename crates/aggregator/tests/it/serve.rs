@@ -302,7 +302,11 @@ async fn the_flight_door_closes_silent_peers_and_keeps_calm_streams() {
         tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(ping))
             .http2_keepalive_timeout(Some(ping))
-            .layer(doors.aggregator.meter())
+            .layer(
+                doors
+                    .aggregator
+                    .meter(aggregator::limits::FLIGHT_MESSAGE_BYTES_MAX),
+            )
             .add_service(door::service(&doors.aggregator))
             .serve_with_incoming(flight_incoming(listener, options)),
     );

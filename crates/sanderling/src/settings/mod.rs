@@ -126,6 +126,13 @@ impl Settings {
                 )));
             }
         }
+        for (name, dataset) in &settings.datasets {
+            if dataset.events_per_second == Some(0) || dataset.bytes_per_second == Some(0) {
+                return Err(SettingsError(format!(
+                    "events_per_second and bytes_per_second must be at least 1, leave them out for no limit dataset={name}"
+                )));
+            }
+        }
         if settings.queue.retention_every.is_zero() {
             return Err(SettingsError("retention_every must be at least 1ms".to_owned()));
         }

@@ -25,7 +25,7 @@ use datafusion_postgres::pgwire::messages::response::TransactionStatus;
 use futures::Sink;
 
 use super::encode::{self, error, state};
-use super::startup::Startup;
+use super::startup::{Startup, check_let_in};
 use super::{PostgresOptions, settings};
 use crate::engine::{Session, check_size};
 use crate::rewrite::parse;
@@ -160,10 +160,11 @@ fn check_transaction(client: &impl ClientInfo, statement: &Statement) -> PgWireR
 impl QueryParser for Parser {
     type Statement = Prepared;
 
-    async fn parse_sql<C>(&self, _: &C, sql: &str, _: &[Option<Type>]) -> PgWireResult<Option<Prepared>>
+    async fn parse_sql<C>(&self, client: &C, sql: &str, _: &[Option<Type>]) -> PgWireResult<Option<Prepared>>
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
+        check_let_in(client)?;
         let mut statements = self.parse(sql).map_err(error)?;
         match statements.len() {
             0 => Ok(None),
@@ -197,6 +198,7 @@ impl SimpleQueryHandler for Queries {
         C::Error: std::fmt::Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
+        check_let_in(client)?;
         let statements = self.parser.parse(sql).map_err(error)?;
         let mut responses = Vec::with_capacity(statements.len());
         for statement in statements {
@@ -232,6 +234,7 @@ impl ExtendedQueryHandler for Queries {
         C::Error: std::fmt::Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
+        check_let_in(client)?;
         let prepared = &portal.statement.statement;
         check_transaction(client, &prepared.statement)?;
         if let Some(response) = settings::respond(&prepared.statement) {

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::Engine;
-use crate::limits::POSTGRES_CONNECTIONS_MAX;
+use crate::limits::{ACCEPT_PAUSE, POSTGRES_CONNECTIONS_MAX};
 use handler::Handlers;
 
 /// Says whether a password is good; the error is the text that the client gets.
@@ -42,7 +42,7 @@ pub struct PostgresOptions {
 /// Serves Postgres clients until `shutdown` is done; connections are then cut, with the queries they run.
 ///
 /// # Errors
-/// Those of accepting, when the listener itself has failed.
+/// None now: what fails in accepting is tried again.
 pub async fn serve_postgres(
     listener: TcpListener,
     engine: Arc<Engine>,
@@ -59,13 +59,12 @@ pub async fn serve_postgres(
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
-                // The client has gone again, or this process is out of descriptors: neither ends the door.
-                Err(error) if is_passing(&error) => {
+                // The client has gone again, or this process is out of descriptors or memory: none of it ends the door.
+                Err(error) => {
                     tracing::warn!(%error, "a Postgres client was not accepted");
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
-                Err(error) => return Err(error),
             },
         };
         let Ok(permit) = permits.clone().try_acquire_owned() else {
@@ -83,11 +82,4 @@ pub async fn serve_postgres(
             }
         });
     }
-}
-
-fn is_passing(error: &io::Error) -> bool {
-    use io::ErrorKind as K;
-    matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::Interrupted | K::WouldBlock)
-        // EMFILE and ENFILE
-        || matches!(error.raw_os_error(), Some(23 | 24))
 }

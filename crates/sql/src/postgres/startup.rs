@@ -16,7 +16,7 @@ use datafusion_postgres::pgwire::messages::startup::Authentication;
 use datafusion_postgres::pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use futures::{Sink, SinkExt};
 
-use super::PostgresOptions;
+use super::{PostgresOptions, PostgresPassword};
 
 /// The beginning of each connection.
 pub(crate) struct Startup {
@@ -29,7 +29,7 @@ impl Startup {
         Self { connections, options }
     }
 
-    async fn let_in<C>(&self, client: &mut C) -> PgWireResult<()>
+    async fn let_in<C>(&self, client: &mut C, given: Option<String>) -> PgWireResult<()>
     where
         C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send,
         C::Error: Debug,
@@ -40,7 +40,24 @@ impl Startup {
         let (handle, guard) = self.connections.register(pid, secret_key);
         client.session_extensions().insert(handle);
         client.session_extensions().insert(guard);
+        let password = self.options.password.clone();
+        client.session_extensions().insert(LetIn(password.zip(given)));
         finish_authentication(client, &DefaultServerParameterProvider::default()).await
+    }
+}
+
+/// Says that a connection was let in, and with what. pgwire reads on after a startup that failed, so each query asks.
+#[derive(Clone)]
+struct LetIn(Option<(PostgresPassword, String)>);
+
+/// Whether a connection may ask: it was let in, and what it has shown is still good.
+pub(crate) fn check_let_in(client: &(impl ClientInfo + ?Sized)) -> PgWireResult<()> {
+    let Some(let_in) = client.session_extensions().get::<LetIn>() else {
+        return Err(refused("28000", "this connection was not let in"));
+    };
+    match &let_in.0 {
+        None => Ok(()),
+        Some((password, given)) => password(given).map_err(|why| refused("28P01", &why)),
     }
 }
 
@@ -63,7 +80,7 @@ impl StartupHandler for Startup {
                     ));
                 }
                 if self.options.password.is_none() {
-                    return self.let_in(client).await;
+                    return self.let_in(client, None).await;
                 }
                 client.set_state(PgWireConnectionState::AuthenticationInProgress);
                 let ask = PgWireBackendMessage::Authentication(Authentication::CleartextPassword);
@@ -71,11 +88,12 @@ impl StartupHandler for Startup {
                 Ok(())
             }
             PgWireFrontendMessage::PasswordMessageFamily(message) => {
-                let given = message.into_password()?;
-                if let Some(password) = &self.options.password {
-                    password(&given.password).map_err(|why| refused("28P01", &why))?;
-                }
-                self.let_in(client).await
+                let given = message.into_password()?.password;
+                let Some(password) = &self.options.password else {
+                    return Err(refused("08P01", "nobody has asked for a password"));
+                };
+                password(&given).map_err(|why| refused("28P01", &why))?;
+                self.let_in(client, Some(given)).await
             }
             _ => Ok(()),
         }

@@ -86,6 +86,7 @@ pub(super) async fn take(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Report> {
+    door.check_named(&naming)?;
     let key = RequestKey::of(headers)?;
     let binary = match mode {
         Mode::Binary => Some(binary::Head::of(headers)?),

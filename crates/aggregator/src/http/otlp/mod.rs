@@ -84,6 +84,7 @@ async fn take(door: &Door, format: Format, request: Request) -> Result<Report> {
     let (mut parts, body) = request.into_parts();
     let key = RequestKey::of(&parts.headers)?;
     let dataset = Naming::of(&mut parts).await?.or(DATASET)?;
+    door.check_caller(&dataset)?;
     let incoming = Incoming {
         dataset: dataset.clone(),
         headers: &parts.headers,
