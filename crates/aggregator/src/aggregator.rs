@@ -11,7 +11,7 @@ use event::wire::PutAck;
 use event::{Batch, BatchHeader, DatasetName, Durability, EmitterId};
 use jiff::Timestamp;
 use queue::Queue;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, watch};
 use tonic::body::Body;
 use tower::util::MapRequestLayer;
 use uuid::Uuid;
@@ -39,7 +39,7 @@ pub struct AggregatorOptions {
     pub stream_bytes_max: usize,
     /// Bytes that all doors hold at a time, in bodies and in batches without an ack, at least 64 MiB; a dataset
     /// gets a fair share of it. Beyond, the text door says 429, and `DoPut` streams are not read on. Default:
-    /// [`limits::MEMORY_BYTES_MAX`].
+    /// [`limits::MEMORY_BYTES_MAX`]. Messages that wait for their room are beside it, an eighth of it at most.
     pub memory_bytes_max: usize,
     /// How long a `DoPut` stream waits for its share before it ends as `RESOURCE_EXHAUSTED`. Default:
     /// [`limits::MEMORY_WAIT_MAX`].
@@ -102,6 +102,8 @@ struct Shared {
     options: AggregatorOptions,
     datasets: RwLock<HashMap<DatasetName, Arc<Known>>>,
     memory: Memory,
+    /// Of what waits for room in `memory`, permits of one KiB each.
+    waiting: Arc<Semaphore>,
     closing: watch::Sender<bool>,
 }
 
@@ -155,6 +157,7 @@ impl Aggregator {
             appender,
             options,
             datasets: RwLock::default(),
+            waiting: Arc::new(Semaphore::new(memory.bytes_max().div_ceil(8) >> 10)),
             memory,
             closing: watch::Sender::new(false),
         };
@@ -261,6 +264,18 @@ impl Aggregator {
         }
         let room = self.shared.memory.try_take(dataset, bytes);
         room.ok_or_else(|| self.no_room(dataset))
+    }
+
+    /// A message may wait for its room, since not too much does.
+    ///
+    /// # Errors
+    /// `Busy`.
+    pub(crate) fn may_wait(&self, dataset: &DatasetName, bytes: usize) -> Result<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
+        let waiting = Arc::clone(&self.shared.waiting);
+        waiting
+            .try_acquire_many_owned(permits)
+            .map_err(|_| self.no_room(dataset))
     }
 
     /// The same, as soon as there is any.

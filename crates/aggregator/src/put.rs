@@ -165,8 +165,14 @@ impl Put {
         if let Ok(room) = self.aggregator.room(&dataset.name, bytes) {
             return self.take(data, room);
         }
+        let turn = self.aggregator.may_wait(&dataset.name, bytes)?;
         let room = self.aggregator.room_soon(dataset, bytes);
-        self.waiting = Some(async move { (room.await, data) }.boxed());
+        let waited = async move {
+            let room = room.await;
+            drop(turn);
+            (room, data)
+        };
+        self.waiting = Some(waited.boxed());
         Ok(())
     }
 

@@ -74,9 +74,7 @@ impl Server {
     /// Names what could not be opened: the folder (perhaps another process has it), or a door's address.
     pub async fn start(settings: Settings) -> Result<Self, ServerError> {
         let checked = settings.check_addresses();
-        if let Some(warning) = checked.map_err(|error| ServerError::new("cannot listen", error))? {
-            tracing::warn!("{warning}");
-        }
+        checked.map_err(|error| ServerError::new("cannot listen", error))?;
         let parts = Parts::open(&settings).await?;
         let (http, flight, postgres) = (
             bind("http", settings.http).await?,

@@ -602,3 +602,28 @@ fn without_room_emitters_in_conflict_are_given_up() {
     line.refused(Error::new(ErrorKind::Conflict, "expected=4"));
     assert!(matches!(&line.acts()[..], [Act::Refuse(batch, _)] if batch.header.key.sequence == Sequence(5)));
 }
+
+#[test]
+fn what_comes_behind_a_refused_batch_waits_for_the_next_one() {
+    let core = MemoryQueue::new(1);
+    let mut line = Line::new(None, 10_000);
+    line.came(entry(1, 0, 0));
+    line.came(entry(1, 0, 1));
+    assert_eq!(sent(&mut line), [(1, 0), (1, 1)]);
+    // The core's door refuses 0, so its queue never hears of the emitter; 2 was on its way.
+    line.refused(Error::new(ErrorKind::Invalid, "no"));
+    line.came(entry(1, 0, 2));
+    assert_eq!(sent(&mut line), [], "the queue would take it as the first");
+    for sequence in [1, 2] {
+        line.came(entry(1, 0, sequence));
+    }
+    for (_, sequence) in sent(&mut line) {
+        append(&core, batch(&dataset(), 1, 0, sequence)).unwrap();
+        line.acked(&ack(sequence));
+    }
+    let kept: Vec<u64> = kept(&core)
+        .iter()
+        .map(|batch| batch.header.key.sequence.0)
+        .collect();
+    assert_eq!(kept, [1, 2]);
+}

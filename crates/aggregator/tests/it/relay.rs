@@ -559,3 +559,24 @@ async fn a_relay_behind_a_relay_is_bound_to_it() {
     }
     assert_eq!(kept(&*queue, 7).await, (0..20).collect::<Vec<_>>());
 }
+
+/// An ack that comes before the core's could not say that the batch is spooled.
+#[tokio::test]
+async fn an_edge_that_acks_nothing_early_says_spooled_to_those_who_ask_for_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = Arc::new(Relay::open(options(nobody(), folder.path())).await.unwrap());
+    let options = AggregatorOptions {
+        durability: Arc::new(|_| event::Durability::Memory),
+        early_bytes_max: 0,
+        ..AggregatorOptions::default()
+    };
+    let edge = Aggregator::new(relay.clone(), options);
+    for sequence in 0..3 {
+        let batch = batch(&orders(), 7, 0, sequence);
+        let ack = edge
+            .accept(batch.dataset, batch.header, batch.payload)
+            .await
+            .unwrap();
+        assert!(ack.spooled, "{ack:?}");
+    }
+}

@@ -320,3 +320,21 @@ fn a_disk_that_fails_is_told_and_tried_again() {
     drop(spool);
     assert_eq!(ids(&mut open(&options(folder.path()))), [1, 2, 3]);
 }
+
+#[test]
+fn damage_in_the_last_segment_is_told_and_cuts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(&options(folder.path()));
+    for id in 1..=10 {
+        push(&mut spool, id).unwrap();
+    }
+    drop(spool);
+    let path = last_segment(folder.path());
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.len() / 4;
+    bytes[at] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let error = Spool::open(&options(folder.path()), "orders").err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}

@@ -104,3 +104,31 @@ fn refused(code: &str, why: &str) -> PgWireError {
     let info = ErrorInfo::new("FATAL".to_owned(), code.to_owned(), why.to_owned());
     PgWireError::UserError(Box::new(info))
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion_postgres::pgwire::api::DefaultClient;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_asks_only_while_it_is_let_in() {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let client = DefaultClient::<String>::new(address, false);
+        assert!(
+            check_let_in(&client).is_err(),
+            "its startup has failed, and it goes on"
+        );
+        client.session_extensions().insert(LetIn(None));
+        assert!(check_let_in(&client).is_ok());
+        let password: PostgresPassword = Arc::new(|given| match given {
+            "good" => Ok(()),
+            _ => Err("it was taken away".to_owned()),
+        });
+        for (given, is_good) in [("good", true), ("bad", false)] {
+            let let_in = LetIn(Some((Arc::clone(&password), given.to_owned())));
+            client.session_extensions().insert(let_in);
+            assert_eq!(check_let_in(&client).is_ok(), is_good);
+        }
+    }
+}
