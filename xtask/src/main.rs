@@ -42,10 +42,10 @@ fn faults(settings: &[&str]) -> bool {
     ];
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let status = Command::new(cargo)
+        // The whole workspace, as the tests do: the program alone would build its dependencies anew with other features.
         .args([
             "test",
-            "--package",
-            "sanderling",
+            "--workspace",
             "--test",
             "it",
             "faults::whatever",

@@ -7,23 +7,21 @@
 //! The core's queue is in memory, so that the way there is what is measured and not the disk. *One at a time*: the next
 //! batch is sent when the one before is acked; *many*: 64 are under way.
 
+#[path = "../tests/it/put_only.rs"]
+mod put_only;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aggregator::{Aggregator, AggregatorOptions, Relay, RelayOptions, do_put, limits};
-use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
-use arrow_flight::{
-    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
-    HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
-};
+use aggregator::{Aggregator, AggregatorOptions, Relay, RelayOptions, limits};
+use arrow_flight::flight_service_server::FlightServiceServer;
 use client::{Dial, Endpoints, PutStream};
 use event::wire::PutHeader;
 use event::{EmitterId, Encoding, Epoch, Sequence};
-use futures::stream::BoxStream;
+use put_only::PutOnly;
 use queue::{MemoryQueue, Queue};
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -103,63 +101,4 @@ async fn serve(queue: Arc<dyn Queue>) -> Result<String, Failure> {
     let server = tonic::transport::Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(incoming));
     Ok(address)
-}
-
-struct PutOnly(Aggregator);
-
-type Answers<T> = BoxStream<'static, Result<T, Status>>;
-
-fn not_here<T>() -> Result<T, Status> {
-    Err(Status::unimplemented("not here"))
-}
-
-#[tonic::async_trait]
-impl FlightService for PutOnly {
-    type HandshakeStream = Answers<HandshakeResponse>;
-    type ListFlightsStream = Answers<FlightInfo>;
-    type DoGetStream = Answers<FlightData>;
-    type DoPutStream = Answers<PutResult>;
-    type DoActionStream = Answers<arrow_flight::Result>;
-    type ListActionsStream = Answers<ActionType>;
-    type DoExchangeStream = Answers<FlightData>;
-
-    async fn do_put(
-        &self,
-        request: Request<Streaming<FlightData>>,
-    ) -> Result<Response<Self::DoPutStream>, Status> {
-        Ok(Response::new(do_put(self.0.clone(), request.into_inner())))
-    }
-    async fn handshake(
-        &self,
-        _: Request<Streaming<HandshakeRequest>>,
-    ) -> Result<Response<Self::HandshakeStream>, Status> {
-        not_here()
-    }
-    async fn list_flights(&self, _: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
-        not_here()
-    }
-    async fn get_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        not_here()
-    }
-    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
-        not_here()
-    }
-    async fn get_schema(&self, _: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        not_here()
-    }
-    async fn do_get(&self, _: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        not_here()
-    }
-    async fn do_action(&self, _: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        not_here()
-    }
-    async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
-        not_here()
-    }
-    async fn do_exchange(
-        &self,
-        _: Request<Streaming<FlightData>>,
-    ) -> Result<Response<Self::DoExchangeStream>, Status> {
-        not_here()
-    }
 }

@@ -10,6 +10,8 @@
 
 mod load;
 mod machine;
+#[path = "../../tests/it/put_only.rs"]
+mod put_only;
 mod raw;
 mod server;
 

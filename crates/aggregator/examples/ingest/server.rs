@@ -7,18 +7,13 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aggregator::{Aggregator, AggregatorOptions, do_put, limits};
-use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
-use arrow_flight::{
-    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
-    HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
-};
-use futures::stream::BoxStream;
+use aggregator::{Aggregator, AggregatorOptions, limits};
+use arrow_flight::flight_service_server::FlightServiceServer;
 use queue::{LogOptions, LogQueue};
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status, Streaming};
 
+use crate::put_only::PutOnly;
 use crate::{Result, machine};
 
 /// A server as a child process.
@@ -91,81 +86,4 @@ pub(crate) async fn serve(folder: &Path) -> Result<()> {
         .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
         .await?;
     Ok(())
-}
-
-struct PutOnly(Aggregator);
-
-type Answers<T> = BoxStream<'static, std::result::Result<T, Status>>;
-
-fn not_here<T>() -> std::result::Result<T, Status> {
-    Err(Status::unimplemented("only DoPut is here"))
-}
-
-#[tonic::async_trait]
-impl FlightService for PutOnly {
-    type HandshakeStream = Answers<HandshakeResponse>;
-    type ListFlightsStream = Answers<FlightInfo>;
-    type DoGetStream = Answers<FlightData>;
-    type DoPutStream = Answers<PutResult>;
-    type DoActionStream = Answers<arrow_flight::Result>;
-    type ListActionsStream = Answers<ActionType>;
-    type DoExchangeStream = Answers<FlightData>;
-
-    async fn do_put(
-        &self,
-        request: Request<Streaming<FlightData>>,
-    ) -> std::result::Result<Response<Self::DoPutStream>, Status> {
-        Ok(Response::new(do_put(self.0.clone(), request.into_inner())))
-    }
-    async fn handshake(
-        &self,
-        _: Request<Streaming<HandshakeRequest>>,
-    ) -> std::result::Result<Response<Self::HandshakeStream>, Status> {
-        not_here()
-    }
-    async fn list_flights(
-        &self,
-        _: Request<Criteria>,
-    ) -> std::result::Result<Response<Self::ListFlightsStream>, Status> {
-        not_here()
-    }
-    async fn get_flight_info(
-        &self,
-        _: Request<FlightDescriptor>,
-    ) -> std::result::Result<Response<FlightInfo>, Status> {
-        not_here()
-    }
-    async fn poll_flight_info(
-        &self,
-        _: Request<FlightDescriptor>,
-    ) -> std::result::Result<Response<PollInfo>, Status> {
-        not_here()
-    }
-    async fn get_schema(
-        &self,
-        _: Request<FlightDescriptor>,
-    ) -> std::result::Result<Response<SchemaResult>, Status> {
-        not_here()
-    }
-    async fn do_get(&self, _: Request<Ticket>) -> std::result::Result<Response<Self::DoGetStream>, Status> {
-        not_here()
-    }
-    async fn do_action(
-        &self,
-        _: Request<Action>,
-    ) -> std::result::Result<Response<Self::DoActionStream>, Status> {
-        not_here()
-    }
-    async fn list_actions(
-        &self,
-        _: Request<Empty>,
-    ) -> std::result::Result<Response<Self::ListActionsStream>, Status> {
-        not_here()
-    }
-    async fn do_exchange(
-        &self,
-        _: Request<Streaming<FlightData>>,
-    ) -> std::result::Result<Response<Self::DoExchangeStream>, Status> {
-        not_here()
-    }
 }

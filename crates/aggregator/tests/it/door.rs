@@ -2,22 +2,19 @@
 
 use std::sync::Arc;
 
-use aggregator::{Aggregator, AggregatorOptions, do_put, limits, router};
+use aggregator::{Aggregator, AggregatorOptions, limits, router};
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
-use arrow_flight::{
-    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
-    HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
-};
+use arrow_flight::{FlightData, FlightDescriptor};
 use event::wire::PutHeader;
 use event::{Batch, EmitterId, Encoding, Epoch, Sequence};
-use futures::stream::BoxStream;
 use queue::{MemoryQueue, Offset, Partition, Queue};
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
+
+use crate::put_only::PutOnly;
 
 pub(crate) struct Doors {
     pub(crate) queue: Arc<dyn Queue>,
@@ -99,64 +96,5 @@ impl Doors {
             batches.extend(records.into_iter().map(|record| record.batch));
         }
         batches
-    }
-}
-
-pub(crate) struct PutOnly(pub(crate) Aggregator);
-
-type Answers<T> = BoxStream<'static, Result<T, Status>>;
-
-fn not_here<T>() -> Result<T, Status> {
-    Err(Status::unimplemented("not here"))
-}
-
-#[tonic::async_trait]
-impl FlightService for PutOnly {
-    type HandshakeStream = Answers<HandshakeResponse>;
-    type ListFlightsStream = Answers<FlightInfo>;
-    type DoGetStream = Answers<FlightData>;
-    type DoPutStream = Answers<PutResult>;
-    type DoActionStream = Answers<arrow_flight::Result>;
-    type ListActionsStream = Answers<ActionType>;
-    type DoExchangeStream = Answers<FlightData>;
-
-    async fn do_put(
-        &self,
-        request: Request<Streaming<FlightData>>,
-    ) -> Result<Response<Self::DoPutStream>, Status> {
-        Ok(Response::new(do_put(self.0.clone(), request.into_inner())))
-    }
-    async fn handshake(
-        &self,
-        _: Request<Streaming<HandshakeRequest>>,
-    ) -> Result<Response<Self::HandshakeStream>, Status> {
-        not_here()
-    }
-    async fn list_flights(&self, _: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
-        not_here()
-    }
-    async fn get_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        not_here()
-    }
-    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
-        not_here()
-    }
-    async fn get_schema(&self, _: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        not_here()
-    }
-    async fn do_get(&self, _: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        not_here()
-    }
-    async fn do_action(&self, _: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        not_here()
-    }
-    async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
-        not_here()
-    }
-    async fn do_exchange(
-        &self,
-        _: Request<Streaming<FlightData>>,
-    ) -> Result<Response<Self::DoExchangeStream>, Status> {
-        not_here()
     }
 }

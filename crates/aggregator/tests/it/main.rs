@@ -17,6 +17,7 @@ mod http_logs;
 mod http_segment;
 mod memory;
 mod put;
+mod put_only;
 mod relay;
 mod serve;
 mod sim;

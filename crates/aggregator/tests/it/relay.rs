@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tonic::transport::server::TcpIncoming;
 
-use crate::door::PutOnly;
+use crate::put_only::PutOnly;
 
 /// An aggregator in a runtime of its own: dropping it cuts all its connections.
 struct Core {

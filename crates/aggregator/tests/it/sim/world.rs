@@ -19,7 +19,7 @@ use super::emitter::{self, Life, POISON, PORT, Process};
 use super::judge;
 use super::queue::{SimQueue, Trouble};
 use super::wire::{Scissors, Side, Wire};
-use crate::door::PutOnly;
+use crate::put_only::PutOnly;
 
 /// What all hosts do at a time; the grain of the simulation.
 const TICK: Duration = Duration::from_millis(5);
