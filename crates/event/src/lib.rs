@@ -11,6 +11,7 @@
 //! | [`Checker`] | a schema as a check of one event, before it is sent |
 //! | [`Durability`] | what an ack promises |
 //! | [`conform`] | rows with fewer columns → rows with all of a schema |
+//! | [`Udf`] | a step of a dataset's chain: rows → rows |
 //! | [`flags`] | switches of clients that can be set from afar |
 //! | [`wire`] | the JSON of headers, acks and tickets |
 //!
@@ -31,6 +32,7 @@ mod name;
 mod schema;
 mod settings;
 mod stored;
+mod udf;
 pub mod wire;
 
 pub use batch::{Batch, BatchHeader, BatchKey, EmitterId, Encoding, Epoch, Sequence};
@@ -43,3 +45,4 @@ pub use infer::infer_fields;
 pub use name::DatasetName;
 pub use schema::{DatasetSchema, FAILED_SUFFIX, SystemColumn, TRACERS, failed_schema};
 pub use settings::DatasetSettings;
+pub use udf::{ERROR_COLUMN, ROW_COLUMN, Udf, UdfError, UdfErrorKind};
