@@ -6,6 +6,7 @@
 //! | [`rewrite`] | SQL as users write it → a statement whose names are spelled as they are stored |
 //! | [`router`] | HTTP: `POST /v1/query`, `GET /v1/stores/{job}/{key}` |
 //! | [`serve_postgres`] | the Postgres wire protocol |
+//! | [`SqlUdf`], [`RowQuery`], [`RowFilter`] | SQL over rows as they pass: steps of a chain, live queries, conditions |
 //! | [`Shape`] | what the keys and values of a store look like |
 //!
 //! Besides DataFusion's functions there are those of sketches (`hll`, `theta`, `kll`, `frequent_items`) and BigQuery's
@@ -26,6 +27,7 @@ mod postgres;
 mod rewrite;
 mod shape;
 mod sketch;
+mod step;
 mod store_table;
 mod table;
 mod text;
@@ -37,3 +39,4 @@ pub use http::router;
 pub use postgres::{PostgresOptions, PostgresPassword, PostgresTls, serve_postgres};
 pub use rewrite::{Catalog, Found, rewrite};
 pub use shape::Shape;
+pub use step::{RowFilter, RowQuery, SqlUdf};

@@ -5,6 +5,7 @@
 mod doors;
 mod queries;
 mod sketches;
+mod steps;
 mod tables;
 
 use std::sync::Arc;
