@@ -65,6 +65,14 @@ impl Error {
         Self::new(ErrorKind::Retry, format_args!("{what}: {source} table={table}")).with_source(source)
     }
 
+    /// What the first request to a location came to. Lists do not tell errors that pass from others.
+    pub(crate) fn opening(location: &crate::Location, source: object_store::Error) -> Self {
+        let message = format_args!(
+            "cannot list the tables, see the bucket, the credentials and what they may do: {source} location={location}"
+        );
+        Self::new(ErrorKind::Retry, message).with_source(source)
+    }
+
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         self.kind

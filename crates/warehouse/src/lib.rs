@@ -3,7 +3,8 @@
 //!
 //! | name | what it is |
 //! |---|---|
-//! | [`Warehouse`] | all tables under one folder, and the loop that flushes them |
+//! | [`Warehouse`] | all tables under one [`Location`], and the loop that flushes them |
+//! | [`Location`] | a folder, or a bucket's prefix on S3, Google or Azure |
 //! | [`Table`] | one table; a `flow::Sink<RecordBatch>`, so a job that writes into it is exactly-once |
 //! | [`Version`] | what a query reads: files and hot batches that together hold each row once |
 //!
@@ -21,7 +22,9 @@ mod encode;
 mod error;
 mod flusher;
 pub mod limits;
+mod location;
 mod log;
+mod remote;
 mod schema;
 mod stats;
 mod synced;
@@ -35,6 +38,7 @@ mod tests;
 
 pub use about::{TableSchema, TableStats};
 pub use error::{Error, ErrorKind, Result};
+pub use location::Location;
 pub use table::Table;
 pub use version::{DataFile, Version};
 pub use warehouse::{Warehouse, WarehouseOptions};

@@ -29,6 +29,19 @@ pub const PROGRESS_AGE_FACTOR: u32 = 10;
 /// A checkpoint of the Delta log is written every so many versions.
 pub const CHECKPOINT_VERSIONS: u64 = 50;
 
+/// The wait for a connection to an object store.
+pub const REMOTE_CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A request to an object store, with its body and answer.
+pub const REMOTE_REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// A request to an object store is tried again so often, for the errors that pass.
+pub const REMOTE_RETRIES_MAX: usize = 5;
+
+/// After this time a request is not tried again, so that a flush fails and says why.
+pub const REMOTE_RETRY_TIME_MAX: Duration = Duration::from_secs(90);
+
+const _: () = assert!(REMOTE_REQUEST_TIME_MAX.as_secs() < REMOTE_RETRY_TIME_MAX.as_secs());
 const _: () = assert!(CHUNK_ROWS_MAX <= ROW_GROUP_ROWS_MAX);
 const _: () = assert!(CHUNK_FAN_IN.is_power_of_two() && CHUNK_FAN_IN > 1);
 const _: () = assert!(RETRY_WAIT_MIN.as_secs() <= RETRY_WAIT_MAX.as_secs());

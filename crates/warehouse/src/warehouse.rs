@@ -1,7 +1,6 @@
-//! All tables under one folder.
+//! All tables under one location.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -12,15 +11,14 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 
 use crate::log::{Kind, Log};
-use crate::synced::SyncedFolder;
 use crate::table::TableLimits;
-use crate::{Error, ErrorKind, Result, Table, TableSchema, flusher};
+use crate::{Error, ErrorKind, Location, Result, Table, TableSchema, flusher};
 
 /// Where the tables are and when their hot tails become files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WarehouseOptions {
-    /// The folder; it and a folder per table in it are made when missing.
-    pub root: PathBuf,
+    /// The folder or the bucket's prefix; folders in it, one a table, are made when missing.
+    pub location: Location,
     /// A hot tail of so many bytes of Arrow memory is flushed. Default 64 MiB.
     pub flush_bytes: usize,
     /// A hot tail whose oldest row is so old is flushed. Default 30 s.
@@ -30,10 +28,10 @@ pub struct WarehouseOptions {
 }
 
 impl WarehouseOptions {
-    /// The defaults, in a folder.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
+    /// The defaults, in a folder or at a [`Location`].
+    pub fn new(location: impl Into<Location>) -> Self {
         Self {
-            root: root.into(),
+            location: location.into(),
             flush_bytes: 64 << 20,
             flush_age: Duration::from_secs(30),
             hot_bytes_max: 256 << 20,
@@ -41,7 +39,7 @@ impl WarehouseOptions {
     }
 }
 
-/// All tables under one folder, and the loop that flushes them. One process at a time may write to a folder: a
+/// All tables under one location, and the loop that flushes them. One process at a time may write to a location: a
 /// second one's commits fail with `Conflict`.
 #[derive(Debug)]
 pub struct Warehouse {
@@ -84,21 +82,19 @@ impl Tables {
 }
 
 impl Warehouse {
-    /// Opens the folder and every table in it, and starts the loop that flushes them (on the current tokio
+    /// Opens the location and every table in it, and starts the loop that flushes them (on the current tokio
     /// runtime; it ends with [`Warehouse::close`] or when the warehouse is dropped).
+    ///
+    /// Errors: `Invalid` if the location's options do not fit; `Retry` if it does not answer, does not let us in, or
+    /// there is no such bucket.
     pub async fn open(options: WarehouseOptions) -> Result<Self> {
-        let store = SyncedFolder::open(&options.root).map_err(|error| {
-            let message = format_args!(
-                "cannot open the warehouse: {error} root={}",
-                options.root.display()
-            );
-            Error::new(ErrorKind::Retry, message).with_source(error)
-        })?;
-        Self::open_in(Arc::new(store), &options).await
+        let store = options.location.open()?;
+        Self::open_in(store, &options).await
     }
 
-    /// The same over any store; the root in `options` is not used.
-    pub(crate) async fn open_in(store: Arc<dyn ObjectStore>, options: &WarehouseOptions) -> Result<Self> {
+    /// The same over any store; the location in `options` is only told in errors. Its puts must be durable when they
+    /// return, a put with `PutMode::Create` must fail where the name is taken, and listings must be sorted.
+    pub async fn open_in(store: Arc<dyn ObjectStore>, options: &WarehouseOptions) -> Result<Self> {
         let limits = TableLimits {
             // A tail that is full must be due.
             flush_bytes: options.flush_bytes.min(options.hot_bytes_max),
@@ -108,7 +104,7 @@ impl Warehouse {
         let (tables, wake) = (Arc::new(Tables::default()), Arc::new(Notify::new()));
         let listed = store.list_with_delimiter(None).await;
         for folder in listed
-            .map_err(|error| Error::storage("cannot list the tables", "*", error))?
+            .map_err(|error| Error::opening(&options.location, error))?
             .common_prefixes
         {
             let name = folder.as_ref();
