@@ -116,7 +116,7 @@ impl Validation {
     pub fn new(schema: SchemaRef) -> Self {
         Self {
             schema,
-            unknown_fields: UnknownFields::Take,
+            unknown_fields: UnknownFields::Add,
             event_bytes_max: event::limits::EVENT_BYTES_MAX,
             on_invalid: OnInvalid::Refuse,
         }

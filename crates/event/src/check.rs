@@ -1,22 +1,16 @@
 //! Checking one event against the fields it should have, before it is sent.
 
-use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::FieldRef;
+use std::sync::Arc;
 
-use crate::json::Rows;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+
+use crate::constraint::{constraints, not_null};
+use crate::fit::fit_rows;
+use crate::json::{Rows, Rules};
 use crate::limits::EVENT_BYTES_MAX;
-use crate::stored::stored_field;
-use crate::{Error, Result};
-
-/// What is done about a field that the schema does not have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UnknownFields {
-    /// It is let through: the dataset's schema grows by it.
-    #[default]
-    Take,
-    /// The event is invalid.
-    Refuse,
-}
+use crate::stored::{canonical, stored_field};
+use crate::{Error, Result, SchemaSettings, UnknownFields};
 
 /// The fields of a dataset's events, as a check: JSON text or rows → fine, or what is wrong and where.
 ///
@@ -26,35 +20,32 @@ pub enum UnknownFields {
 /// ```
 /// use arrow::datatypes::{DataType, Field};
 /// let fields = [Field::new("user", DataType::Int64, false).into()];
-/// let mut checker = event::Checker::new(&fields, event::UnknownFields::Take).unwrap();
+/// let mut checker = event::Checker::new(&fields, event::UnknownFields::Add).unwrap();
 /// assert!(checker.check_json(br#"{"user":7,"page":"home"}"#).is_ok());
 /// let error = checker.check_json(br#"{"user":"seven"}"#).unwrap_err();
 /// assert!(error.to_string().contains("field user"), "{error}");
 /// ```
 pub struct Checker {
-    fields: Vec<FieldRef>,
-    /// Of each field whether it must be there.
-    required: Vec<bool>,
-    unknown: UnknownFields,
+    fields: SchemaRef,
     rows: Rows,
 }
 
 impl std::fmt::Debug for Checker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Checker")
-            .field("fields", &self.fields)
-            .field("unknown", &self.unknown)
+            .field("fields", self.fields.fields())
+            .field("rules", self.rows.rules())
             .finish_non_exhaustive()
     }
 }
 
 impl Checker {
-    /// A check for events with these fields.
+    /// A check for events with these fields; one that is not nullable must be there, within structs too.
     ///
     /// # Errors
     /// `Invalid`: a field has a type that is not stored; the text names it.
     pub fn new(fields: &[FieldRef], unknown: UnknownFields) -> Result<Self> {
-        let required = fields.iter().map(|field| !field.is_nullable()).collect();
+        let constraints = not_null(fields);
         let stored = fields.iter().map(|field| {
             stored_field(field).ok_or_else(|| {
                 Error::invalid(format_args!(
@@ -65,19 +56,35 @@ impl Checker {
             })
         });
         let fields: Vec<FieldRef> = stored.collect::<Result<_>>()?;
-        Ok(Self {
-            rows: Rows::new(&fields),
-            fields,
-            required,
-            unknown,
-        })
+        Ok(Self::of(fields, Rules { unknown, constraints }))
+    }
+
+    /// A check by a declared schema: what passes is what a dataset with this schema takes.
+    ///
+    /// # Errors
+    /// Those of [`SchemaSettings::check`].
+    pub fn declared(schema: &SchemaSettings) -> Result<Self> {
+        schema.check()?;
+        let fields = schema.columns();
+        let rules = Rules {
+            unknown: schema.unknown_fields,
+            constraints: constraints(&fields, &schema.fields, schema.unknown_fields),
+        };
+        Ok(Self::of(fields, rules))
+    }
+
+    fn of(fields: Vec<FieldRef>, rules: Rules) -> Self {
+        Self {
+            rows: Rows::new(&fields, rules),
+            fields: Arc::new(Schema::new(fields)),
+        }
     }
 
     /// Checks one event as JSON text.
     ///
     /// # Errors
     /// `Invalid`: not a JSON object, a value that is not of its field's type, a field that must be there and is
-    /// not (or is null), an unknown field if those are refused. `TooLarge`: over [`EVENT_BYTES_MAX`].
+    /// not (or is null), an unknown field if those are rejected. `TooLarge`: over [`EVENT_BYTES_MAX`].
     pub fn check_json(&mut self, json: &[u8]) -> Result<()> {
         if json.len() > EVENT_BYTES_MAX {
             return Err(Error::too_large(format_args!(
@@ -85,18 +92,7 @@ impl Checker {
                 json.len()
             )));
         }
-        let outcome = self.rows.push(json).map_err(Error::invalid).and_then(|()| {
-            let missing = (0..self.fields.len()).find(|at| self.required[*at] && self.rows.is_last_null(*at));
-            if let Some(at) = missing {
-                return Err(missing_field(self.fields[at].name()));
-            }
-            match self.rows.unplaced.first() {
-                Some((_, unplaced)) if self.unknown == UnknownFields::Refuse => {
-                    Err(unknown_field(&unplaced.path.join(".")))
-                }
-                _ => Ok(()),
-            }
-        });
+        let outcome = self.rows.push(json).map_err(Error::invalid);
         self.rows.clear();
         outcome
     }
@@ -104,46 +100,17 @@ impl Checker {
     /// Checks rows.
     ///
     /// # Errors
-    /// As [`Checker::check_json`]: a column whose stored type is not the field's, a column that must be there and
-    /// is not (or has nulls), an unknown column if those are refused.
+    /// As [`Checker::check_json`], for the first row that is not good: a column whose stored type is not the field's, a
+    /// column that must be there and is not (or has nulls), an unknown column with a value if those are rejected.
     pub fn check_rows(&self, rows: &RecordBatch) -> Result<()> {
-        let schema = rows.schema();
-        for (field, required) in self.fields.iter().zip(&self.required) {
-            let Some((at, column)) = schema.column_with_name(field.name()) else {
-                if *required {
-                    return Err(missing_field(field.name()));
-                }
-                continue;
-            };
-            if *required && rows.column(at).logical_null_count() > 0 {
-                return Err(missing_field(field.name()));
-            }
-            let stored = stored_field(&column.clone().into());
-            if stored.is_none_or(|stored| stored.data_type() != field.data_type()) {
-                return Err(Error::invalid(format_args!(
-                    "field {}: column has another type, cast it type={} expected={}",
-                    field.name(),
-                    column.data_type(),
-                    field.data_type()
-                )));
-            }
-        }
-        let known = |name: &str| self.fields.iter().any(|field| field.name() == name);
-        match schema.fields().iter().find(|column| !known(column.name())) {
-            Some(column) if self.unknown == UnknownFields::Refuse => Err(unknown_field(column.name())),
-            _ => Ok(()),
+        let fitted = canonical(rows)
+            .and_then(|rows| fit_rows(&rows, &self.fields))
+            .map_err(Error::invalid)?;
+        match fitted.faults(self.rows.rules()).into_iter().flatten().next() {
+            Some(reason) => Err(Error::invalid(reason)),
+            None => Ok(()),
         }
     }
-}
-
-fn missing_field(name: &str) -> Error {
-    Error::invalid(format_args!("field {name}: must be there and not null"))
-}
-
-fn unknown_field(name: &str) -> Error {
-    Error::invalid(format_args!(
-        "field {name}: not in the schema, add it or leave it out"
-    ))
 }
 
 #[cfg(test)]
@@ -151,7 +118,6 @@ mod tests {
     use super::*;
     use crate::{Batch, BatchHeader, BatchKey, Decoder, EmitterId, Encoding, Epoch, Sequence};
     use crate::{DatasetSchema, DatasetSettings, ErrorKind};
-    use std::sync::Arc;
 
     use arrow::array::{ArrayRef, Int32Array, StringArray};
     use arrow::datatypes::{DataType, Field};
@@ -169,8 +135,8 @@ mod tests {
 
     #[test]
     fn what_passes_and_what_does_not() {
-        let mut open = Checker::new(&fields(), UnknownFields::Take).unwrap();
-        let mut closed = Checker::new(&fields(), UnknownFields::Refuse).unwrap();
+        let mut open = Checker::new(&fields(), UnknownFields::Add).unwrap();
+        let mut closed = Checker::new(&fields(), UnknownFields::Reject).unwrap();
         for (json, by_open, by_closed) in [
             (r#"{"n":1}"#, None, None),
             (r#"{"n":1,"word":null,"point":{"x":1.5}}"#, None, None),
@@ -193,12 +159,12 @@ mod tests {
         let large = vec![b' '; EVENT_BYTES_MAX + 1];
         assert_eq!(open.check_json(&large).unwrap_err().kind(), ErrorKind::TooLarge);
         let union = Field::new("m", DataType::Duration(arrow::datatypes::TimeUnit::Second), true);
-        assert!(Checker::new(&[union.into()], UnknownFields::Take).is_err());
+        assert!(Checker::new(&[union.into()], UnknownFields::Add).is_err());
     }
 
     #[test]
     fn rows_are_checked_by_their_stored_types() {
-        let checker = Checker::new(&fields(), UnknownFields::Refuse).unwrap();
+        let checker = Checker::new(&fields(), UnknownFields::Reject).unwrap();
         let of = |n: ArrayRef| RecordBatch::try_from_iter([("n", n)]).unwrap();
         assert!(
             checker
@@ -243,7 +209,7 @@ mod tests {
                 .iter()
                 .map(|field| stored_field(field).unwrap())
                 .collect();
-            let mut checker = Checker::new(&optional, UnknownFields::Take).unwrap();
+            let mut checker = Checker::new(&optional, UnknownFields::Add).unwrap();
             let line = serde_json::json!({ "n": n, "word": word, "point": point }).to_string();
             let schema = Arc::new(DatasetSchema::empty());
             schema.grow(|_| optional.clone());
@@ -255,7 +221,7 @@ mod tests {
                 received_at: Timestamp::UNIX_EPOCH,
             };
             let batch = Batch { dataset: "d".parse().unwrap(), header, payload: line.clone().into_bytes().into() };
-            let decoded = Decoder::new(schema, &DatasetSettings::default()).decode(&batch);
+            let decoded = Decoder::new(schema, &DatasetSettings::default()).unwrap().decode(&batch);
             prop_assert_eq!(checker.check_json(line.as_bytes()).is_ok(), decoded.rejects.is_empty(), "{}", line);
         }
     }

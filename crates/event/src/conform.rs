@@ -5,13 +5,14 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array,
 };
+use arrow::compute::CastOptions;
 use arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef};
 
 use crate::{Error, Result};
 
 /// The same rows with exactly `schema`'s columns: columns and struct fields that are missing are null, the order
 /// is the schema's, text and bytes take its layout (`Utf8`, `LargeUtf8`, `Utf8View`, and so for binary), integers
-/// become floats where it says so.
+/// become floats or decimals where it says so, decimals get more digits.
 ///
 /// Costs next to nothing where the schemas are equal. Errors: `Invalid` if the batch has a column that the schema
 /// has not, if a type differs otherwise, or if a column that may not be null is missing.
@@ -53,7 +54,7 @@ fn conform_columns(from: &Fields, columns: &[ArrayRef], to: &Fields, rows: usize
 
 fn conform_array(array: &ArrayRef, field: &FieldRef) -> Result<ArrayRef> {
     use DataType::{
-        Binary, BinaryView, Float64, Int64, LargeBinary, LargeUtf8, List, Struct, Utf8, Utf8View,
+        Binary, BinaryView, Decimal128, Float64, Int64, LargeBinary, LargeUtf8, List, Struct, Utf8, Utf8View,
     };
     let (from, to) = (array.data_type(), field.data_type());
     match (from, to) {
@@ -63,6 +64,8 @@ fn conform_array(array: &ArrayRef, field: &FieldRef) -> Result<ArrayRef> {
             arrow::compute::cast(array, to).map_err(Error::invalid)
         }
         (Int64, Float64) => arrow::compute::cast(array, to).map_err(Error::invalid),
+        (Int64, Decimal128(..)) => exactly(array, to),
+        (Decimal128(_, after), Decimal128(_, more)) if more >= after => exactly(array, to),
         (Struct(old), Struct(new)) => {
             let array = array.as_struct();
             let columns = conform_columns(old, array.columns(), new, array.len())?;
@@ -86,6 +89,15 @@ fn conform_array(array: &ArrayRef, field: &FieldRef) -> Result<ArrayRef> {
             field.name()
         ))),
     }
+}
+
+/// A cast that fails rather than make a value that does not fit null.
+fn exactly(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    arrow::compute::cast_with_options(array, to, &options).map_err(Error::invalid)
 }
 
 #[cfg(test)]

@@ -9,27 +9,35 @@ use arrow::array::{
 };
 use arrow::buffer::Buffer;
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, FieldRef, Int64Type, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::conform::conform;
+use crate::constraint::constraints;
+use crate::fit::fit_rows;
 use crate::infer::{Unplaced, place, place_columns};
-use crate::json::Rows;
+use crate::json::{Rows, Rules};
 use crate::limits::{EVENT_BYTES_MAX, REJECT_RAW_BYTES_MAX};
 use crate::stored::canonical;
-use crate::{Batch, BatchHeader, DatasetSchema, DatasetSettings, Encoding, SystemColumn};
+use crate::{
+    Batch, BatchHeader, DatasetSchema, DatasetSettings, Encoding, Result, SchemaSettings, SystemColumn,
+    UnknownFields,
+};
 
 /// Batch → rows with all columns of the dataset, and the events that were rejected.
 ///
 /// The schema grows by what a batch brings: a field that has no column gets one of the type that
 /// [`crate::infer_fields`] tells; what can have none (or a name that a table cannot have, or one that differs
 /// from another only by case) goes to `_extra`. A value that does not fit its column rejects the event.
+///
+/// With a declared schema ([`SchemaSettings`]) its columns are there from the start, every event is checked by it, and
+/// the schema grows only if it says so.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     schema: Arc<DatasetSchema>,
+    declared: Option<Arc<SchemaSettings>>,
     event_time: Option<Vec<String>>,
 }
 
@@ -73,13 +81,42 @@ impl Reject {
 }
 
 impl Decoder {
-    /// A decoder for a dataset whose schema is shared with those who store and query it.
-    pub fn new(schema: Arc<DatasetSchema>, settings: &DatasetSettings) -> Self {
+    /// A decoder for a dataset whose schema is shared with those who store and query it. The schema gets the columns
+    /// that are declared.
+    ///
+    /// # Errors
+    /// Those of [`DatasetSchema::declare`].
+    pub fn new(schema: Arc<DatasetSchema>, settings: &DatasetSettings) -> Result<Self> {
         let event_time = settings
             .event_time
             .as_ref()
             .map(|path| path.split('.').map(str::to_owned).collect());
-        Self { schema, event_time }
+        let declared = settings.schema.clone().map(Arc::new);
+        if let Some(declared) = &declared {
+            schema.declare(declared)?;
+        }
+        Ok(Self {
+            schema,
+            declared,
+            event_time,
+        })
+    }
+
+    /// What is asked of rows with these columns.
+    fn rules(&self, columns: &[FieldRef]) -> Rules {
+        let Some(declared) = &self.declared else {
+            return Rules::default();
+        };
+        Rules {
+            unknown: declared.unknown_fields,
+            constraints: constraints(columns, &declared.fields, declared.unknown_fields),
+        }
+    }
+
+    /// Whether what has no column gets one.
+    fn grows(&self) -> bool {
+        let declared = self.declared.as_ref();
+        declared.is_none_or(|declared| declared.unknown_fields == UnknownFields::Add)
     }
 
     /// Decodes a batch. A payload that cannot be read at all is one reject.
@@ -99,7 +136,7 @@ impl Decoder {
     fn decode_ndjson(&self, payload: &[u8]) -> (RecordBatch, Vec<usize>, Option<ArrayRef>, Vec<Reject>) {
         loop {
             let fields = self.schema.fields();
-            let mut rows = Rows::new(&fields);
+            let mut rows = Rows::new(&fields, self.rules(&fields));
             let mut rejects = Vec::new();
             let mut lines = Vec::new();
             for (index, line) in payload.split(|byte| *byte == b'\n').enumerate() {
@@ -128,7 +165,7 @@ impl Decoder {
                 }
             }
             let unplaced = std::mem::take(&mut rows.unplaced);
-            if !unplaced.is_empty() {
+            if !unplaced.is_empty() && self.grows() {
                 let found: Vec<Unplaced> = unplaced.iter().map(|(_, unplaced)| unplaced.clone()).collect();
                 let grown = self.schema.grow(|fields| place(fields, &found));
                 if grown.fields()[SystemColumn::ALL.len()..] != fields[..] {
@@ -186,39 +223,40 @@ impl Decoder {
                 rejects,
             )
         };
-        let sent = match canonical(&sent) {
-            Ok(sent) => sent,
+        let stored = match canonical(&sent) {
+            Ok(stored) => stored,
             Err(reason) => return reject_all(reason),
         };
-        let columns: Vec<FieldRef> = sent.schema().fields().iter().cloned().collect();
-        let grown = self.schema.grow(|fields| place_columns(fields, &columns));
-        let fields = grown.fields()[SystemColumn::ALL.len()..].to_vec();
-        let (placed, extra): (Vec<usize>, Vec<usize>) = (0..columns.len())
-            .partition(|index| fields.iter().any(|field| field.name() == columns[*index].name()));
-        let own_schema = Arc::new(Schema::new(fields));
-        let own = sent
-            .project(&placed)
-            .map_err(|e| e.to_string())
-            .and_then(|own| conform(&own, &own_schema).map_err(|e| e.to_string()));
-        let own = match own {
-            Ok(own) => own,
+        let mut fields = self.schema.fields();
+        if self.grows() {
+            let columns: Vec<FieldRef> = stored.schema().fields().iter().cloned().collect();
+            let grown = self.schema.grow(|fields| place_columns(fields, &columns));
+            fields = grown.fields()[SystemColumn::ALL.len()..].to_vec();
+        }
+        let rules = self.rules(&fields);
+        let fitted = match fit_rows(&stored, &Arc::new(Schema::new(fields))) {
+            Ok(fitted) => fitted,
             Err(reason) => return reject_all(reason),
         };
-        let extra = sent
-            .project(&extra)
-            .ok()
-            .filter(|extra| extra.num_columns() > 0)
-            .map(|extra| {
-                let texts = json_rows(&extra)
-                    .into_iter()
-                    .map(|row| String::from_utf8_lossy(&row).into_owned());
-                Arc::new(
-                    texts
-                        .map(|text| (text != "{}").then_some(text))
-                        .collect::<StringViewArray>(),
-                ) as ArrayRef
-            });
-        (own, (1..=rows).collect(), extra, Vec::new())
+        let mut lines: Vec<usize> = (1..=rows).collect();
+        let mut own = fitted.rows.clone();
+        let mut extra = extra_of(&fitted.rest, rows);
+        let mut rejects = Vec::new();
+        let faults = fitted.faults(&rules);
+        if faults.iter().any(Option::is_some) {
+            let raws = json_rows(&sent);
+            let good: BooleanArray = faults.iter().map(|fault| Some(fault.is_none())).collect();
+            for (row, reason) in faults.into_iter().enumerate() {
+                if let Some(reason) = reason {
+                    rejects.push(Reject::new(row + 1, "validate", reason, &raws[row]));
+                }
+            }
+            lines.retain(|line| good.value(line - 1));
+            own = filter_record_batch(&own, &good).expect("the filter has one flag a row");
+            extra = extra
+                .map(|extra| arrow::compute::filter(&extra, &good).expect("the filter has one flag a row"));
+        }
+        (own, lines, extra, rejects)
     }
 
     fn no_rows(&self) -> Vec<ArrayRef> {
@@ -312,6 +350,23 @@ fn extra_column(unplaced: &[(usize, Unplaced)], rows: usize) -> Option<ArrayRef>
         texts.append_option((!object.is_empty()).then(|| serde_json::Value::Object(object).to_string()));
     }
     Some(Arc::new(texts.finish()))
+}
+
+/// `_extra` of rows of Arrow.
+fn extra_of(rest: &[(String, ArrayRef)], rows: usize) -> Option<ArrayRef> {
+    if rest.is_empty() {
+        return None;
+    }
+    let field = |(path, column): &(String, ArrayRef)| Field::new(path, column.data_type().clone(), true);
+    let fields: Vec<FieldRef> = rest.iter().map(field).map(Arc::new).collect();
+    let columns = rest.iter().map(|(_, column)| column.clone()).collect();
+    let texts = json_rows(&record_batch(fields, rows, columns))
+        .into_iter()
+        .map(|row| {
+            let text = String::from_utf8_lossy(&row).into_owned();
+            (text != "{}").then_some(text)
+        });
+    Some(Arc::new(texts.collect::<StringViewArray>()))
 }
 
 fn with_system_columns(

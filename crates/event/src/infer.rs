@@ -85,7 +85,8 @@ fn insert(fields: &mut Vec<FieldRef>, path: &[String], data_type: DataType, dept
     }
 }
 
-fn may_be_named(siblings: &[FieldRef], name: &str, depth: usize) -> bool {
+/// Whether a column beside `siblings` may have this name.
+pub(crate) fn may_be_named(siblings: &[FieldRef], name: &str, depth: usize) -> bool {
     siblings.len() < SCHEMA_COLUMNS_MAX
         && !name.is_empty()
         && name.len() <= FIELD_NAME_BYTES_MAX

@@ -1,27 +1,44 @@
-//! JSON text straight into columns: one pass, no tree. A row that does not fit is taken back out.
+//! Events straight into columns: one pass, no tree. A row that does not fit is taken back out.
+//!
+//! An event comes as what `serde` reads: JSON text, or records of another format that call the same visitors.
+//! Beside what JSON has they may give times (an `i128`, µs since 1970) and bytes.
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, FieldRef};
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use crate::UnknownFields;
 use crate::column::Column;
+use crate::constraint::{Constraint, check_row};
 use crate::infer::Unplaced;
+use crate::loose::Loose;
+use crate::scalar;
 
 /// Rows under construction: the columns of `fields`, and what found no column.
 pub(crate) struct Rows {
     columns: Vec<Column>,
     names: Names,
     rows: usize,
+    rules: Rules,
     /// What found no column, with the row it belongs to.
     pub(crate) unplaced: Vec<(usize, Unplaced)>,
+}
+
+/// What rows are asked for beyond the types of their columns; nothing by default.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) unknown: UnknownFields,
+    pub(crate) constraints: Vec<Constraint>,
 }
 
 struct Names(Vec<FieldRef>);
 
 impl Rows {
     /// No rows yet, of these columns.
-    pub(crate) fn new(fields: &[FieldRef]) -> Self {
+    pub(crate) fn new(fields: &[FieldRef], rules: Rules) -> Self {
         Self {
             columns: fields
                 .iter()
@@ -29,8 +46,14 @@ impl Rows {
                 .collect(),
             names: Names(fields.to_vec()),
             rows: 0,
+            rules,
             unplaced: Vec::new(),
         }
+    }
+
+    /// What rows are asked for.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// How many rows there are.
@@ -40,43 +63,69 @@ impl Rows {
 
     /// Adds the row that a JSON object makes, or says why it makes none and adds nothing.
     pub(crate) fn push(&mut self, json: &[u8]) -> Result<(), String> {
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let read = |seed: ObjectSeed<'_>| {
+            seed.deserialize(&mut deserializer)
+                .and_then(|()| deserializer.end())
+        };
+        self.push_read(read, |error, field| {
+            let at = format!("at column {}", error.column());
+            let text = error.to_string();
+            let text = text
+                .rsplit_once(" at line ")
+                .map_or(text.as_str(), |(text, _)| text);
+            match field {
+                Some(path) => format!("field {path}: {text} {at}"),
+                None => format!("{text} {at}"),
+            }
+        })
+    }
+
+    /// Adds the row that `read` gives to the visitor of an event, or says why (`tell` has the error, and the field that
+    /// it is of) and adds nothing.
+    fn push_read<E>(
+        &mut self,
+        read: impl FnOnce(ObjectSeed<'_>) -> Result<(), E>,
+        tell: impl FnOnce(E, Option<String>) -> String,
+    ) -> Result<(), String> {
         let mut place = Place {
             path: Vec::new(),
             failed: None,
             unplaced: Vec::new(),
         };
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
         let seed = ObjectSeed {
             columns: &mut self.columns,
             names: &self.names.0,
             row: self.rows,
             place: &mut place,
         };
-        let outcome = seed
-            .deserialize(&mut deserializer)
-            .and_then(|()| deserializer.end());
+        let outcome = match read(seed) {
+            Ok(()) => self.check_last(&place.unplaced),
+            Err(error) => Err(tell(error, place.failed)),
+        };
         match outcome {
             Ok(()) => {
                 let row = self.rows;
                 self.unplaced
                     .extend(place.unplaced.into_iter().map(|unplaced| (row, unplaced)));
                 self.rows += 1;
-                Ok(())
             }
-            Err(error) => {
-                self.columns
-                    .iter_mut()
-                    .for_each(|column| column.truncate(self.rows));
-                let at = format!("at column {}", error.column());
-                let text = error.to_string();
-                let text = text
-                    .rsplit_once(" at line ")
-                    .map_or(text.as_str(), |(text, _)| text);
-                Err(match place.failed {
-                    Some(path) => format!("field {path}: {text} {at}"),
-                    None => format!("{text} {at}"),
-                })
+            Err(_) => self
+                .columns
+                .iter_mut()
+                .for_each(|column| column.truncate(self.rows)),
+        }
+        outcome
+    }
+
+    /// Whether the row that is there and not counted yet is what is asked for.
+    fn check_last(&self, unplaced: &[Unplaced]) -> Result<(), String> {
+        check_row(&self.columns, &self.rules.constraints, self.rows)?;
+        match unplaced.first() {
+            Some(unplaced) if self.rules.unknown == UnknownFields::Reject => {
+                Err(unknown_field(&unplaced.path.join(".")))
             }
+            _ => Ok(()),
         }
     }
 
@@ -85,11 +134,6 @@ impl Rows {
         self.columns.iter_mut().for_each(|column| column.truncate(0));
         self.unplaced.clear();
         self.rows = 0;
-    }
-
-    /// Whether the last row has no value in this column.
-    pub(crate) fn is_last_null(&self, column: usize) -> bool {
-        self.columns[column].is_last_null()
     }
 
     /// The finished columns.
@@ -101,6 +145,10 @@ impl Rows {
             .map(|(column, data_type)| column.finish(data_type))
             .collect()
     }
+}
+
+pub(crate) fn unknown_field(path: &str) -> String {
+    format!("field {path}: not in the schema, add it or leave it out")
 }
 
 /// Where in the row the parser is, and what it met on the way.
@@ -140,7 +188,7 @@ impl<'de> Visitor<'de> for ObjectSeed<'_> {
         })? {
             let Ok(index) = index else {
                 let name = index.err().unwrap_or_default();
-                let value: Value = map.next_value()?;
+                let value: Value = map.next_value_seed(Loose)?;
                 if !value.is_null() {
                     let mut path = self.place.path.clone();
                     path.push(name);
@@ -229,6 +277,19 @@ impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        // As text, since a float would not keep its digits.
+        if matches!(self.column, Column::Decimal { .. }) && deserializer.is_human_readable() {
+            let number = <&RawValue>::deserialize(deserializer)?.get();
+            let text = number.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+            return match (text, number.as_bytes()) {
+                (Some(text), _) => self.visit_str(text),
+                (None, b"null") => self.visit_unit(),
+                (None, [b'-' | b'0'..=b'9', ..]) => self.visit_str(number),
+                (None, [b'{', ..]) => Err(self.mismatch("an object")),
+                (None, [b'[', ..]) => Err(self.mismatch("an array")),
+                (None, _) => Err(self.mismatch("a boolean")),
+            };
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -239,10 +300,14 @@ impl ValueSeed<'_> {
             Column::Bool(..) => "true or false",
             Column::Int(..) => "an integer",
             Column::Float(..) => "a number",
+            Column::Time(..) => "a time (RFC 3339 text or ms since 1970)",
+            Column::Date(..) => "a date (text YYYY-MM-DD)",
+            Column::Decimal { .. } => "a decimal number",
             Column::Text { .. } => "text",
+            Column::Bytes { .. } => "bytes (base64 text)",
             Column::List { .. } => "an array",
             Column::Struct { .. } => "an object",
-            Column::Other(_) => "null (this column is not written by JSON)",
+            Column::Other(_) => "null (this column is not written by events)",
         };
         E::custom(format_args!("expected {expected}, got {got}"))
     }
@@ -283,7 +348,25 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
                 valid.push(true);
                 Ok(())
             }
+            Column::Time(values, valid) => {
+                values.push(scalar::time_of_ms(value).map_err(E::custom)?);
+                valid.push(true);
+                Ok(())
+            }
+            Column::Decimal { .. } => self.visit_str(&value.to_string()),
             _ => Err(self.mismatch("an integer")),
+        }
+    }
+
+    /// A time, in µs since 1970.
+    fn visit_i128<E: serde::de::Error>(self, us: i128) -> Result<(), E> {
+        match (i64::try_from(us), self.column) {
+            (Ok(us), Column::Time(values, valid)) => {
+                values.push(us);
+                valid.push(true);
+                Ok(())
+            }
+            (_, column) => Err(ValueSeed { column, ..self }.mismatch("a time")),
         }
     }
 
@@ -291,6 +374,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
         match (i64::try_from(value), &self.column) {
             (Ok(value), _) => self.visit_i64(value),
             (Err(_), Column::Float(..)) => self.visit_f64(value as f64),
+            (Err(_), Column::Decimal { .. }) => self.visit_str(&value.to_string()),
             (Err(_), _) => Err(self.mismatch("an integer beyond 64 bits")),
         }
     }
@@ -308,6 +392,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
                 valid.push(true);
                 Ok(())
             }
+            Column::Time(..) if value.fract() == 0.0 && value.abs() <= EXACT => self.visit_i64(value as i64),
             _ => Err(self.mismatch("a number with a fraction or beyond 64 bits")),
         }
     }
@@ -320,7 +405,45 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
                 valid.push(true);
                 Ok(())
             }
+            Column::Time(values, valid) => {
+                values.push(scalar::time_us(value).map_err(E::custom)?);
+                valid.push(true);
+                Ok(())
+            }
+            Column::Date(values, valid) => {
+                values.push(scalar::days(value).map_err(E::custom)?);
+                valid.push(true);
+                Ok(())
+            }
+            Column::Decimal {
+                unscaled,
+                valid,
+                precision,
+                scale,
+            } => {
+                unscaled.push(scalar::decimal(value, *precision, *scale).map_err(E::custom)?);
+                valid.push(true);
+                Ok(())
+            }
+            Column::Bytes { bytes, ends, valid } => {
+                scalar::bytes(value, bytes).map_err(E::custom)?;
+                ends.push(bytes.len() as i32);
+                valid.push(true);
+                Ok(())
+            }
             _ => Err(self.mismatch("text")),
+        }
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, value: &[u8]) -> Result<(), E> {
+        match self.column {
+            Column::Bytes { bytes, ends, valid } => {
+                bytes.extend_from_slice(value);
+                ends.push(bytes.len() as i32);
+                valid.push(true);
+                Ok(())
+            }
+            _ => Err(self.mismatch("bytes")),
         }
     }
 

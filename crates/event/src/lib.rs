@@ -8,6 +8,7 @@
 //! | [`Batch`] | a [`BatchHeader`] and a payload, Arrow IPC or NDJSON, as it was sent |
 //! | [`DatasetSchema`] | the columns of a dataset as they are now; grows by adding columns |
 //! | [`Decoder`] | batch → Arrow rows with system columns, and the events that were rejected |
+//! | [`SchemaSettings`], [`evolve`] | a declared schema, and what may change from one to the next |
 //! | [`Checker`] | a schema as a check of one event, before it is sent |
 //! | [`Durability`] | what an ack promises |
 //! | [`conform`] | rows with fewer columns → rows with all of a schema |
@@ -21,14 +22,21 @@ mod batch;
 mod check;
 mod column;
 mod conform;
+mod constraint;
+mod declared;
 mod decode;
 mod durability;
 mod error;
+mod evolve;
+mod field_type;
+mod fit;
 pub mod flags;
 mod infer;
 mod json;
 pub mod limits;
+mod loose;
 mod name;
+mod scalar;
 mod schema;
 mod settings;
 mod stored;
@@ -36,11 +44,14 @@ mod udf;
 pub mod wire;
 
 pub use batch::{Batch, BatchHeader, BatchKey, EmitterId, Encoding, Epoch, Sequence};
-pub use check::{Checker, UnknownFields};
+pub use check::Checker;
 pub use conform::conform;
+pub use declared::{FieldSettings, SchemaSettings, UnknownFields};
 pub use decode::{Decoded, Decoder, Reject};
 pub use durability::Durability;
 pub use error::{Error, ErrorKind, Result};
+pub use evolve::{Change, Incompatible, Rule, evolve};
+pub use field_type::FieldType;
 pub use infer::infer_fields;
 pub use name::DatasetName;
 pub use schema::{DatasetSchema, FAILED_SUFFIX, SystemColumn, TRACERS, failed_schema};

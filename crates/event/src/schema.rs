@@ -4,6 +4,9 @@ use std::sync::{Arc, RwLock};
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 
+use crate::declared::with_declared;
+use crate::{Result, SchemaSettings};
+
 /// What a dataset's name gets for the table of its rejected events.
 pub const FAILED_SUFFIX: &str = "$failed";
 
@@ -128,6 +131,24 @@ impl DatasetSchema {
             .skip(SystemColumn::ALL.len())
             .cloned()
             .collect()
+    }
+
+    /// Adds the columns of a declared schema that are not there yet.
+    ///
+    /// # Errors
+    /// Those of [`SchemaSettings::check`]; `Invalid` when a column is there with a type that cannot hold what is
+    /// declared. Nothing is added then.
+    pub fn declare(&self, declared: &SchemaSettings) -> Result<()> {
+        declared.check()?;
+        let mut outcome = Ok(());
+        self.grow(|fields| match with_declared(fields, &declared.fields) {
+            Ok(grown) => grown,
+            Err(error) => {
+                outcome = Err(error);
+                fields.to_vec()
+            }
+        });
+        outcome
     }
 
     /// Replaces the events' own fields by what `grow` makes of them. `grow` must only add (columns, or fields

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::SchemaSettings;
+
 /// Settings of one dataset; what is left out has the default named here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -11,6 +13,9 @@ pub struct DatasetSettings {
     pub event_time: Option<String>,
     /// Partitions of the queue, 1 to 64. Default 1. More let one dataset's batches be appended in parallel.
     pub partitions: u32,
+    /// What its events must look like. Default: whatever comes, with the types that are inferred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaSettings>,
 }
 
 impl Default for DatasetSettings {
@@ -18,6 +23,7 @@ impl Default for DatasetSettings {
         Self {
             event_time: None,
             partitions: 1,
+            schema: None,
         }
     }
 }

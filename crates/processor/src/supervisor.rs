@@ -224,7 +224,9 @@ impl Processor {
                 format_args!("the table was not made for events dataset={name}"),
             )
         })?;
-        Ok((table, Decoder::new(schema, &(options.settings)(name))))
+        let decoder = Decoder::new(schema, &(options.settings)(name))
+            .map_err(|error| Error::new(ErrorKind::Invalid, format_args!("{error} dataset={name}")))?;
+        Ok((table, decoder))
     }
 
     /// A dataset's rows: see [`DatasetStream::open`].

@@ -252,7 +252,9 @@ fn check(acks: &[PutAck], batches: &[Batch], sent: usize) {
             "no more is kept than was sent"
         );
         let schema = Arc::new(DatasetSchema::empty());
-        let decoded = Decoder::new(schema, &DatasetSettings::default()).decode(batch);
+        let decoded = Decoder::new(schema, &DatasetSettings::default())
+            .unwrap()
+            .decode(batch);
         assert!(decoded.rows.num_rows() <= batch.header.events as usize);
     }
 }

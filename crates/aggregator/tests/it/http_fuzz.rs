@@ -238,7 +238,7 @@ proptest! {
 async fn what_is_kept_decodes(doors: &Doors) {
     let datasets = doors.queue.datasets().borrow().clone();
     for dataset in datasets {
-        let decoder = Decoder::new(Arc::new(DatasetSchema::empty()), &DatasetSettings::default());
+        let decoder = Decoder::new(Arc::new(DatasetSchema::empty()), &DatasetSettings::default()).unwrap();
         for batch in doors.batches(dataset.as_str()).await {
             let decoded = decoder.decode(&batch);
             assert_eq!(
@@ -258,7 +258,7 @@ async fn the_fixtures_are_good_and_become_rows() {
     let datasets = doors.queue.datasets().borrow().clone();
     assert_eq!(datasets.len(), 8);
     for dataset in datasets {
-        let decoder = Decoder::new(Arc::new(DatasetSchema::empty()), &DatasetSettings::default());
+        let decoder = Decoder::new(Arc::new(DatasetSchema::empty()), &DatasetSettings::default()).unwrap();
         for batch in doors.batches(dataset.as_str()).await {
             let decoded = decoder.decode(&batch);
             assert!(decoded.rejects.is_empty(), "{dataset} {:?}", decoded.rejects);
@@ -276,7 +276,7 @@ async fn what_is_refused_comes_out_as_failed() {
     let batch = json!([good, bad, large, 7]).to_string();
     assert_eq!(answers(&doors, case(LINES, EVENTS, batch)).await, 200);
     let batches: Vec<Batch> = doors.batches("a").await;
-    let decoder = Decoder::new(Arc::new(DatasetSchema::empty()), &DatasetSettings::default());
+    let decoder = Decoder::new(Arc::new(DatasetSchema::empty()), &DatasetSettings::default()).unwrap();
     let decoded = decoder.decode(&batches[0]);
     assert_eq!((decoded.rows.num_rows(), decoded.rejects.len()), (1, 3));
     let raw: Value = serde_json::from_slice(&decoded.rejects[0].raw).unwrap();

@@ -333,7 +333,7 @@ async fn checks_can_be_switched_off() {
         ..DatasetOptions::default()
     };
     let mut unlike = checked();
-    unlike.validation.as_mut().unwrap().unknown_fields = event::UnknownFields::Refuse;
+    unlike.validation.as_mut().unwrap().unknown_fields = event::UnknownFields::Reject;
     let client = Client::connect(ClientOptions {
         flags: text("datasets.open.validate = false"),
         ..options(&server)

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod declared;
+mod evolution;
+mod schemas;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Int32Array, RecordBatch, StringArray};
@@ -37,7 +41,7 @@ fn decoder(event_time: Option<&str>) -> Decoder {
         event_time: event_time.map(str::to_owned),
         ..DatasetSettings::default()
     };
-    Decoder::new(Arc::new(DatasetSchema::empty()), &settings)
+    Decoder::new(Arc::new(DatasetSchema::empty()), &settings).unwrap()
 }
 
 fn ndjson(decoder: &Decoder, text: &str) -> Decoded {
