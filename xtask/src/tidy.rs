@@ -13,19 +13,20 @@ const LAYERS: [&[&str]; 7] = [
     &["algebra-derive"],
     &["algebra", "event"],
     &["store", "queue"],
-    &["flow", "client"],
+    &["flow", "client", "udf-wasm"],
     &["aggregator", "files", "warehouse"],
     &["processor", "sql"],
     &["sanderling"],
 ];
 /// Heavy or telling dependencies, and who alone may use them.
-const ONLY: [(&str, &[&str]); 7] = [
+const ONLY: [(&str, &[&str]); 8] = [
     ("algebra-derive", &["algebra"]),
     ("datasketches", &["algebra"]),
     ("datafusion", &["sql"]),
     ("datafusion-postgres", &["sql"]),
     ("deltalake-core", &["warehouse"]),
     ("fjall", &["store"]),
+    ("wasmtime", &["udf-wasm"]),
     ("axum", &["aggregator", "sql", "sanderling"]),
 ];
 /// Lines of a file before its tests.
@@ -92,7 +93,7 @@ fn layers(workspace: &Path) -> Vec<String> {
 
 fn rust_files(workspace: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    let mut folders = ["crates", "xtask", "bench"]
+    let mut folders = ["crates", "xtask", "bench", "examples"]
         .map(|folder| workspace.join(folder))
         .to_vec();
     while let Some(folder) = folders.pop() {
