@@ -55,5 +55,5 @@ pub use field_type::FieldType;
 pub use infer::infer_fields;
 pub use name::DatasetName;
 pub use schema::{DatasetSchema, FAILED_SUFFIX, SystemColumn, TRACERS, failed_schema};
-pub use settings::DatasetSettings;
+pub use settings::{DatasetSettings, Tier};
 pub use udf::{ERROR_COLUMN, ROW_COLUMN, Udf, UdfError, UdfErrorKind};

@@ -16,6 +16,33 @@ pub struct DatasetSettings {
     /// What its events must look like. Default: whatever comes, with the types that are inferred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaSettings>,
+    /// Which datasets come first when there are fewer workers than are wanted. Default `standard`.
+    pub tier: Tier,
+}
+
+/// The service level of a dataset. While there are workers enough for all, it makes no difference; when there are not, each
+/// dataset with something to do gets one, and the others go to the higher tier first. As text: `gold`, `standard`, `bulk`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// What may wait: history that is sent again, logs that are read tomorrow.
+    Bulk,
+    /// What is seldom waited for.
+    #[default]
+    Standard,
+    /// What people or programs wait for.
+    Gold,
+}
+
+impl Tier {
+    /// As in settings and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bulk => "bulk",
+            Self::Standard => "standard",
+            Self::Gold => "gold",
+        }
+    }
 }
 
 impl Default for DatasetSettings {
@@ -24,6 +51,7 @@ impl Default for DatasetSettings {
             event_time: None,
             partitions: 1,
             schema: None,
+            tier: Tier::default(),
         }
     }
 }

@@ -14,6 +14,7 @@
 //! | [`Generations`], [`GenerationStore`] | another definition of a job: filled beside the current one, and swapped in |
 //! | [`Closing`], [`Ticks`] | when sums by key and batch are final, from watermarks; time for sources that fall silent |
 //! | [`Source`], [`Sink`], [`Service`], `store::Store` | where elements come from and go, for `Local` |
+//! | [`Workers`] | how many threads a job may use, and when, while it runs |
 //! | [`laws`] | what a `Source` must do, as a suite |
 //!
 //! ```
@@ -71,7 +72,7 @@ pub use history::{History, Within};
 pub use hybrid::{Hybrid, HybridJob, HybridPlan, HybridSource};
 pub use limits::{BUILD_BATCHES_MAX, LIVE_BATCHES_MAX, LIVE_VALUES_MAX, SNAPSHOTS_MAX};
 pub use live::Live;
-pub use local::{ClosingStatus, Job, JobOptions, JobState, JobStatus, Local};
+pub use local::{ClosingStatus, Job, JobOptions, JobState, JobStatus, JobView, Local, Turn, Workers};
 pub use memory::Memory;
 pub use options::{NodeOptions, PlanOptions};
 pub use planner::{Draft, Form, Planner, Rule, rules};

@@ -14,12 +14,14 @@ mod dataset;
 mod error;
 mod limits;
 mod readers;
+mod scale;
 mod source;
 mod stream;
 mod supervisor;
 mod visibility;
 
 pub use error::{Error, ErrorKind, Result};
+pub use scale::{Decision, Demand, Limits, Observation, Reason, State, capacity, decide, share};
 pub use source::QueueSource;
 pub use stream::DatasetStream;
 pub use supervisor::{Clock, DatasetStatus, Processor, ProcessorOptions};

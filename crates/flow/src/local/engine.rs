@@ -18,6 +18,7 @@ use super::position::{Parts, Position, catching_up, is_reserved};
 use super::slots::{Held, Slots};
 use super::watermark::{EpochTimes, PartTime};
 use super::work::{self, Work};
+use super::workers::Threads;
 use crate::counter::{add_all, counting_while};
 use crate::{Counts, Error, ErrorKind, Result, Timestamp};
 
@@ -467,8 +468,17 @@ impl Engine {
         Ok(())
     }
 
-    fn threads(&self, own: Option<usize>) -> usize {
-        own.unwrap_or(self.options.parallelism).max(1)
+    /// Where functions run that a node with its `own` number of threads gives elements to.
+    fn threads(&self, own: Option<usize>) -> Threads<'_> {
+        let workers = self.options.workers.as_ref();
+        let most = match workers {
+            Some(workers) => own.unwrap_or(usize::MAX).min(workers.most()),
+            None => own.unwrap_or(self.options.parallelism),
+        };
+        Threads {
+            most: most.max(1),
+            workers,
+        }
     }
 
     fn status<R>(&self, change: impl FnOnce(&mut JobStatus) -> R) -> R {

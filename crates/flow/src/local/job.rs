@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -17,16 +17,20 @@ use super::work::panic_error;
 use crate::limits::{CONFLICTS_MAX, EPOCH_BYTES_MAX};
 use crate::{
     Counts, Error, ErrorKind, Graph, NodeElements, NodeId, NodeOptions, PlanOptions, Result, Timestamp,
+    Workers,
 };
 
 /// How a job runs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct JobOptions {
     /// About how many bytes of input an epoch takes at most; bounds the memory of the job, which has up to two at once.
     /// Default 8 MiB.
     pub epoch_bytes_max: usize,
     /// On how many threads an epoch's functions run; default: the cores of this machine.
     pub parallelism: usize,
+    /// Who says on how many threads they run, and when, while the job runs; `parallelism` is not read then, and no function
+    /// runs on the job's own task. Default: nobody.
+    pub workers: Option<Arc<dyn Workers>>,
     /// Wait after the first failure; doubles with each further one in a row. Default 50 ms.
     pub retry_wait_min: Duration,
     /// The longest wait between failures. Default 30 s.
@@ -42,6 +46,7 @@ impl Default for JobOptions {
         Self {
             epoch_bytes_max: EPOCH_BYTES_MAX,
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
+            workers: None,
             retry_wait_min: Duration::from_millis(50),
             retry_wait_max: Duration::from_secs(30),
             conflicts_max: CONFLICTS_MAX,
@@ -134,8 +139,39 @@ pub struct ClosingStatus {
 pub struct Job {
     task: Option<JoinHandle<Result<()>>>,
     stop: watch::Sender<bool>,
+    view: JobView,
+}
+
+/// How a job is doing, for those who do not own it; a cheap handle, also of a job that is over. It keeps no job running.
+#[derive(Clone)]
+pub struct JobView {
     status: Arc<Mutex<JobStatus>>,
-    graph: Graph,
+    graph: Arc<Graph>,
+}
+
+impl JobView {
+    /// How the job is doing now.
+    pub fn status(&self) -> JobStatus {
+        self.locked().clone()
+    }
+
+    /// Up to where everything is committed, in all tails, and by how many epochs of this run.
+    pub fn progress(&self) -> (Progress, u64) {
+        let status = self.locked();
+        (status.progress.clone(), status.epochs)
+    }
+
+    /// The planned graph, with what has gone through sources, look-ups, joins and tails in the epochs that this run has
+    /// committed, and with its counters; each exactly as [`JobStatus::counters`].
+    pub fn graph(&self) -> Graph {
+        let status = self.status();
+        let graph = Graph::clone(&self.graph).with_counts(status.counters);
+        graph.with_elements(&status.nodes)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, JobStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Job {
@@ -176,17 +212,16 @@ impl Job {
         Ok(Self {
             task: Some(task),
             stop,
-            status,
-            graph,
+            view: JobView {
+                status,
+                graph: Arc::new(graph),
+            },
         })
     }
 
-    /// The planned graph, with what has gone through sources, look-ups, joins and tails in the epochs that this run has
-    /// committed, and with its counters; each exactly as [`JobStatus::counters`].
+    /// As [`JobView::graph`].
     pub fn graph(&self) -> Graph {
-        let status = self.status();
-        let graph = self.graph.clone().with_counts(status.counters);
-        graph.with_elements(&status.nodes)
+        self.view.graph()
     }
 
     /// Asks the job to end after its current epoch; [`join`](Self::join) waits for that.
@@ -196,7 +231,12 @@ impl Job {
 
     /// How it is doing now.
     pub fn status(&self) -> JobStatus {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.view.status()
+    }
+
+    /// How it is doing, for others to look at.
+    pub fn view(&self) -> JobView {
+        self.view.clone()
     }
 
     /// Waits until the job is over. May be dropped and called again; the error is given out once.

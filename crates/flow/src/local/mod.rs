@@ -12,7 +12,8 @@
 //! One task owns a job and moves it; what it waits for is outside of the job: a source, a service, a store, a sink, or
 //! threads that run functions. Nodes have no queues, so none waits for room in another: an epoch goes through
 //! the graph in the order of its nodes, which has no cycle, and what a node gives is gathered in memory, bounded by
-//! the epoch. The threads of an epoch share nothing and wait for nothing. The two halves wait for each other once an
+//! the epoch. The threads of an epoch share nothing and wait for nothing; where a job is given its [`Workers`], each chunk
+//! of work waits for its turn before it has a thread, and holds nothing then. The two halves wait for each other once an
 //! epoch, at its end: the first holds nothing that the second asks for. Back-pressure is that a source is not read while two
 //! epochs are under way. So several sums of any stores, batchers and shards may hang on one producer.
 //!
@@ -75,10 +76,12 @@ mod slots;
 mod stage;
 mod watermark;
 mod work;
+mod workers;
 
 use std::sync::Arc;
 
-pub use job::{ClosingStatus, Job, JobOptions, JobState, JobStatus};
+pub use job::{ClosingStatus, Job, JobOptions, JobState, JobStatus, JobView};
+pub use workers::{Turn, Workers};
 
 use store::Deltas;
 

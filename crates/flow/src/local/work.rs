@@ -6,6 +6,7 @@ use futures::future::try_join_all;
 
 use super::plan::{Lowered, Outlet, Push};
 use super::slots::Slots;
+use super::workers::Threads;
 use crate::counter::counting;
 use crate::limits::{CHUNK_BYTES_MIN, INLINE_BYTES_MAX};
 use crate::platform::Timed;
@@ -83,31 +84,29 @@ pub(super) async fn run(
     plan: &Arc<Lowered>,
     work: Vec<Box<dyn Work>>,
     mut slots: Slots,
-    parallelism: usize,
+    threads: Threads<'_>,
 ) -> Result<Slots> {
     let bytes: usize = work.iter().map(|work| work.bytes()).sum();
     let items: usize = work.iter().map(|work| work.items()).sum();
-    if bytes <= INLINE_BYTES_MAX || items <= 1 {
+    if threads.workers.is_none() && (bytes <= INLINE_BYTES_MAX || items <= 1) {
         run_chunk(plan, work, &mut slots);
         return Ok(slots);
     }
-    let mut chunks = divide(work, share(bytes, parallelism)).into_iter();
+    let mut chunks = divide(work, share(bytes, threads.most)).into_iter();
     // The first chunk goes on from what has gathered before, so that one chunk alone needs no joining.
-    let first = spawn(plan, chunks.next().unwrap_or_default(), Some(slots));
-    let spawned: Vec<_> = std::iter::once(first)
-        .chain(chunks.map(|chunk| spawn(plan, chunk, None)))
-        .collect();
-    let mut gathered = try_join_all(spawned).await.map_err(panicked)?.into_iter();
-    let mut slots = gathered.next().expect("the first chunk was spawned");
+    let first = chunk(plan, chunks.next().unwrap_or_default(), Some(slots), &threads);
+    let all = std::iter::once(first).chain(chunks.map(|work| chunk(plan, work, None, &threads)));
+    let mut gathered = try_join_all(all).await?.into_iter();
+    let mut slots = gathered.next().expect("there is a first chunk");
     if gathered.len() == 0 {
         return Ok(slots);
     }
     let plan = plan.clone();
-    let joined = tokio::task::spawn_blocking(move || {
+    let join = move || {
         gathered.for_each(|later| slots.absorb(&plan.slots, later));
         slots
-    });
-    joined.await.map_err(panicked)
+    };
+    threads.run(join).await
 }
 
 fn run_chunk(plan: &Lowered, work: Vec<Box<dyn Work>>, slots: &mut Slots) {
@@ -119,17 +118,19 @@ fn run_chunk(plan: &Lowered, work: Vec<Box<dyn Work>>, slots: &mut Slots) {
     slots.counts = counts;
 }
 
-fn spawn(
+async fn chunk(
     plan: &Arc<Lowered>,
-    chunk: Vec<Box<dyn Work>>,
+    work: Vec<Box<dyn Work>>,
     slots: Option<Slots>,
-) -> tokio::task::JoinHandle<Slots> {
+    threads: &Threads<'_>,
+) -> Result<Slots> {
     let plan = plan.clone();
-    tokio::task::spawn_blocking(move || {
+    let run = move || {
         let mut slots = slots.unwrap_or_else(|| Slots::fresh(&plan.slots));
-        run_chunk(&plan, chunk, &mut slots);
+        run_chunk(&plan, work, &mut slots);
         slots
-    })
+    };
+    threads.run(run).await
 }
 
 /// How many bytes of them each thread is given.
@@ -163,7 +164,7 @@ fn divide(work: Vec<Box<dyn Work>>, target: usize) -> Vec<Vec<Box<dyn Work>>> {
     chunks
 }
 
-fn panicked(error: tokio::task::JoinError) -> Error {
+pub(super) fn panicked(error: tokio::task::JoinError) -> Error {
     match error.try_into_panic() {
         Ok(payload) => panic_error(payload.as_ref()),
         Err(error) => Error::new(ErrorKind::Retry, "the runtime is shutting down").with_source(error),

@@ -167,6 +167,7 @@ impl Settings {
         event::DatasetSettings {
             event_time: of_dataset.event_time,
             partitions: of_dataset.partitions,
+            tier: of_dataset.tier,
             ..event::DatasetSettings::default()
         }
     }
@@ -277,7 +278,7 @@ mod tests {
         );
         check(
             "[datasets.a]\nretention_byte = \"1GB\"\n",
-            "unknown field `retention_byte`, expected one of `event_time`, `partitions`, `retention`, `retention_bytes`, `durability`, `events_per_second`, `bytes_per_second`; did you mean `retention_bytes`? line=2",
+            "unknown field `retention_byte`, expected one of `event_time`, `partitions`, `tier`, `retention`, `retention_bytes`, `durability`, `events_per_second`, `bytes_per_second`; did you mean `retention_bytes`? line=2",
         );
         check(
             "[datasets.a]\npartitions = 0\n",

@@ -34,6 +34,9 @@ pub struct DatasetSettings {
     pub event_time: Option<String>,
     /// Partitions of the queue, 1 to 64, when the dataset is made. Default 1.
     pub partitions: u32,
+    /// `gold`, `standard` or `bulk`: which datasets come first when there are fewer workers than are wanted. Default
+    /// `standard`.
+    pub tier: event::Tier,
     /// As in `[queue]`, for this dataset. Default: what is said there.
     pub retention: Option<Keep<Duration>>,
     /// As in `[queue]`, for this dataset. Default: what is said there.
@@ -199,11 +202,13 @@ impl Default for DatasetSettings {
         let event::DatasetSettings {
             event_time,
             partitions,
+            tier,
             ..
         } = event::DatasetSettings::default();
         Self {
             event_time,
             partitions,
+            tier,
             retention: None,
             retention_bytes: None,
             durability: Durability::default(),

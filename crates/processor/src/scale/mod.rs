@@ -1,0 +1,11 @@
+//! How many threads each job is given, and when: the decision, the shares, the turns, and the loop that applies them.
+//!
+//! Each second, of each job: what is behind and how long ([`Observation`]) → how many workers it wants ([`decide`]) → how
+//! many it gets beside the others ([`share`]) → at most so many of its chunks of work have a turn at once. The first three
+//! are pure functions; [`Scaler`] is the loop.
+
+mod decide;
+mod share;
+
+pub use decide::{Decision, Limits, Observation, Reason, State, decide};
+pub use share::{Demand, capacity, share};
