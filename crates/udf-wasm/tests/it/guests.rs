@@ -81,10 +81,13 @@ impl Guest {
         }
         let text = format!(
             r#"(component
+  (core module $store (memory (export "memory") {pages}))
+  (core instance $store (instantiate $store))
+  (alias core export $store "memory" (core memory $memory))
   {imports}
   (core module $m
+    (import "store" "memory" (memory 1))
     {core}
-    (memory (export "memory") {pages})
     (data (i32.const {DATA}) "{bytes}")
     (global $data_length i32 (i32.const {}))
     (global $heap i32 (i32.const {heap}))
@@ -110,8 +113,7 @@ impl Guest {
     (func (export "init") (param $at i32) (param $length i32) (result i32) {init})
     (func (export "apply") (param $at i32) (param $length i32) (result i32) {apply})
     (func (export "after") (param i32) {after}))
-  (core instance $i (instantiate $m {instance_imports}))
-  (alias core export $i "memory" (core memory $memory))
+  (core instance $i (instantiate $m (with "store" (instance $store)) {instance_imports}))
   (alias core export $i "realloc" (core func $realloc))
   (func $init (param "settings" string) (result (result (error string)))
     (canon lift (core func $i "init") (memory $memory) (realloc $realloc)))

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod columns;
 mod contract;
 mod guests;
 mod limits;

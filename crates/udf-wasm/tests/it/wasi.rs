@@ -71,3 +71,34 @@ fn clock_and_chance_are_the_same_in_each_call() {
         assert_eq!(udf.apply(&places(2)).unwrap(), places(2));
     }
 }
+
+#[test]
+fn what_was_said_before_a_crash_is_shown() {
+    let guest = |apply| Guest {
+        imports: r#"
+  (import "wasi:io/streams@0.2.0" (instance $streams
+    (export "output-stream" (type $stream (sub resource)))
+    (export "[method]output-stream.blocking-write-and-flush"
+      (func (param "self" (borrow $stream)) (param "contents" (list u8)) (result (result))))))
+  (alias export $streams "output-stream" (type $stream))
+  (import "wasi:cli/stderr@0.2.0" (instance $stderr
+    (alias outer 1 $stream (type $outer))
+    (export "output-stream" (type $stream (eq $outer)))
+    (export "get-stderr" (func (result (own $stream))))))
+  (core func $get (canon lower (func $stderr "get-stderr")))
+  (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush") (memory $memory)))"#,
+        instance_imports: r#"(with "" (instance (export "get" (func $get)) (export "write" (func $write))))"#,
+        core: r#"(import "" "get" (func $get (result i32)))
+                 (import "" "write" (func $write (param i32 i32 i32) (result i32)))"#,
+        apply,
+        data: b"oh, no!".to_vec(),
+        ..Guest::default()
+    };
+    let said =
+        "(if (call $write (call $get) (i32.const 1024) (i32.const 7)) (then (loop $again (br $again))))";
+    let crashed = format!("{said} unreachable");
+    let error = guest(crashed.leak()).udf().apply(&places(1)).unwrap_err();
+    assert!(error.to_string().ends_with(r#"stderr="oh, no!""#), "{error}");
+    let fine = format!("{said} (call $ok (local.get $at) (local.get $length))");
+    assert_eq!(guest(fine.leak()).udf().apply(&places(1)).unwrap(), places(1));
+}

@@ -11,6 +11,7 @@ use arrow_ipc::writer::StreamWriter;
 
 pub use arrow_array::{self as array, RecordBatch};
 pub use arrow_schema as schema;
+pub use arrow_select as select;
 
 wit_bindgen::generate!({
     path: "../../../crates/udf-wasm/wit",
@@ -56,7 +57,10 @@ macro_rules! udf {
         impl $crate::Guest for Component {
             fn init(settings: String) -> Result<(), String> {
                 let function = <$function as $crate::Udf>::new(&settings)?;
-                FUNCTION.with(|cell| cell.set(function).map_err(|_| "init was called twice".to_owned()))
+                FUNCTION.with(|cell| {
+                    cell.set(function)
+                        .map_err(|_| "init was called twice".to_owned())
+                })
             }
 
             fn apply(batch: Vec<u8>) -> Result<Vec<u8>, String> {

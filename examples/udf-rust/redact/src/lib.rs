@@ -17,7 +17,9 @@ impl Udf for Redact {
         let column = match settings.trim() {
             "" => "email",
             name if name.contains(char::is_whitespace) => {
-                return Err(format!("settings must be the name of one column settings={name:?}"));
+                return Err(format!(
+                    "settings must be the name of one column settings={name:?}"
+                ));
             }
             name => name,
         };
@@ -31,7 +33,11 @@ impl Udf for Redact {
         };
         let addresses = rows.column(place).as_any().downcast_ref::<StringArray>();
         let addresses = addresses.ok_or_else(|| {
-            format!("the column must be text column={} type={}", self.column, rows.column(place).data_type())
+            format!(
+                "the column must be text column={} type={}",
+                self.column,
+                rows.column(place).data_type()
+            )
         })?;
         let redacted: Vec<Option<Result<String, &str>>> = addresses.iter().map(|a| a.map(redact)).collect();
         let values = redacted.iter().map(|r| r.as_ref().and_then(|r| r.as_ref().ok()));
