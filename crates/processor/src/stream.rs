@@ -6,6 +6,10 @@
 //!
 //! What the queue deletes is in the files, but a position says nothing of the files that came after `v`: a position
 //! whose offsets are deleted is `NotFound`, never a gap. While a stream is open its offsets are not deleted.
+//!
+//! Files of `v` that were compacted since, or held rows that were deleted, stay while a stream reads them, and
+//! `vacuum_after` longer for one that comes back. A position whose files were vacuumed is `NotFound` too. A stream that
+//! began before a deletion still gives the rows that were deleted.
 
 use std::sync::Arc;
 
@@ -39,7 +43,8 @@ pub struct DatasetStream {
 /// The files of one Delta version, in a fixed order, and the rows of the row group being sent.
 struct History {
     part: String,
-    files: Vec<DataFile>,
+    /// While they are held the table keeps them, whatever was merged or deleted since.
+    files: Arc<[DataFile]>,
 }
 
 impl DatasetStream {

@@ -62,4 +62,25 @@ pub struct TableStats {
     pub flushes: u64,
     /// The error of the last flush, if it failed.
     pub flush_error: Option<String>,
+    /// What was done to the files since the process began.
+    pub maintenance: MaintenanceStats,
+}
+
+/// Counts of a table's compactions, deletions and vacuums in this process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MaintenanceStats {
+    /// Compactions that were committed.
+    pub compactions: u64,
+    /// Files that commits took out of the table: compacted, with deleted rows, or too old.
+    pub files_removed: u64,
+    /// Bytes of the files that compactions and deletions wrote in their place.
+    pub bytes_rewritten: u64,
+    /// Rows that were deleted, by [`crate::Table::delete`] or for their age.
+    pub rows_deleted: u64,
+    /// Files that were deleted from storage: removed ones, and orphans.
+    pub files_vacuumed: u64,
+    /// Bytes of the files that were deleted from storage.
+    pub bytes_vacuumed: u64,
+    /// The error of the last piece of maintenance that the loop did, if it failed.
+    pub error: Option<String>,
 }

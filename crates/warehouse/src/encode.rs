@@ -11,7 +11,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 
 use crate::limits::ROW_GROUP_ROWS_MAX;
 use crate::{Error, ErrorKind, Result};
@@ -19,7 +19,7 @@ use crate::{Error, ErrorKind, Result};
 /// The partition column of the Delta table. It is in the paths and in the log, not in the files.
 pub(crate) const HOUR_COLUMN: &str = "_hour";
 
-const HOUR_US: i64 = 3_600_000_000;
+pub(crate) const HOUR_US: i64 = 3_600_000_000;
 
 /// A Parquet file in memory.
 #[derive(Debug)]
@@ -86,30 +86,58 @@ fn encode_hour(hour: i64, batches: &[RecordBatch], schema: &SchemaRef) -> Result
         )
         .with_source(error)
     };
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(
-            ZstdLevel::try_new(1).expect("1 is a level of zstd"),
-        ))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
-        .build();
+    let properties = properties().build();
     let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(failed)?;
-    let column = hour_column(schema);
-    let (mut event_time, mut received_time) = ((i64::MAX, i64::MIN), (i64::MAX, i64::MIN));
-    let mut rows = 0;
+    let mut ranges = Ranges::default();
     for batch in batches {
         writer.write(batch).map_err(failed)?;
-        rows += batch.num_rows() as u64;
-        widen(&mut event_time, times(batch, column)?);
-        widen(&mut received_time, times(batch, SystemColumn::ReceivedTime)?);
+        ranges.take(batch, schema)?;
     }
     let body = Bytes::from(writer.into_inner().map_err(failed)?);
     Ok(Encoded {
         hour: hour_label(hour),
         body,
-        rows,
-        event_time,
-        received_time,
+        rows: ranges.rows,
+        event_time: ranges.event_time,
+        received_time: ranges.received_time,
     })
+}
+
+/// How every file of rows is written.
+pub(crate) fn properties() -> WriterPropertiesBuilder {
+    let level = ZstdLevel::try_new(1).expect("1 is a level of zstd");
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
+}
+
+/// What the log tells of a file's rows.
+#[derive(Debug)]
+pub(crate) struct Ranges {
+    pub(crate) rows: u64,
+    pub(crate) event_time: (i64, i64),
+    pub(crate) received_time: (i64, i64),
+}
+
+impl Default for Ranges {
+    fn default() -> Self {
+        let none = (i64::MAX, i64::MIN);
+        Self {
+            rows: 0,
+            event_time: none,
+            received_time: none,
+        }
+    }
+}
+
+impl Ranges {
+    /// Widens them by the rows of a batch.
+    pub(crate) fn take(&mut self, batch: &RecordBatch, schema: &SchemaRef) -> Result<()> {
+        self.rows += batch.num_rows() as u64;
+        widen(&mut self.event_time, times(batch, hour_column(schema))?);
+        widen(&mut self.received_time, times(batch, SystemColumn::ReceivedTime)?);
+        Ok(())
+    }
 }
 
 /// The rows of one row group of a file with `schema`'s columns, in batches of at most `rows_max`; `None` if there is no
@@ -181,6 +209,26 @@ fn hour_label(hour: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}-{:02}", hour.rem_euclid(24))
 }
 
+/// The hour since 1970 of a label of [`hour_label`]; `None` if it is not one.
+///
+/// The days are Howard Hinnant's `days_from_civil`.
+pub(crate) fn hour_of(label: &str) -> Option<i64> {
+    let (date, hour) = label.rsplit_once('-')?;
+    let (date, day) = date.rsplit_once('-')?;
+    let (year, month) = date.rsplit_once('-')?;
+    let (year, month): (i64, i64) = (year.parse().ok()?, month.parse().ok()?);
+    let (day, hour): (i64, i64) = (day.parse().ok()?, hour.parse().ok()?);
+    let fits = (1..=12).contains(&month) && (1..=31).contains(&day) && (0..24).contains(&hour);
+    if !fits || year.abs() > 1_000_000 {
+        return None;
+    }
+    let year = year - i64::from(month <= 2);
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    Some((era * 146_097 + day_of_era - 719_468) * 24 + hour)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -192,6 +240,12 @@ mod tests {
         fn hours_are_those_of_the_calendar(second in -62_135_596_800i64..253_402_207_200) {
             let expected = jiff::Timestamp::from_second(second).unwrap().strftime("%Y-%m-%d-%H").to_string();
             prop_assert_eq!(hour_label(second.div_euclid(3_600)), expected);
+        }
+
+        #[test]
+        fn labels_tell_their_hour(us in any::<i64>()) {
+            let hour = us.div_euclid(HOUR_US);
+            prop_assert_eq!(hour_of(&hour_label(hour)), Some(hour));
         }
     }
 

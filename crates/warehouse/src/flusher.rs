@@ -1,24 +1,73 @@
-//! The loop that flushes the tables that are due.
+//! The loop that flushes the tables that are due, and sees to their files.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::limits::FLUSHES_MAX;
+use crate::Table;
+use crate::limits::{FLUSHES_MAX, MAINTENANCE_MAX};
 use crate::table::Due;
 use crate::warehouse::Tables;
 
+/// Work on tables: one piece a table and `max` in all at a time.
+struct Lane {
+    max: usize,
+    running: JoinSet<()>,
+    in_flight: HashMap<tokio::task::Id, String>,
+}
+
+impl Lane {
+    fn new(max: usize) -> Self {
+        Self {
+            max,
+            running: JoinSet::new(),
+            in_flight: HashMap::new(),
+        }
+    }
+
+    /// Begins what is due now, if there is a place; says when it will be due.
+    fn look<F>(&mut self, table: &Arc<Table>, due: Due, work: impl FnOnce(Arc<Table>) -> F) -> Option<Instant>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if self.in_flight.values().any(|name| name == table.name()) {
+            return None;
+        }
+        match due {
+            Due::Now if self.running.len() < self.max => {
+                let task = self.running.spawn(work(table.clone()));
+                self.in_flight.insert(task.id(), table.name().to_owned());
+                None
+            }
+            Due::At(at) => Some(at),
+            // Without a place it is seen again when one is free.
+            Due::Now | Due::Never => None,
+        }
+    }
+
+    fn ended(&mut self, done: Result<(tokio::task::Id, ()), JoinError>) {
+        let id = match done {
+            Ok((id, ())) => id,
+            Err(error) => {
+                tracing::error!(%error, "work on a table broke off");
+                error.id()
+            }
+        };
+        self.in_flight.remove(&id);
+    }
+}
+
 /// Runs until the tables are closed or gone. One flush at a time per table; a table whose flushes fail or hang takes
-/// one place of [`FLUSHES_MAX`] at most.
+/// one place of [`FLUSHES_MAX`] at most. Maintenance has places of its own, so that no flush waits for it; when the
+/// tables are closed it is broken off.
 pub(crate) async fn run(tables: Weak<Tables>, wake: Arc<Notify>) {
-    let mut running = JoinSet::new();
-    let mut in_flight = HashMap::new();
+    let (mut flushes, mut maintenance) = (Lane::new(FLUSHES_MAX), Lane::new(MAINTENANCE_MAX));
     loop {
-        let mut next = None;
+        let mut next = Instant::now() + Duration::from_secs(3_600);
         {
             let Some(tables) = tables.upgrade() else { return };
             if tables.is_closed() {
@@ -26,37 +75,23 @@ pub(crate) async fn run(tables: Weak<Tables>, wake: Arc<Notify>) {
             }
             let now = Instant::now();
             for table in tables.all() {
-                if in_flight.values().any(|name: &String| name == table.name()) {
-                    continue;
-                }
-                match table.due(now) {
-                    Due::Now if running.len() < FLUSHES_MAX => {
-                        let name = table.name().to_owned();
-                        // A failure is kept in the table's stats and tried again.
-                        let task = running.spawn(async move { table.flush().await.is_ok() });
-                        in_flight.insert(task.id(), name);
-                    }
-                    Due::At(at) => next = Some(next.map_or(at, |next: Instant| next.min(at))),
-                    // Without a place it is seen again when one is free.
-                    Due::Now | Due::Never => {}
-                }
+                let flush = flushes.look(&table, table.due(now), |table| async move {
+                    // A failure is kept in the table's stats and tried again.
+                    let _ = table.flush().await;
+                });
+                let maintain = maintenance.look(&table, table.maintenance_due(now), |table| async move {
+                    table.maintain().await;
+                });
+                next = [flush, maintain].into_iter().flatten().fold(next, Instant::min);
             }
         }
-        let next = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
         tokio::select! {
             () = wake.notified() => {}
             () = tokio::time::sleep_until(next) => {}
-            Some(done) = running.join_next_with_id() => {
-                let id = match done {
-                    Ok((id, _)) => id,
-                    Err(error) => {
-                        tracing::error!(%error, "a flush broke off");
-                        error.id()
-                    }
-                };
-                in_flight.remove(&id);
-            }
+            Some(done) = flushes.running.join_next_with_id() => flushes.ended(done),
+            Some(done) = maintenance.running.join_next_with_id() => maintenance.ended(done),
         }
     }
-    while running.join_next().await.is_some() {}
+    maintenance.running.shutdown().await;
+    while flushes.running.join_next().await.is_some() {}
 }

@@ -14,31 +14,45 @@
 //! What a commit names is on the disk when the commit is, and the commit when [`Table::durable_progress`] tells of it:
 //! files, the log and the folders that name them are synced.
 //!
-//! Not here: SQL, compaction, vacuum. A crash between the upload of a file and the commit that names it leaves an
-//! orphan file; it is not in the log, so no reader ever sees it.
+//! Over a table's life small files are merged ([`Table::compact`]), rows are deleted by predicate ([`Table::delete`])
+//! or for their age ([`Table::expire`]), and what no reader needs is deleted from storage ([`Table::vacuum`]). Each is
+//! one commit that says nothing of progress and one swap of the version; a crash leaves the table as it was before or
+//! as it is after. The loop does it by itself as [`MaintenanceOptions`] say.
+//!
+//! Not here: SQL; deletion vectors; sorting or clustering of rows. A crash between the upload of a file and the commit
+//! that names it leaves an orphan; it is not in the log, so no reader ever sees it, and a vacuum deletes it. Half a
+//! file that a crash left under a hidden name (`….parquet#<digits>`, local folders only) stays.
 
 mod about;
+mod compact;
+mod delete;
 mod encode;
 mod error;
 mod flusher;
 pub mod limits;
 mod location;
 mod log;
+mod maintenance;
 mod remote;
+mod rewrite;
 mod schema;
 mod stats;
 mod synced;
 mod table;
 mod tail;
+mod vacuum;
 mod version;
 mod warehouse;
 
 #[cfg(test)]
 mod tests;
 
-pub use about::{TableSchema, TableStats};
+pub use about::{MaintenanceStats, TableSchema, TableStats};
+pub use delete::{DeleteOptions, Deleted};
 pub use error::{Error, ErrorKind, Result};
 pub use location::Location;
+pub use maintenance::MaintenanceOptions;
 pub use table::Table;
+pub use vacuum::{Vacuum, Vacuumed};
 pub use version::{DataFile, Version};
 pub use warehouse::{Warehouse, WarehouseOptions};

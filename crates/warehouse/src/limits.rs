@@ -42,6 +42,33 @@ pub const REMOTE_RETRIES_MAX: usize = 5;
 pub const REMOTE_RETRY_TIME_MAX: Duration = Duration::from_secs(90);
 
 const _: () = assert!(REMOTE_REQUEST_TIME_MAX.as_secs() < REMOTE_RETRY_TIME_MAX.as_secs());
+/// Compactions, vacuums and retentions (of different tables) that the loop runs at a time.
+pub const MAINTENANCE_MAX: usize = 1;
+
+/// Files that one compaction merges, at most.
+pub const COMPACT_SOURCES_MAX: usize = 256;
+
+/// A row group of a file that a compaction or deletion writes has about this many encoded bytes, at most.
+pub const REWRITE_GROUP_BYTES_MAX: usize = 32 << 20;
+
+/// Rows are decoded in batches of about this many bytes by compactions and deletions, of one row at least.
+pub const REWRITE_BATCH_BYTES: usize = 8 << 20;
+
+/// The same in rows.
+pub const REWRITE_BATCH_ROWS_MAX: usize = 1 << 13;
+
+/// What an upload in parts keeps in memory: a part, so many at a time.
+pub const REWRITE_PART_BYTES: usize = 8 << 20;
+
+/// Parts of an upload on their way at a time.
+pub const REWRITE_PARTS_MAX: usize = 2;
+
+/// The longest `vacuum_after`: checkpoints of the log forget what was removed earlier (Delta's
+/// `delta.deletedFileRetentionDuration`, a week).
+pub const VACUUM_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+const _: () = assert!(REWRITE_BATCH_ROWS_MAX <= ROW_GROUP_ROWS_MAX && REWRITE_BATCH_ROWS_MAX > 0);
+const _: () = assert!(COMPACT_SOURCES_MAX > 1);
 const _: () = assert!(CHUNK_ROWS_MAX <= ROW_GROUP_ROWS_MAX);
 const _: () = assert!(CHUNK_FAN_IN.is_power_of_two() && CHUNK_FAN_IN > 1);
 const _: () = assert!(RETRY_WAIT_MIN.as_secs() <= RETRY_WAIT_MAX.as_secs());

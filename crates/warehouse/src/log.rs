@@ -10,7 +10,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use deltalake_core::checkpoints::create_checkpoint;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake_core::kernel::{Action, Add, MetadataExt, Transaction};
+use deltalake_core::kernel::{Action, Add, MetadataExt, Remove, Transaction};
 use deltalake_core::logstore::{StorageConfig, logstore_with};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -60,12 +60,51 @@ pub(crate) struct Change {
 /// A commit whose files have been uploaded. It is kept until it is known whether it is in the log.
 #[derive(Debug)]
 pub(crate) struct Prepared {
+    pub(crate) what: What,
     pub(crate) files: Vec<DataFile>,
-    adds: Vec<Action>,
-    schema: SchemaRef,
+    /// Files of the table that `files` stand for from the commit on.
+    pub(crate) removed: Vec<DataFile>,
+    actions: Vec<Action>,
     before: Option<Progress>,
-    pub(crate) progress: Option<Progress>,
     attempted: bool,
+}
+
+/// What a commit is for.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    /// New rows and their progress, with the columns that the table then has.
+    Append {
+        schema: SchemaRef,
+        progress: Option<Progress>,
+    },
+    /// The same rows in other files; it says nothing of progress.
+    Compact,
+    /// Fewer rows, for a reason that the log tells; it says nothing of progress.
+    Delete { reason: String },
+}
+
+impl Prepared {
+    /// A commit that puts files in the place of others. `before` is the progress that the table has.
+    pub(crate) fn replace(
+        what: What,
+        before: Option<Progress>,
+        removed: Vec<DataFile>,
+        files: Vec<(DataFile, Action)>,
+    ) -> Self {
+        let (files, actions) = files.into_iter().unzip();
+        Self {
+            what,
+            files,
+            removed,
+            actions,
+            before,
+            attempted: false,
+        }
+    }
+
+    fn is_append(&self) -> bool {
+        matches!(self.what, What::Append { .. })
+    }
 }
 
 /// A commit that is in the log.
@@ -233,15 +272,8 @@ impl Log {
             .buffered(UPLOADS_MAX)
             .try_collect()
             .await?;
-        let (files, adds) = uploaded.into_iter().unzip();
-        Ok(Prepared {
-            files,
-            adds,
-            schema,
-            before,
-            progress,
-            attempted: false,
-        })
+        let what = What::Append { schema, progress };
+        Ok(Prepared::replace(what, before, Vec::new(), uploaded))
     }
 
     async fn upload(&self, encoded: Encoded, schema: &SchemaRef) -> Result<(DataFile, Action)> {
@@ -250,7 +282,6 @@ impl Log {
             encoded.hour,
             uuid::Uuid::now_v7()
         );
-        let stats = write_stats(&encoded, schema);
         let file = DataFile {
             path: self.path_of(&relative),
             bytes: encoded.body.len() as u64,
@@ -261,37 +292,47 @@ impl Log {
         };
         let put = self.store.put(&file.path, encoded.body.into()).await;
         put.map_err(|error| self.failed("cannot write a file", error))?;
-        let add = Add {
-            path: relative,
-            partition_values: HashMap::from([(HOUR_COLUMN.to_owned(), Some(file.hour.clone()))]),
-            size: i64::try_from(file.bytes).expect("a file in memory has fewer than 2^63 bytes"),
-            modification_time: jiff::Timestamp::now().as_millisecond(),
-            data_change: true,
-            stats: Some(stats),
-            ..Add::default()
-        };
-        Ok((file, Action::Add(add)))
+        let add = add(&self.name, &file, schema, DataChange::Yes);
+        Ok((file, add))
     }
 
     /// Brings `pending` into the log, once, however often it is called: after an error the log is read again, and a
     /// commit that is there after all counts as done. `seen` is the version that the caller knows the files of.
-    pub(crate) async fn settle(&mut self, seen: u64) -> Result<Settled> {
+    ///
+    /// New rows are tried until they are in. A commit that only replaces files is tried once: `None` says that it is
+    /// not in the log and given up, and so does an error of the kind `Conflict`.
+    pub(crate) async fn settle(&mut self, seen: u64) -> Result<Option<Settled>> {
+        let settled = self.try_settle(seen).await;
+        let given_up = match &settled {
+            Ok(settled) => settled.is_none(),
+            Err(error) => error.kind() == ErrorKind::Conflict,
+        };
+        if given_up && self.pending.as_ref().is_some_and(|pending| !pending.is_append()) {
+            self.pending = None;
+        }
+        settled
+    }
+
+    async fn try_settle(&mut self, seen: u64) -> Result<Option<Settled>> {
         let mut pending = self.pending.take();
         let prepared = pending.as_mut().expect("settle is called with a pending commit");
         let first = !std::mem::replace(&mut prepared.attempted, true);
         // Put back before anything is awaited: a caller that goes away must not lose it.
         self.pending = pending;
-        if !first && let Some(settled) = self.landed().await? {
-            return Ok(settled);
+        if !first {
+            let settled = self.landed().await?;
+            if settled.is_some() || !self.pending.as_ref().is_some_and(Prepared::is_append) {
+                return Ok(settled);
+            }
         }
         match self.commit().await {
-            Ok(version) if version == seen + 1 => Ok(Settled { version, files: None }),
-            Ok(version) => Ok(Settled {
+            Ok(version) if version == seen + 1 => Ok(Some(Settled { version, files: None })),
+            Ok(version) => Ok(Some(Settled {
                 version,
                 files: Some(self.snapshot().await?.files),
-            }),
+            })),
             Err(error) => match self.landed().await {
-                Ok(Some(settled)) => Ok(settled),
+                Ok(Some(settled)) => Ok(Some(settled)),
                 Ok(None) => Err(error),
                 Err(read) if read.kind() == ErrorKind::Conflict => Err(read),
                 Err(_) => Err(error),
@@ -303,35 +344,30 @@ impl Log {
         let prepared = self.pending.as_ref().expect("settle keeps it");
         let failed = |error: DeltaTableError| self.failed("cannot commit", error);
         let state = self.table.snapshot().map_err(failed)?;
-        let mut actions = Vec::new();
-        let known = self.parts(state.metadata().configuration())?;
-        let parts = prepared
-            .progress
-            .iter()
-            .flat_map(|progress| progress.0.keys().cloned());
-        let parts: BTreeSet<String> = known.iter().cloned().chain(parts).collect();
-        if from_delta(&state.schema())?.fields() != prepared.schema.fields() || parts != known {
-            let parts = serde_json::Value::from_iter(parts).to_string();
-            let metadata = state.metadata().clone().with_schema(&to_delta(&prepared.schema)?);
-            let metadata = metadata.and_then(|metadata| metadata.add_config_key(PARTS_KEY.to_owned(), parts));
-            actions.push(Action::Metadata(metadata.map_err(|error| failed(error.into()))?));
-        }
-        let now = jiff::Timestamp::now().as_millisecond();
-        for (part, offset) in prepared.progress.iter().flat_map(|progress| &progress.0) {
-            let offset = i64::try_from(*offset).expect("an offset is less than 2^63");
-            let app = format!("{APP_PREFIX}{part}");
-            actions.push(Action::Txn(Transaction::new_with_last_update(
-                app,
-                offset,
-                Some(now),
-            )));
-        }
-        actions.extend(prepared.adds.iter().cloned());
-        let partition_by = Some(vec![HOUR_COLUMN.to_owned()]);
-        let operation = DeltaOperation::Write {
-            mode: SaveMode::Append,
-            partition_by,
-            predicate: None,
+        let mut actions = match &prepared.what {
+            What::Append { schema, progress } => self.told_with_rows(schema, progress.as_ref())?,
+            What::Compact | What::Delete { .. } => Vec::new(),
+        };
+        actions.extend(
+            prepared
+                .removed
+                .iter()
+                .map(|file| remove(&self.name, file, &prepared.what)),
+        );
+        actions.extend(prepared.actions.iter().cloned());
+        let operation = match &prepared.what {
+            What::Append { .. } => DeltaOperation::Write {
+                mode: SaveMode::Append,
+                partition_by: Some(vec![HOUR_COLUMN.to_owned()]),
+                predicate: None,
+            },
+            What::Compact => DeltaOperation::Optimize {
+                predicate: None,
+                target_size: prepared.files.iter().map(|file| file.bytes as i64).sum(),
+            },
+            What::Delete { reason } => DeltaOperation::Delete {
+                predicate: Some(reason.clone()),
+            },
         };
         let properties = CommitProperties::default()
             // Another writer's commit must be noticed, not stepped over.
@@ -349,15 +385,70 @@ impl Log {
         Ok(version)
     }
 
+    /// The actions beside those of files: columns and parts that are new, and the progress.
+    fn told_with_rows(&self, schema: &SchemaRef, progress: Option<&Progress>) -> Result<Vec<Action>> {
+        let failed = |error: DeltaTableError| self.failed("cannot commit", error);
+        let state = self.table.snapshot().map_err(failed)?;
+        let mut actions = Vec::new();
+        let known = self.parts(state.metadata().configuration())?;
+        let parts = progress.iter().flat_map(|progress| progress.0.keys().cloned());
+        let parts: BTreeSet<String> = known.iter().cloned().chain(parts).collect();
+        if from_delta(&state.schema())?.fields() != schema.fields() || parts != known {
+            let parts = serde_json::Value::from_iter(parts).to_string();
+            let metadata = state.metadata().clone().with_schema(&to_delta(schema)?);
+            let metadata = metadata.and_then(|metadata| metadata.add_config_key(PARTS_KEY.to_owned(), parts));
+            actions.push(Action::Metadata(metadata.map_err(|error| failed(error.into()))?));
+        }
+        let now = jiff::Timestamp::now().as_millisecond();
+        for (part, offset) in progress.iter().flat_map(|progress| &progress.0) {
+            let offset = i64::try_from(*offset).expect("an offset is less than 2^63");
+            let app = format!("{APP_PREFIX}{part}");
+            actions.push(Action::Txn(Transaction::new_with_last_update(
+                app,
+                offset,
+                Some(now),
+            )));
+        }
+        Ok(actions)
+    }
+
+    /// The columns that the log has now.
+    pub(crate) fn schema(&self) -> Result<SchemaRef> {
+        let state = self
+            .table
+            .snapshot()
+            .map_err(|error| self.failed("cannot read the log", error))?;
+        from_delta(&state.schema())
+    }
+
+    /// Files that commits have removed, and when, ms since 1970; as far back as the log tells.
+    pub(crate) async fn tombstones(&self) -> Result<HashMap<Path, i64>> {
+        let failed = |error| self.failed("cannot read what the log has removed", error);
+        let state = self.table.snapshot().map_err(failed)?;
+        let log_store = self.table.log_store();
+        let removed = state
+            .all_tombstones(log_store.as_ref())
+            .map_ok(|removed| {
+                let at = removed.deletion_timestamp().unwrap_or(0);
+                (self.path_of(&removed.path()), at)
+            })
+            .try_collect();
+        removed.await.map_err(failed)
+    }
+
     /// What the log says if `pending` is in it. Errors: `Conflict` if somebody else has moved the progress.
     async fn landed(&mut self) -> Result<Option<Settled>> {
         let snapshot = self.load().await?;
         let prepared = self.pending.as_ref().expect("settle keeps it");
-        let landed = match prepared.files.first() {
-            Some(file) => snapshot.files.iter().any(|there| there.path == file.path),
-            None => snapshot.progress == prepared.progress,
+        let paths: BTreeSet<&Path> = snapshot.files.iter().map(|file| &file.path).collect();
+        let is_there = |file: &DataFile| paths.contains(&file.path);
+        let landed = match (&prepared.what, prepared.files.first()) {
+            (_, Some(file)) => is_there(file),
+            (What::Append { progress, .. }, None) => snapshot.progress == *progress,
+            (_, None) => !prepared.removed.iter().any(is_there),
         };
-        if !landed && snapshot.progress != prepared.before {
+        let replaceable = landed || prepared.removed.iter().all(is_there);
+        if !landed && (snapshot.progress != prepared.before || !replaceable) {
             let message = format_args!(
                 "another writer has committed: stop one of them table={}",
                 self.name
@@ -386,4 +477,43 @@ impl Log {
     fn failed(&self, what: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::storage(what, &self.name, error)
     }
+}
+
+/// Whether a file's rows are new, or only its place is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DataChange {
+    Yes,
+    No,
+}
+
+/// The action that adds a file.
+pub(crate) fn add(table: &str, file: &DataFile, schema: &SchemaRef, change: DataChange) -> Action {
+    Action::Add(Add {
+        path: relative(table, &file.path),
+        partition_values: HashMap::from([(HOUR_COLUMN.to_owned(), Some(file.hour.clone()))]),
+        size: i64::try_from(file.bytes).expect("a file has fewer than 2^63 bytes"),
+        modification_time: jiff::Timestamp::now().as_millisecond(),
+        data_change: change == DataChange::Yes,
+        stats: Some(write_stats(file, schema)),
+        ..Add::default()
+    })
+}
+
+fn remove(table: &str, file: &DataFile, what: &What) -> Action {
+    Action::Remove(Remove {
+        path: relative(table, &file.path),
+        data_change: !matches!(what, What::Compact),
+        deletion_timestamp: Some(jiff::Timestamp::now().as_millisecond()),
+        extended_file_metadata: Some(true),
+        partition_values: Some(HashMap::from([(HOUR_COLUMN.to_owned(), Some(file.hour.clone()))])),
+        size: i64::try_from(file.bytes).ok(),
+        ..Remove::default()
+    })
+}
+
+/// A file's path within its table.
+fn relative(table: &str, path: &Path) -> String {
+    let path = path.as_ref();
+    let below = path.strip_prefix(table).and_then(|path| path.strip_prefix('/'));
+    below.unwrap_or(path).to_owned()
 }

@@ -4,10 +4,10 @@ use arrow::datatypes::SchemaRef;
 use object_store::path::Path;
 
 use crate::DataFile;
-use crate::encode::{Encoded, hour_column};
+use crate::encode::hour_column;
 
 /// Statistics as Delta wants them. Times that it has no text for are left out.
-pub(crate) fn write_stats(encoded: &Encoded, schema: &SchemaRef) -> String {
+pub(crate) fn write_stats(file: &DataFile, schema: &SchemaRef) -> String {
     let (mut least, mut greatest, mut nulls) = (
         serde_json::Map::new(),
         serde_json::Map::new(),
@@ -15,8 +15,8 @@ pub(crate) fn write_stats(encoded: &Encoded, schema: &SchemaRef) -> String {
     );
     let received = event::SystemColumn::ReceivedTime;
     for (column, range) in [
-        (received, encoded.received_time),
-        (hour_column(schema), encoded.event_time),
+        (received, file.received_time),
+        (hour_column(schema), file.event_time),
     ] {
         if let (Some(from), Some(to)) = (time_text(range.0), time_text(range.1)) {
             least.insert(column.name().to_owned(), from.into());
@@ -25,7 +25,7 @@ pub(crate) fn write_stats(encoded: &Encoded, schema: &SchemaRef) -> String {
         nulls.insert(column.name().to_owned(), 0.into());
     }
     serde_json::json!({
-        "numRecords": encoded.rows, "minValues": least, "maxValues": greatest, "nullCount": nulls,
+        "numRecords": file.rows, "minValues": least, "maxValues": greatest, "nullCount": nulls,
     })
     .to_string()
 }

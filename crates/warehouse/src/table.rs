@@ -13,7 +13,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::limits::{PROGRESS_AGE_FACTOR, RETRY_WAIT_MAX, RETRY_WAIT_MIN};
-use crate::log::{Change, Log, Settled, Snapshot};
+use crate::log::{Change, Log, Settled, Snapshot, What};
+use crate::maintenance::{MaintenanceOptions, Upkeep};
 use crate::schema::to_delta;
 use crate::tail::Tail;
 use crate::{DataFile, Error, ErrorKind, Result, TableSchema, TableStats, Version, encode};
@@ -24,6 +25,7 @@ pub(crate) struct TableLimits {
     pub(crate) flush_bytes: usize,
     pub(crate) flush_age: Duration,
     pub(crate) hot_bytes_max: usize,
+    pub(crate) maintenance: MaintenanceOptions,
 }
 
 /// When a table is to be flushed.
@@ -40,9 +42,11 @@ pub struct Table {
     name: String,
     columns: TableSchema,
     store: Arc<dyn ObjectStore>,
-    limits: TableLimits,
+    pub(crate) limits: TableLimits,
+    /// Locked before `log`, and for the length of one piece of maintenance: files are replaced by one at a time.
+    pub(crate) replacing: tokio::sync::Mutex<()>,
     /// Locked before `state`, and for the length of a flush.
-    log: tokio::sync::Mutex<Log>,
+    pub(crate) log: tokio::sync::Mutex<Log>,
     state: Mutex<State>,
     version: watch::Sender<Arc<Version>>,
     /// Wakes the loop that flushes.
@@ -52,15 +56,16 @@ pub struct Table {
 }
 
 #[derive(Debug)]
-struct State {
+pub(crate) struct State {
     tail: Tail,
     schema: SchemaRef,
-    files: Arc<[DataFile]>,
+    pub(crate) files: Arc<[DataFile]>,
     delta_version: u64,
     /// Of hot tail and files.
     progress: Option<Progress>,
     /// Of the files.
-    durable: Option<Progress>,
+    pub(crate) durable: Option<Progress>,
+    pub(crate) upkeep: Upkeep,
     /// Since when `progress` is ahead of `durable`.
     ahead_since: Option<Instant>,
     flushes: u64,
@@ -81,6 +86,7 @@ impl Table {
         let state = State {
             tail: Tail::default(),
             schema: columns.now(),
+            upkeep: Upkeep::new(&limits.maintenance, &snapshot.files),
             files: snapshot.files.into(),
             delta_version: snapshot.version,
             progress: snapshot.progress.clone(),
@@ -99,6 +105,7 @@ impl Table {
             columns,
             store,
             limits,
+            replacing: tokio::sync::Mutex::new(()),
             log,
             state,
             version,
@@ -274,42 +281,49 @@ impl Table {
         })
     }
 
-    /// Commits, and swaps the rows of the commit for its files.
-    async fn settle(&self, log: &mut Log) -> Result<()> {
+    /// Brings the pending commit into the log, and swaps the rows or files of it for the files that stand for them.
+    pub(crate) async fn settle(&self, log: &mut Log) -> Result<()> {
         let seen = self.state().delta_version;
-        let Settled { version, files } = log.settle(seen).await?;
+        let Some(Settled { version, files }) = log.settle(seen).await? else {
+            return Ok(());
+        };
         let prepared = log.pending.take().expect("a commit that is settled was pending");
         {
             let mut state = self.state();
-            let mut files =
-                files.unwrap_or_else(|| state.files.iter().cloned().chain(prepared.files).collect());
+            let mut files = files.unwrap_or_else(|| {
+                let kept = state.files.iter().filter(|file| !prepared.removed.contains(file));
+                kept.cloned().chain(prepared.files.iter().cloned()).collect()
+            });
             files.sort_by(|a, b| a.path.cmp(&b.path));
-            state.files = files.into();
+            let before = std::mem::replace(&mut state.files, files.into());
             state.delta_version = version;
-            state.durable = prepared.progress;
-            state.tail.drop_frozen();
-            state.flushes += 1;
-            let ahead = state.progress != state.durable || state.tail.rows() > 0;
-            state.ahead_since = ahead.then(Instant::now);
+            state.settled(&prepared.what);
+            let files = state.files.clone();
+            state.upkeep.swapped(&before, &files, &prepared);
             self.publish(&state);
         }
         self.room.notify_waiters();
+        self.wake.notify_one();
         log.checkpoint(version).await;
         Ok(())
     }
 
-    /// Files (by path) and progress of an older Delta version. Reads the log.
+    /// Files (by path) and progress of an older Delta version. Reads the log. While the files are held (the `Arc`,
+    /// not a copy) they are not vacuumed.
     ///
-    /// Errors: `NotFound` if there is no such version.
-    pub async fn files_at(&self, delta_version: u64) -> Result<(Vec<DataFile>, Option<Progress>)> {
+    /// Errors: `NotFound` if there is no such version, or the log no longer tells of it.
+    pub async fn files_at(&self, delta_version: u64) -> Result<(Arc<[DataFile]>, Option<Progress>)> {
         let snapshot = Log::load_version(self.store.clone(), &self.name, delta_version).await?;
-        Ok((snapshot.files, snapshot.progress))
+        let files: Arc<[DataFile]> = snapshot.files.into();
+        self.state().upkeep.hold(&files);
+        Ok((files, snapshot.progress))
     }
 
     /// The rows of one row group of a file, in batches of at most `rows_max`, with the columns of the table now;
     /// `None` if the file has no such group.
     ///
-    /// Reads the whole file. Errors: `Retry` if it cannot be read, `Corrupt` if it is not Parquet.
+    /// Reads the whole file. Errors: `NotFound` if it has been vacuumed, `Retry` if it cannot be read, `Corrupt` if it
+    /// is not Parquet.
     pub async fn read_row_group(
         &self,
         file: &DataFile,
@@ -327,7 +341,10 @@ impl Table {
             Ok(found) => found.bytes().await,
             Err(error) => Err(error),
         };
-        let body = body.map_err(|error| failed(error.into()))?;
+        let body = body.map_err(|error| match error {
+            object_store::Error::NotFound { .. } => self.vacuumed(&file.path),
+            error => failed(error.into()),
+        })?;
         let schema = self.schema();
         let rows =
             tokio::task::spawn_blocking(move || encode::decode_row_group(body, group, rows_max, &schema));
@@ -350,6 +367,7 @@ impl Table {
             file_bytes: state.files.iter().map(|file| file.bytes).sum(),
             flushes: state.flushes,
             flush_error: state.flush_error.clone(),
+            maintenance: state.upkeep.stats.clone(),
         }
     }
 
@@ -376,10 +394,20 @@ impl Table {
         self.room.notify_waiters();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state
             .lock()
             .expect("no writer panics while it holds the lock")
+    }
+
+    /// What a reader of a file that is no longer there is told.
+    fn vacuumed(&self, path: &object_store::path::Path) -> Error {
+        let message = format_args!(
+            "a file has been removed from the table and vacuumed: read the table again from its first row, and raise \
+             `vacuum_after` if readers take longer table={} path={path}",
+            self.name
+        );
+        Error::new(ErrorKind::NotFound, message)
     }
 
     fn invalid(&self, message: &str) -> Error {
@@ -388,6 +416,18 @@ impl Table {
 }
 
 impl State {
+    /// Rows of the commit are no longer hot.
+    fn settled(&mut self, what: &What) {
+        let What::Append { progress, .. } = what else {
+            return;
+        };
+        self.durable = progress.clone();
+        self.tail.drop_frozen();
+        self.flushes += 1;
+        let ahead = self.progress != self.durable || self.tail.rows() > 0;
+        self.ahead_since = ahead.then(Instant::now);
+    }
+
     fn version(&self) -> Version {
         Version {
             schema: self.schema.clone(),

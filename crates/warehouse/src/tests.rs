@@ -1,6 +1,7 @@
 //! Tables from end to end, with storage that fails on demand.
 
 mod faulty;
+mod maintenance;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -24,7 +25,7 @@ use tempfile::TempDir;
 
 use self::faulty::{Fault, Faulty};
 use crate::table::Due;
-use crate::{ErrorKind, Table, Version, Warehouse, WarehouseOptions};
+use crate::{ErrorKind, MaintenanceOptions, Table, Version, Warehouse, WarehouseOptions};
 
 const HOUR: i64 = 3_600_000_000;
 /// 2015-09-12T00:00:00Z, µs.
@@ -33,6 +34,10 @@ const DAY: i64 = 1_442_016_000_000_000;
 fn options(folder: &TempDir) -> WarehouseOptions {
     WarehouseOptions {
         flush_age: Duration::from_secs(3_600),
+        maintenance: MaintenanceOptions {
+            every: None,
+            ..MaintenanceOptions::default()
+        },
         ..WarehouseOptions::new(folder.path())
     }
 }
@@ -420,7 +425,7 @@ async fn progress_of_many_parts_and_older_versions() {
     assert_eq!(table.schema(), event::failed_schema());
     assert_eq!(table.durable_progress(), Some(now));
     for (version, progress, files) in expected {
-        assert_eq!(table.files_at(version).await.unwrap(), (files, progress));
+        assert_eq!(table.files_at(version).await.unwrap(), (files.into(), progress));
     }
     assert_eq!(table.files_at(6).await.unwrap_err().kind(), ErrorKind::NotFound);
 }

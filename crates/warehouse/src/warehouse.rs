@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::log::{Kind, Log};
 use crate::table::TableLimits;
-use crate::{Error, ErrorKind, Location, Result, Table, TableSchema, flusher};
+use crate::{Error, ErrorKind, Location, MaintenanceOptions, Result, Table, TableSchema, flusher};
 
 /// Where the tables are and when their hot tails become files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct WarehouseOptions {
     pub flush_age: Duration,
     /// Appends to a table wait while its hot tail has more bytes than this. Default 256 MiB.
     pub hot_bytes_max: usize,
+    /// Compaction, vacuum and retention.
+    pub maintenance: MaintenanceOptions,
 }
 
 impl WarehouseOptions {
@@ -35,6 +37,7 @@ impl WarehouseOptions {
             flush_bytes: 64 << 20,
             flush_age: Duration::from_secs(30),
             hot_bytes_max: 256 << 20,
+            maintenance: MaintenanceOptions::default(),
         }
     }
 }
@@ -100,6 +103,7 @@ impl Warehouse {
             flush_bytes: options.flush_bytes.min(options.hot_bytes_max),
             flush_age: options.flush_age,
             hot_bytes_max: options.hot_bytes_max,
+            maintenance: options.maintenance.checked()?,
         };
         let (tables, wake) = (Arc::new(Tables::default()), Arc::new(Notify::new()));
         let listed = store.list_with_delimiter(None).await;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,17 +29,77 @@ pub(super) enum Fault {
     CommitAnswerLostThenNoReads,
 }
 
+/// Whether an operation that fails has happened all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    Before,
+    After,
+}
+
 #[derive(Debug)]
 pub(super) struct Faulty {
-    inner: SyncedFolder,
+    inner: Arc<dyn ObjectStore>,
     fault: Mutex<(Option<Fault>, bool)>,
+    once: Arc<Mutex<Once>>,
+}
+
+/// Operations are counted, and one of them fails.
+#[derive(Debug, Default)]
+struct Once {
+    operations: u64,
+    fails: Option<(u64, Moment)>,
+}
+
+impl Once {
+    fn next(&mut self) -> Option<Moment> {
+        self.operations += 1;
+        self.fails
+            .filter(|(at, _)| *at == self.operations - 1)
+            .map(|(_, moment)| moment)
+    }
 }
 
 impl Faulty {
     pub(super) fn new(root: &std::path::Path) -> Self {
+        Self::over(Arc::new(SyncedFolder::open(root).unwrap()))
+    }
+
+    pub(super) fn over(inner: Arc<dyn ObjectStore>) -> Self {
         Self {
-            inner: SyncedFolder::open(root).unwrap(),
+            inner,
             fault: Mutex::new((None, false)),
+            once: Arc::default(),
+        }
+    }
+
+    /// From now on operations are counted from 0, and this one fails.
+    pub(super) fn fail_at(&self, operation: u64, moment: Moment) {
+        *self.once.lock().unwrap() = Once {
+            operations: 0,
+            fails: Some((operation, moment)),
+        };
+    }
+
+    /// The storage itself, without faults.
+    pub(super) fn behind(&self) -> Arc<dyn ObjectStore> {
+        self.inner.clone()
+    }
+
+    /// Operations since [`Self::fail_at`].
+    pub(super) fn operations(&self) -> u64 {
+        self.once.lock().unwrap().operations
+    }
+
+    /// Does an operation, unless it is the one that fails before.
+    async fn once<T>(&self, what: &str, operation: impl Future<Output = Result<T>>) -> Result<T> {
+        let fails = self.once.lock().unwrap().next();
+        match fails {
+            None => operation.await,
+            Some(Moment::Before) => Err(failed(what)),
+            Some(Moment::After) => {
+                operation.await?;
+                Err(failed(what))
+            }
         }
     }
 
@@ -82,7 +142,10 @@ impl ObjectStore for Faulty {
                 self.fault.lock().unwrap().1 = fault == Some(Fault::CommitAnswerLostThenNoReads);
                 Err(failed("put"))
             }
-            _ => self.inner.put_opts(location, payload, opts).await,
+            _ => {
+                self.once("put", self.inner.put_opts(location, payload, opts))
+                    .await
+            }
         }
     }
 
@@ -91,25 +154,33 @@ impl ObjectStore for Faulty {
         at: &Path,
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(at, opts).await
+        self.once("upload", self.inner.put_multipart_opts(at, opts)).await
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.check_read()?;
-        self.inner.get_opts(location, options).await
+        self.once("get", self.inner.get_opts(location, options)).await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         self.check_read()?;
-        self.inner.get_ranges(location, ranges).await
+        self.once("get", self.inner.get_ranges(location, ranges)).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
+        let once = self.once.clone();
+        let locations = locations.map(move |location| {
+            let fails = once.lock().unwrap().next();
+            fails.map_or(location, |_| Err(failed("delete")))
+        });
+        self.inner.delete_stream(locations.boxed())
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         match self.check_read() {
+            Ok(()) if self.once.lock().unwrap().next().is_some() => {
+                stream::iter([Err(failed("list"))]).boxed()
+            }
             Ok(()) => self.inner.list(prefix),
             Err(error) => stream::iter([Err(error)]).boxed(),
         }
@@ -117,7 +188,7 @@ impl ObjectStore for Faulty {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         self.check_read()?;
-        self.inner.list_with_delimiter(prefix).await
+        self.once("list", self.inner.list_with_delimiter(prefix)).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {

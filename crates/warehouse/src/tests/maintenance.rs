@@ -1,0 +1,626 @@
+//! Tables over their life: compaction, deletion, retention and vacuum, with readers beside them and faults within.
+
+use std::collections::BTreeSet;
+
+use arrow::array::BooleanArray;
+use futures::StreamExt;
+use object_store::memory::InMemory;
+
+use super::faulty::Moment;
+use super::*;
+use crate::{DeleteOptions, Result, Vacuum};
+
+const MINUTE: i64 = HOUR / 60;
+
+fn quiet(maintenance: MaintenanceOptions, folder: &TempDir) -> WarehouseOptions {
+    WarehouseOptions {
+        maintenance: MaintenanceOptions {
+            every: None,
+            ..maintenance
+        },
+        ..options(folder)
+    }
+}
+
+/// Nothing is kept for its age.
+fn at_once() -> MaintenanceOptions {
+    MaintenanceOptions {
+        compact_files: 2,
+        vacuum_after: Duration::ZERO,
+        log_retention: Duration::ZERO,
+        ..MaintenanceOptions::default()
+    }
+}
+
+async fn flushed(table: &Table, ids: Range<i64>) {
+    append(table, ids).await;
+    table.flush().await.unwrap();
+}
+
+/// Matches ids that leave a rest.
+fn rest(by: i64, rest: i64) -> impl Fn(&RecordBatch) -> Result<BooleanArray> + Send + Sync + 'static {
+    move |batch| {
+        let ids = batch.column_by_name("id").unwrap().as_primitive::<Int64Type>();
+        Ok(ids.iter().map(|id| id.map(|id| id % by == rest)).collect())
+    }
+}
+
+/// Parquet files on the disk.
+fn on_disk(folder: &TempDir) -> usize {
+    let hours = std::fs::read_dir(folder.path().join("wiki")).unwrap();
+    let hours = hours.map(|entry| entry.unwrap().path());
+    let hours = hours.filter(|path| !path.ends_with("_delta_log"));
+    hours.map(|hour| std::fs::read_dir(hour).unwrap().count()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_files_become_one_with_the_same_rows_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = Warehouse::open(options(&folder)).await.unwrap();
+    let table = warehouse.create("wiki", dataset()).await.unwrap();
+    for start in 0..20 {
+        flushed(&table, start * 30..start * 30 + 30).await;
+    }
+    // Two hours, one file across the border in each.
+    assert_eq!(table.version().files.len(), 12 + 8);
+    let before = table.version();
+    assert_eq!(table.compact().await.unwrap(), 2);
+    let version = table.version();
+    assert_eq!(version.files.len(), 2);
+    assert_eq!((version.delta_version, &version.progress), (22, &before.progress));
+    assert_eq!(table.durable_progress(), before.durable);
+    for file in version.files.iter() {
+        let ids: Vec<i64> = read(table.store().as_ref(), &file.path)
+            .await
+            .iter()
+            .flat_map(|batch| {
+                batch
+                    .column_by_name("id")
+                    .unwrap()
+                    .as_primitive::<Int64Type>()
+                    .values()
+                    .to_vec()
+            })
+            .collect();
+        assert!(ids.is_sorted());
+        let (first, last) = (ids[0], ids[ids.len() - 1]);
+        assert_eq!(
+            file.event_time,
+            (DAY + first * 10_000_000, DAY + last * 10_000_000)
+        );
+    }
+    check_ids(&table, 0..600).await;
+    let stats = table.stats();
+    assert_eq!((stats.file_rows, stats.flushes), (600, 20));
+    assert_eq!(
+        (stats.maintenance.compactions, stats.maintenance.files_removed),
+        (2, 20)
+    );
+    assert_eq!(stats.maintenance.bytes_rewritten, stats.file_bytes);
+
+    // The commit says that no row has changed, and nothing of progress.
+    let log = log(&folder, "wiki");
+    let commit = log.last().unwrap();
+    let find = |name: &str| {
+        commit
+            .iter()
+            .filter_map(|action| action.get(name))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((find("txn").len(), find("metaData").len()), (0, 0));
+    assert_eq!(find("add").len(), 1);
+    assert!(find("remove").len() >= 8);
+    for action in find("add").iter().chain(&find("remove")) {
+        assert_eq!(action["dataChange"], false);
+        assert!(action["path"].as_str().unwrap().starts_with("_hour=2015-09-12-0"));
+    }
+    assert_eq!(find("commitInfo")[0]["operation"], "OPTIMIZE");
+    // Late rows come to their hour, beside the merged file.
+    flushed(&table, 0..1).await;
+    append(&table, 600..601).await;
+    assert_eq!(table.compact().await.unwrap(), 0);
+    drop((warehouse, table));
+    let warehouse = Warehouse::open(options(&folder)).await.unwrap();
+    let table = warehouse.table("wiki").unwrap();
+    check_ids(&table, 0..600).await;
+    assert_eq!(table.version().files, version.files);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_came_later_are_null_in_merged_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = Warehouse::open(quiet(at_once(), &folder)).await.unwrap();
+    let schema = dataset();
+    let table = warehouse.create("wiki", schema.clone()).await.unwrap();
+    flushed(&table, 0..10).await;
+    schema.grow(|own| own.iter().cloned().chain([Arc::new(number("extra"))]).collect());
+    let grown = |ids: Range<i64>| {
+        let batch = event::conform(&rows(ids.clone()), &schema.table()).unwrap();
+        let mut columns = batch.columns().to_vec();
+        *columns.last_mut().unwrap() = Arc::new(Int64Array::from_iter_values(ids));
+        RecordBatch::try_new(batch.schema(), columns).unwrap()
+    };
+    table.append(vec![grown(10..20)], &progress(20)).await.unwrap();
+    table.flush().await.unwrap();
+    // A column that no file has yet.
+    schema.grow(|own| own.iter().cloned().chain([Arc::new(number("later"))]).collect());
+    append(&table, 20..21).await;
+    assert_eq!(table.compact().await.unwrap(), 1);
+    let extra = |batch: &RecordBatch| batch.column_by_name("extra").unwrap().null_count();
+    let batches = all(&table, &table.version()).await;
+    assert_eq!(batches.iter().map(extra).sum::<usize>(), 10 + 1);
+    // A predicate sees the columns of now, in files that have them not.
+    let deleted = table
+        .delete(DeleteOptions::new("later"), |batch| {
+            let (extra, later) = (
+                batch.column_by_name("extra").unwrap(),
+                batch.column_by_name("later"),
+            );
+            assert!(later.is_some());
+            let extra = extra.as_primitive::<Int64Type>();
+            Ok(extra.iter().map(|extra| extra.map(|extra| extra < 15)).collect())
+        })
+        .await
+        .unwrap();
+    assert_eq!((deleted.rows, deleted.files), (5, 1));
+    let left: Vec<i64> = (0..10).chain(15..21).collect();
+    assert_eq!(ids(&all(&table, &table.version()).await), left);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_rows_are_gone_hot_and_cold_and_from_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = Warehouse::open(options(&folder)).await.unwrap();
+    let table = warehouse.create("wiki", dataset()).await.unwrap();
+    flushed(&table, 0..100).await;
+    // The second hour begins with 360.
+    flushed(&table, 360..370).await;
+    append(&table, 370..380).await;
+    let reader = table.version();
+    let before = ids(&all(&table, &reader).await);
+    let deleted = table
+        .delete(DeleteOptions::new("every tenth"), rest(10, 3))
+        .await
+        .unwrap();
+    assert_eq!((deleted.rows, deleted.files), (12, 3));
+    assert_eq!(deleted.progress, Some(progress(380)));
+    assert!(deleted.bytes_rewritten > 0);
+    let left: Vec<i64> = before.iter().copied().filter(|id| id % 10 != 3).collect();
+    assert_eq!(ids(&all(&table, &table.version()).await), left);
+    assert_eq!(table.stats().maintenance.rows_deleted, 12);
+    assert_eq!(table.stats().file_rows, left.len() as u64);
+
+    // Only files of the range are looked at; what is there no more needs no commit.
+    let version = table.version().delta_version;
+    let outside = DeleteOptions {
+        event_time: DAY + 2 * HOUR..=i64::MAX,
+        ..DeleteOptions::new("outside")
+    };
+    let none = table.delete(outside, rest(1, 0)).await.unwrap();
+    assert_eq!((none.rows, none.files), (0, 0));
+    assert_eq!(
+        table
+            .delete(DeleteOptions::new("again"), rest(10, 3))
+            .await
+            .unwrap()
+            .rows,
+        0
+    );
+    assert_eq!(table.version().delta_version, version);
+
+    // A reader that holds the version before still reads all of it, and then the files go.
+    let held = table.vacuum(Vacuum::Now).await.unwrap();
+    assert_eq!(
+        (held.files, held.left),
+        (1, 2),
+        "the flushed rows were in no held file"
+    );
+    assert_eq!(ids(&all(&table, &reader).await), before);
+    let file = reader.files[0].clone();
+    drop(reader);
+    assert_eq!(table.vacuum(Vacuum::Due).await.unwrap().left, 2, "it is not time");
+    let gone = table.vacuum(Vacuum::Now).await.unwrap();
+    assert_eq!((gone.files, gone.left), (2, 0));
+    assert!(gone.bytes > 0);
+    assert_eq!(on_disk(&folder), 3);
+    let error = table.read_row_group(&file, 0, 7).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(table.stats().maintenance.files_vacuumed, 3);
+
+    // All rows of an hour.
+    let hour = DeleteOptions {
+        event_time: DAY + HOUR..=i64::MAX,
+        ..DeleteOptions::new("an hour")
+    };
+    assert_eq!(table.delete(hour, rest(1, 0)).await.unwrap().rows, 18);
+    let left: Vec<i64> = left.into_iter().filter(|id| *id < 360).collect();
+    drop((warehouse, table));
+    let warehouse = Warehouse::open(options(&folder)).await.unwrap();
+    let table = warehouse.table("wiki").unwrap();
+    assert_eq!(ids(&all(&table, &table.version()).await), left);
+    assert_eq!(table.durable_progress(), Some(progress(380)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn predicates_that_are_wrong_delete_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = Warehouse::open(options(&folder)).await.unwrap();
+    let table = warehouse.create("wiki", dataset()).await.unwrap();
+    flushed(&table, 0..100).await;
+    let short = |_: &RecordBatch| Ok(BooleanArray::from(vec![true]));
+    let null = |batch: &RecordBatch| Ok(BooleanArray::new_null(batch.num_rows()));
+    let calls = AtomicBool::new(false);
+    let unsteady = move |batch: &RecordBatch| {
+        let first = !calls.swap(true, Ordering::Relaxed);
+        Ok((0..batch.num_rows())
+            .map(|row| Some(row == 0 || first && row == 1))
+            .collect())
+    };
+    let error = table
+        .delete(DeleteOptions::new("short"), short)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let error = table
+        .delete(DeleteOptions::new("unsteady"), unsteady)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(
+        table.delete(DeleteOptions::new("null"), null).await.unwrap().rows,
+        0
+    );
+    check_ids(&table, 0..100).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hours_that_are_too_old_are_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = Warehouse::open(options(&folder)).await.unwrap();
+    let table = warehouse.create("wiki", dataset()).await.unwrap();
+    let now = jiff::Timestamp::now().as_microsecond();
+    let old = (0..10).map(|id| (id, now - 30 * HOUR + id));
+    let young = (10..20).map(|id| (id, now - 20 * HOUR + id));
+    table
+        .append(vec![rows_at(old), rows_at(young)], &progress(20))
+        .await
+        .unwrap();
+    table.flush().await.unwrap();
+    // Late, and still hot: it is dropped after it was flushed.
+    let late = rows_at((20..21).map(|id| (id, now - 30 * HOUR)));
+    table.append(vec![late], &progress(21)).await.unwrap();
+    let day = Duration::from_secs(24 * 3_600);
+    let expired = table.expire(day).await.unwrap();
+    assert_eq!(expired.rows, 10);
+    check_ids(&table, 10..21).await;
+    assert_eq!(table.expire(day).await.unwrap().rows, 0);
+    table.flush().await.unwrap();
+    assert_eq!(table.expire(day).await.unwrap().rows, 1);
+    check_ids(&table, 10..20).await;
+    assert_eq!(table.stats().maintenance.rows_deleted, 11);
+    assert_eq!(table.durable_progress(), Some(progress(21)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_behind_a_checkpoint_expires_and_positions_before_it_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = Warehouse::open(quiet(at_once(), &folder)).await.unwrap();
+    let table = warehouse.create("wiki", dataset()).await.unwrap();
+    for id in 0..105 {
+        flushed(&table, id..id + 1).await;
+    }
+    let (files, _) = table.files_at(10).await.unwrap();
+    assert_eq!(table.compact().await.unwrap(), 1);
+    let vacuumed = table.vacuum(Vacuum::Due).await.unwrap();
+    assert_eq!((vacuumed.files, vacuumed.left), (95, 10), "a reader holds ten");
+    // Commits 0 to 99 and the checkpoint of 50.
+    assert_eq!(vacuumed.log_entries, 101);
+    assert_eq!(table.files_at(10).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(table.files_at(101).await.unwrap().0.len(), 101);
+    drop(files);
+    assert_eq!(table.vacuum(Vacuum::Due).await.unwrap().files, 10);
+    assert_eq!(on_disk(&folder), 1);
+    flushed(&table, 105..106).await;
+    drop((warehouse, table));
+    let warehouse = Warehouse::open(quiet(at_once(), &folder)).await.unwrap();
+    let table = warehouse.table("wiki").unwrap();
+    check_ids(&table, 0..106).await;
+    assert_eq!(table.durable_progress(), Some(progress(106)));
+    assert_eq!(
+        table.vacuum(Vacuum::Due).await.unwrap(),
+        crate::Vacuumed::default()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_loop_merges_drops_and_vacuums() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = WarehouseOptions {
+        maintenance: MaintenanceOptions {
+            every: Some(Duration::from_millis(20)),
+            compact_files: 4,
+            ..at_once()
+        },
+        ..options(&folder)
+    };
+    let warehouse = Warehouse::open(options).await.unwrap();
+    let table = warehouse.create("wiki", dataset()).await.unwrap();
+    for id in 0..40 {
+        flushed(&table, id..id + 1).await;
+    }
+    let mut changes = table.changes();
+    changes.wait_for(|version| version.files.len() < 4).await.unwrap();
+    check_ids(&table, 0..40).await;
+    while table.stats().maintenance.files_vacuumed == 0 {
+        tokio::task::yield_now().await;
+    }
+    table.set_retention(Some(Duration::from_secs(3_600)));
+    changes
+        .wait_for(|version| version.files.is_empty())
+        .await
+        .unwrap();
+    warehouse.close().await.unwrap();
+    let stats = table.stats().maintenance;
+    assert!(stats.compactions > 0);
+    assert_eq!((stats.rows_deleted, stats.error), (40, None));
+}
+
+/// What a reader finds wrong. Ids with a rest of 3 are deleted now and then, all that there are at a time.
+fn check_seen(seen: &[i64], next: i64) {
+    let unique: BTreeSet<i64> = seen.iter().copied().collect();
+    assert_eq!(unique.len(), seen.len(), "a row twice");
+    assert!(
+        unique.last().is_none_or(|last| *last < next),
+        "a row that is not yet told of"
+    );
+    let missing: Vec<i64> = (0..next).filter(|id| !unique.contains(id)).collect();
+    let deleted: Vec<i64> = (0..next).filter(|id| id % 10 == 3).take(missing.len()).collect();
+    assert_eq!(missing, deleted, "rows are missing, or half a deletion is seen");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_see_each_row_once_through_all_of_it() {
+    const ROWS: i64 = 4_000;
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = Warehouse::open(quiet(at_once(), &folder)).await.unwrap();
+    let table = warehouse.create("wiki", dataset()).await.unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let reader = {
+        let (table, done) = (table.clone(), done.clone());
+        tokio::spawn(async move {
+            let mut progress_seen = 0;
+            loop {
+                let last = done.load(Ordering::Acquire);
+                let version = table.version();
+                let mut seen = ids(&version.hot);
+                for file in version.files.iter() {
+                    seen.extend(ids(&read(table.store().as_ref(), &file.path).await));
+                }
+                let next = version.progress.of("wiki/0");
+                assert!(next >= progress_seen);
+                progress_seen = next;
+                check_seen(&seen, next as i64);
+                if last {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    let keeper = {
+        let (table, done) = (table.clone(), done.clone());
+        tokio::spawn(async move {
+            let mut round = 0;
+            while !done.load(Ordering::Acquire) || round < 20 {
+                match round % 4 {
+                    0 => drop(table.flush().await.unwrap()),
+                    1 => drop(table.compact().await.unwrap()),
+                    2 => drop(table.vacuum(Vacuum::Now).await.unwrap()),
+                    _ => drop(table.delete(DeleteOptions::new("3"), rest(10, 3)).await.unwrap()),
+                }
+                round += 1;
+            }
+        })
+    };
+    let (mut next, mut step) = (0, 1);
+    while next < ROWS {
+        let batch = rows_at((next..next + step).map(|id| (id, DAY + id * MINUTE / 20)));
+        next += step;
+        table.append(vec![batch], &progress(next as u64)).await.unwrap();
+        table.flush().await.unwrap();
+        step = step % 29 + 1;
+    }
+    done.store(true, Ordering::Release);
+    keeper.await.unwrap();
+    reader.await.unwrap();
+    table.vacuum(Vacuum::Now).await.unwrap();
+    assert_eq!(on_disk(&folder), table.version().files.len());
+    assert!(table.stats().maintenance.compactions > 0);
+}
+
+/// A table's life in steps; each may fail and is then done again, in the same process or after a crash.
+struct Life {
+    store: Arc<Faulty>,
+    options: WarehouseOptions,
+    crash: bool,
+    warehouse: Warehouse,
+    table: Arc<Table>,
+    expected: BTreeSet<i64>,
+    next: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Append(i64),
+    Flush,
+    Compact,
+    Delete(i64),
+    Expire,
+    Vacuum,
+}
+
+impl Life {
+    async fn open(store: Arc<Faulty>, options: WarehouseOptions, crash: bool) -> Self {
+        let warehouse = Warehouse::open_in(store.clone(), &options).await.unwrap();
+        let table = warehouse.create("wiki", dataset()).await.unwrap();
+        Self {
+            store,
+            options,
+            crash,
+            warehouse,
+            table,
+            expected: BTreeSet::new(),
+            next: 0,
+        }
+    }
+
+    fn rows(ids: Range<i64>) -> RecordBatch {
+        rows_at(ids.map(|id| (id, DAY + id * MINUTE)))
+    }
+
+    /// The time that leaves only the first hour out.
+    fn age() -> Duration {
+        let now = jiff::Timestamp::now().as_microsecond();
+        Duration::from_micros((now - (DAY + HOUR)) as u64)
+    }
+
+    async fn run(&mut self, step: Step) {
+        let after = self.after(step);
+        loop {
+            let result: Result<()> = match step {
+                Step::Append(count) => {
+                    let ids = self.next..self.next + count;
+                    self.next = ids.end;
+                    let progress = progress(ids.end as u64);
+                    self.table.append(vec![Self::rows(ids)], &progress).await
+                }
+                Step::Flush => self.table.flush().await,
+                Step::Compact => self.table.compact().await.map(drop),
+                Step::Delete(of) => {
+                    let deleted = self.table.delete(DeleteOptions::new("step"), rest(7, of)).await;
+                    deleted.map(drop)
+                }
+                Step::Expire => self.table.expire(Self::age()).await.map(drop),
+                Step::Vacuum => self.table.vacuum(Vacuum::Now).await.map(drop),
+            };
+            let seen = self.seen().await;
+            if result.is_ok() {
+                assert_eq!(seen, after, "{step:?}");
+                self.expected = after;
+                return;
+            }
+            assert!(seen == self.expected || seen == after, "{step:?} is half done");
+            if self.crash {
+                self.reopen(&after).await;
+            }
+        }
+    }
+
+    /// What is there when a step is done.
+    fn after(&self, step: Step) -> BTreeSet<i64> {
+        let mut after = self.expected.clone();
+        match step {
+            Step::Append(count) => after.extend(self.next..self.next + count),
+            Step::Delete(of) => after.retain(|id| id % 7 != of),
+            Step::Expire => after.retain(|id| *id >= 60),
+            Step::Flush | Step::Compact | Step::Vacuum => {}
+        }
+        after
+    }
+
+    /// Reads without the counting of operations.
+    async fn seen(&self) -> BTreeSet<i64> {
+        let version = self.table.version();
+        let mut seen = ids(&version.hot);
+        for file in version.files.iter() {
+            seen.extend(ids(&read(self.store.behind().as_ref(), &file.path).await));
+        }
+        let unique: BTreeSet<i64> = seen.iter().copied().collect();
+        assert_eq!(unique.len(), seen.len(), "a row twice");
+        unique
+    }
+
+    /// Comes back from the disk; what was hot comes from the queue again.
+    async fn reopen(&mut self, after: &BTreeSet<i64>) {
+        self.warehouse = loop {
+            if let Ok(warehouse) = Warehouse::open_in(self.store.clone(), &self.options).await {
+                break warehouse;
+            }
+        };
+        self.table = self.warehouse.table("wiki").unwrap();
+        let from = self
+            .table
+            .durable_progress()
+            .map_or(0, |durable| durable.of("wiki/0")) as i64;
+        let again = Self::rows(from..self.next);
+        let progress = progress(self.next as u64);
+        self.table.append(vec![again], &progress).await.unwrap();
+        let seen = self.seen().await;
+        assert!(
+            seen == self.expected || seen == *after,
+            "a crash leaves half of it"
+        );
+    }
+}
+
+/// Every operation on storage fails once, before it has happened or after, and the process lives on or crashes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_at_any_operation_leaves_each_row_once() {
+    use Step::{Append, Compact, Delete, Expire, Flush, Vacuum};
+    let steps = [
+        Append(50),
+        Flush,
+        Append(50),
+        Flush,
+        Append(5),
+        Compact,
+        Flush,
+        Delete(3),
+        Append(20),
+        Compact,
+        Expire,
+        Vacuum,
+        Append(5),
+        Delete(4),
+        Vacuum,
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let options = quiet(at_once(), &folder);
+    let mut operation = 0;
+    loop {
+        // Each way for every fourth operation, and every operation one way.
+        let moment = if operation % 2 == 0 {
+            Moment::Before
+        } else {
+            Moment::After
+        };
+        let crash = operation % 4 < 2;
+        let store = Arc::new(Faulty::over(Arc::new(InMemory::new())));
+        let mut life = Life::open(store.clone(), options.clone(), crash).await;
+        store.fail_at(operation, moment);
+        for step in steps {
+            life.run(step).await;
+        }
+        let reached = store.operations();
+        store.fail_at(u64::MAX, Moment::Before);
+        life.run(Flush).await;
+        life.run(Vacuum).await;
+        let expected = life.expected.clone();
+        life.reopen(&expected).await;
+        life.run(Vacuum).await;
+        let stored = store.behind().list(None).filter_map(|object| async move {
+            let path = object.unwrap().location;
+            (!path.as_ref().contains("_delta_log")).then_some(path)
+        });
+        assert_eq!(
+            stored.count().await,
+            life.table.version().files.len(),
+            "orphans are left"
+        );
+        operation += 1;
+        if operation >= reached {
+            assert!(operation > 50, "the steps are operations on storage");
+            return;
+        }
+    }
+}
