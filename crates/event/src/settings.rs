@@ -1,5 +1,7 @@
 //! What can be set of a dataset.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::SchemaSettings;
@@ -16,6 +18,20 @@ pub struct DatasetSettings {
     /// What its events must look like. Default: whatever comes, with the types that are inferred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaSettings>,
+    /// The type of its Protobuf messages. Default: none; they are rejected then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protobuf: Option<ProtobufSettings>,
+}
+
+/// Which type the Protobuf messages of a dataset are of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProtobufSettings {
+    /// The file with the descriptors: a `FileDescriptorSet` with all imports, as `protoc --include_imports
+    /// --descriptor_set_out` writes it.
+    pub descriptors: PathBuf,
+    /// The full name of the message, such as `shop.v1.Click`.
+    pub message: String,
 }
 
 impl Default for DatasetSettings {
@@ -24,6 +40,7 @@ impl Default for DatasetSettings {
             event_time: None,
             partitions: 1,
             schema: None,
+            protobuf: None,
         }
     }
 }

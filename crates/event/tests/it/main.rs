@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod avro;
 mod declared;
 mod evolution;
 mod schemas;
