@@ -5,6 +5,7 @@
 mod avro;
 mod declared;
 mod evolution;
+mod protobuf;
 mod schemas;
 
 use std::sync::Arc;
