@@ -52,6 +52,15 @@ pub enum Encoding {
     ArrowIpc,
     /// One JSON object a line, `\n` between lines; blank lines do not count.
     Ndjson,
+    /// An Avro object container file whose blocks are not packed: see [`crate::avro`].
+    Avro,
+    /// Protobuf messages of the dataset's type, each behind its length: see [`crate::protobuf`].
+    Protobuf,
+}
+
+impl Encoding {
+    /// All of them; the place is the number in a stored header.
+    const ALL: [Self; 4] = [Self::ArrowIpc, Self::Ndjson, Self::Avro, Self::Protobuf];
 }
 
 /// What travels beside a payload.
@@ -59,7 +68,8 @@ pub enum Encoding {
 pub struct BatchHeader {
     /// Which batch it is.
     pub key: BatchKey,
-    /// How many events the payload holds (lines of NDJSON that are not blank, or rows).
+    /// How many events the payload holds (lines of NDJSON that are not blank, rows, records
+    /// or messages).
     pub events: u32,
     /// What the payload is made of.
     pub encoding: Encoding,
@@ -107,14 +117,16 @@ impl BatchHeader {
     /// The length of [`BatchHeader::encode`]'s output, in bytes.
     pub const ENCODED_BYTES: usize = HEADER_BYTES;
 
-    /// The stored form, little endian: version u8 = 1, encoding u8 (0 Arrow IPC, 1 NDJSON), emitter 16 bytes,
-    /// epoch u32, sequence u64, events u32, generated i64 µs, received i64 µs (both since the Unix epoch, UTC).
+    /// The stored form, little endian: version u8 = 1, encoding u8 (0 Arrow IPC, 1 NDJSON, 2 Avro, 3 Protobuf),
+    /// emitter 16 bytes, epoch u32, sequence u64, events u32, generated i64 µs, received i64 µs (both since the Unix epoch, UTC).
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[0] = HEADER_VERSION;
         bytes[1] = match self.encoding {
             Encoding::ArrowIpc => 0,
             Encoding::Ndjson => 1,
+            Encoding::Avro => 2,
+            Encoding::Protobuf => 3,
         };
         bytes[2..18].copy_from_slice(self.key.emitter.0.as_bytes());
         bytes[18..22].copy_from_slice(&self.key.epoch.0.to_le_bytes());
@@ -140,15 +152,12 @@ impl BatchHeader {
                 bytes[0]
             )));
         }
-        let encoding = match bytes[1] {
-            0 => Encoding::ArrowIpc,
-            1 => Encoding::Ndjson,
-            other => {
-                return Err(Error::corrupt(format_args!(
-                    "unknown encoding of a batch encoding={other}"
-                )));
-            }
-        };
+        let encoding = Encoding::ALL.get(usize::from(bytes[1])).copied().ok_or_else(|| {
+            Error::corrupt(format_args!(
+                "unknown encoding of a batch, a newer version may have written it encoding={}",
+                bytes[1]
+            ))
+        })?;
         let time = |at: usize| {
             Timestamp::from_microsecond(i64::from_le_bytes(take(bytes, at)))
                 .map_err(|e| Error::corrupt(format_args!("time of a batch header is out of range: {e}")))
@@ -180,11 +189,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn header_round_trips(id: u128, epoch: u32, sequence: u64, events: u32, json: bool, at in 0i64..4_000_000_000_000_000) {
+        fn header_round_trips(id: u128, epoch: u32, sequence: u64, events: u32, encoding in 0usize..4, at in 0i64..4_000_000_000_000_000) {
             let header = BatchHeader {
                 key: BatchKey { emitter: EmitterId(Uuid::from_u128(id)), epoch: Epoch(epoch), sequence: Sequence(sequence) },
                 events,
-                encoding: if json { Encoding::Ndjson } else { Encoding::ArrowIpc },
+                encoding: Encoding::ALL[encoding],
                 generated_at: Timestamp::from_microsecond(at).unwrap(),
                 received_at: Timestamp::from_microsecond(at / 2).unwrap(),
             };

@@ -15,11 +15,14 @@ use arrow::ipc::reader::StreamDecoder;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::avro;
 use crate::constraint::constraints;
 use crate::fit::fit_rows;
 use crate::infer::{Unplaced, place, place_columns};
 use crate::json::{Rows, Rules};
-use crate::limits::{EVENT_BYTES_MAX, REJECT_RAW_BYTES_MAX};
+use crate::limits::REJECT_RAW_BYTES_MAX;
+use crate::protobuf::MessageType;
+use crate::reading::Reading;
 use crate::stored::canonical;
 use crate::{
     Batch, BatchHeader, DatasetSchema, DatasetSettings, Encoding, Result, SchemaSettings, SystemColumn,
@@ -38,6 +41,7 @@ use crate::{
 pub struct Decoder {
     schema: Arc<DatasetSchema>,
     declared: Option<Arc<SchemaSettings>>,
+    protobuf: Option<MessageType>,
     event_time: Option<Vec<String>>,
 }
 
@@ -53,7 +57,7 @@ pub struct Decoded {
 /// An event that could not become a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
-    /// Its place in the batch, from 1: the line of NDJSON or the row.
+    /// Its place in the batch, from 1: the line of NDJSON, the row, the record or the message.
     pub line: u32,
     /// Where it failed: `decode` or `validate`.
     pub stage: &'static str,
@@ -64,7 +68,7 @@ pub struct Reject {
 }
 
 impl Reject {
-    fn new(line: usize, stage: &'static str, reason: String, raw: &[u8]) -> Self {
+    pub(crate) fn new(line: usize, stage: &'static str, reason: String, raw: &[u8]) -> Self {
         let (reason, raw) = match raw.get(..REJECT_RAW_BYTES_MAX) {
             Some(head) if head.len() < raw.len() => {
                 (format!("{reason} (raw is cut bytes={})", raw.len()), head)
@@ -98,8 +102,18 @@ impl Decoder {
         Ok(Self {
             schema,
             declared,
+            protobuf: None,
             event_time,
         })
+    }
+
+    /// The decoder for a dataset whose Protobuf messages are of this type. Without one they are all rejected.
+    #[must_use]
+    pub fn with_protobuf(self, of: MessageType) -> Self {
+        Self {
+            protobuf: Some(of),
+            ..self
+        }
     }
 
     /// What is asked of rows with these columns.
@@ -122,8 +136,10 @@ impl Decoder {
     /// Decodes a batch. A payload that cannot be read at all is one reject.
     pub fn decode(&self, batch: &Batch) -> Decoded {
         let (own, lines, extra, mut rejects) = match batch.header.encoding {
-            Encoding::Ndjson => self.decode_ndjson(&batch.payload),
+            Encoding::Ndjson => self.read_events(|reading| reading.lines_of_json(&batch.payload)),
             Encoding::ArrowIpc => self.decode_arrow(batch.payload.clone()),
+            Encoding::Avro => self.decode_avro(&batch.payload),
+            Encoding::Protobuf => self.decode_protobuf(&batch.payload),
         };
         let (own, extra, times) = self.event_times(own, extra, lines, &batch.header, &mut rejects);
         rejects.sort_by_key(|reject| reject.line);
@@ -133,37 +149,20 @@ impl Decoder {
         }
     }
 
-    fn decode_ndjson(&self, payload: &[u8]) -> (RecordBatch, Vec<usize>, Option<ArrayRef>, Vec<Reject>) {
+    /// Reads a payload event by event, again if the schema has grown by what it brings.
+    fn read_events(
+        &self,
+        read: impl Fn(&mut Reading),
+    ) -> (RecordBatch, Vec<usize>, Option<ArrayRef>, Vec<Reject>) {
         loop {
             let fields = self.schema.fields();
-            let mut rows = Rows::new(&fields, self.rules(&fields));
-            let mut rejects = Vec::new();
-            let mut lines = Vec::new();
-            for (index, line) in payload.split(|byte| *byte == b'\n').enumerate() {
-                let line = line.trim_ascii();
-                if line.is_empty() {
-                    continue;
-                }
-                if line.len() > EVENT_BYTES_MAX {
-                    let reason = format!(
-                        "event is too large bytes={} bytes_max={EVENT_BYTES_MAX}",
-                        line.len()
-                    );
-                    rejects.push(Reject::new(index + 1, "decode", reason, line));
-                    continue;
-                }
-                match rows.push(line) {
-                    Ok(()) => lines.push(index + 1),
-                    Err(reason) => {
-                        let stage = if reason.starts_with("field ") {
-                            "validate"
-                        } else {
-                            "decode"
-                        };
-                        rejects.push(Reject::new(index + 1, stage, reason, line));
-                    }
-                }
-            }
+            let mut reading = Reading::new(Rows::new(&fields, self.rules(&fields)));
+            read(&mut reading);
+            let Reading {
+                mut rows,
+                lines,
+                rejects,
+            } = reading;
             let unplaced = std::mem::take(&mut rows.unplaced);
             if !unplaced.is_empty() && self.grows() {
                 let found: Vec<Unplaced> = unplaced.iter().map(|(_, unplaced)| unplaced.clone()).collect();
@@ -182,16 +181,50 @@ impl Decoder {
         }
     }
 
+    fn decode_avro(&self, payload: &[u8]) -> (RecordBatch, Vec<usize>, Option<ArrayRef>, Vec<Reject>) {
+        let opened = avro::Container::open(payload).and_then(|container| {
+            let packed = container.codec() != avro::Codec::Null;
+            if packed {
+                avro::count(payload)?;
+            }
+            Ok((avro::Schema::parse(container.schema())?, container))
+        });
+        match opened {
+            Ok((schema, container)) => {
+                self.grow_by(avro::columns(&schema));
+                self.read_events(|reading| reading.avro(payload, &container, &schema))
+            }
+            Err(error) => self.unreadable(error.to_string(), payload),
+        }
+    }
+
+    fn decode_protobuf(&self, payload: &[u8]) -> (RecordBatch, Vec<usize>, Option<ArrayRef>, Vec<Reject>) {
+        if let Some(of) = &self.protobuf {
+            self.grow_by(of.columns());
+        }
+        self.read_events(|reading| reading.protobuf(payload, self.protobuf.as_ref()))
+    }
+
+    /// Adds the columns that a format names itself.
+    fn grow_by(&self, columns: Vec<FieldRef>) {
+        if self.grows() {
+            self.schema.grow(|fields| place_columns(fields, &columns));
+        }
+    }
+
+    /// A payload that is one reject.
+    fn unreadable(
+        &self,
+        reason: String,
+        payload: &[u8],
+    ) -> (RecordBatch, Vec<usize>, Option<ArrayRef>, Vec<Reject>) {
+        let rejects = vec![Reject::new(1, "decode", reason, payload)];
+        let none = record_batch(self.schema.fields(), 0, self.no_rows());
+        (none, Vec::new(), None, rejects)
+    }
+
     fn decode_arrow(&self, payload: Bytes) -> (RecordBatch, Vec<usize>, Option<ArrayRef>, Vec<Reject>) {
-        let unreadable = |reason: String| {
-            let rejects = vec![Reject::new(1, "decode", reason, &payload)];
-            (
-                record_batch(self.schema.fields(), 0, self.no_rows()),
-                Vec::new(),
-                None,
-                rejects,
-            )
-        };
+        let unreadable = |reason| self.unreadable(reason, &payload);
         let sent = match read_ipc(payload.clone()) {
             Ok(sent) => sent,
             Err(error) => return unreadable(format!("not an Arrow IPC stream: {error}")),
@@ -345,7 +378,16 @@ fn extra_column(unplaced: &[(usize, Unplaced)], rows: usize) -> Option<ArrayRef>
     for row in 0..rows {
         let mut object = serde_json::Map::new();
         while let Some((_, unplaced)) = rest.next_if(|(of, _)| *of == row) {
-            object.insert(unplaced.path.join("."), unplaced.value.clone());
+            let path = unplaced.path.join(".");
+            match (object.get_mut(&path), &unplaced.value) {
+                // Of the items of a list.
+                (Some(serde_json::Value::Array(items)), serde_json::Value::Array(more)) => {
+                    items.extend(more.iter().cloned());
+                }
+                (_, value) => {
+                    object.insert(path, value.clone());
+                }
+            }
         }
         texts.append_option((!object.is_empty()).then(|| serde_json::Value::Object(object).to_string()));
     }

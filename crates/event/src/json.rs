@@ -81,6 +81,15 @@ impl Rows {
         })
     }
 
+    /// Adds the row that a record of another format makes, or says why it makes none and adds nothing.
+    pub(crate) fn push_from<'de, D: Deserializer<'de>>(&mut self, record: D) -> Result<(), String> {
+        let read = |seed: ObjectSeed<'_>| seed.deserialize(record);
+        self.push_read(read, |error, field| match field {
+            Some(path) => format!("field {path}: {error}"),
+            None => error.to_string(),
+        })
+    }
+
     /// Adds the row that `read` gives to the visitor of an event, or says why (`tell` has the error, and the field that
     /// it is of) and adds nothing.
     fn push_read<E>(

@@ -5,7 +5,8 @@
 //! |---|---|
 //! | [`DatasetName`] | a checked name such as `user_behavior_events` |
 //! | [`BatchKey`] | `(emitter, epoch, sequence)`: what makes a batch itself, and a retry its twin |
-//! | [`Batch`] | a [`BatchHeader`] and a payload, Arrow IPC or NDJSON, as it was sent |
+//! | [`Batch`] | a [`BatchHeader`] and a payload as it was sent: Arrow IPC, NDJSON, Avro or Protobuf |
+//! | [`avro`], [`protobuf`] | these formats: their frames, and what their types become |
 //! | [`DatasetSchema`] | the columns of a dataset as they are now; grows by adding columns |
 //! | [`Decoder`] | batch → Arrow rows with system columns, and the events that were rejected |
 //! | [`SchemaSettings`], [`evolve`] | a declared schema, and what may change from one to the next |
@@ -18,6 +19,7 @@
 //!
 //! Not here: HTTP, SQL, files, clocks. Every time comes in by argument.
 
+pub mod avro;
 mod batch;
 mod check;
 mod column;
@@ -36,6 +38,8 @@ mod json;
 pub mod limits;
 mod loose;
 mod name;
+pub mod protobuf;
+mod reading;
 mod scalar;
 mod schema;
 mod settings;
@@ -55,5 +59,5 @@ pub use field_type::FieldType;
 pub use infer::infer_fields;
 pub use name::DatasetName;
 pub use schema::{DatasetSchema, FAILED_SUFFIX, SystemColumn, TRACERS, failed_schema};
-pub use settings::{DatasetSettings, Tier};
+pub use settings::{DatasetSettings, ProtobufSettings, Tier};
 pub use udf::{ERROR_COLUMN, ROW_COLUMN, Udf, UdfError, UdfErrorKind};

@@ -1,5 +1,7 @@
 //! What can be set of a dataset.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::SchemaSettings;
@@ -18,6 +20,9 @@ pub struct DatasetSettings {
     pub schema: Option<SchemaSettings>,
     /// Which datasets come first when there are fewer workers than are wanted. Default `standard`.
     pub tier: Tier,
+    /// The type of its Protobuf messages. Default: none; they are rejected then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protobuf: Option<ProtobufSettings>,
 }
 
 /// The service level of a dataset. While there are workers enough for all, it makes no difference; when there are not, each
@@ -45,6 +50,17 @@ impl Tier {
     }
 }
 
+/// Which type the Protobuf messages of a dataset are of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProtobufSettings {
+    /// The file with the descriptors: a `FileDescriptorSet` with all imports, as `protoc --include_imports
+    /// --descriptor_set_out` writes it.
+    pub descriptors: PathBuf,
+    /// The full name of the message, such as `shop.v1.Click`.
+    pub message: String,
+}
+
 impl Default for DatasetSettings {
     fn default() -> Self {
         Self {
@@ -52,6 +68,7 @@ impl Default for DatasetSettings {
             partitions: 1,
             schema: None,
             tier: Tier::default(),
+            protobuf: None,
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct PutHeader {
     pub epoch: Epoch,
     /// The batch's number for this dataset, from 0 without holes.
     pub sequence: Sequence,
-    /// Needed for NDJSON (a message without a data header); rows of Arrow are counted by the server.
+    /// Needed for all but Arrow (messages without a data header); rows of Arrow are counted by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<u32>,
     /// What the body is; Arrow unless said.

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod avro;
 mod declared;
 mod evolution;
+mod protobuf;
 mod schemas;
 
 use std::sync::Arc;
