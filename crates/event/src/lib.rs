@@ -10,6 +10,7 @@
 //! | [`Decoder`] | batch → Arrow rows with system columns, and the events that were rejected |
 //! | [`Checker`] | a schema as a check of one event, before it is sent |
 //! | [`Durability`] | what an ack promises |
+//! | [`Fitted`] | rows that a chain made, with the columns of the table |
 //! | [`conform`] | rows with fewer columns → rows with all of a schema |
 //! | [`Udf`] | a step of a dataset's chain: rows → rows |
 //! | [`flags`] | switches of clients that can be set from afar |
@@ -24,6 +25,7 @@ mod conform;
 mod decode;
 mod durability;
 mod error;
+mod fit;
 pub mod flags;
 mod infer;
 mod json;
@@ -41,8 +43,10 @@ pub use conform::conform;
 pub use decode::{Decoded, Decoder, Reject};
 pub use durability::Durability;
 pub use error::{Error, ErrorKind, Result};
+pub use fit::{Fitted, move_to_extra, times_of};
 pub use infer::infer_fields;
 pub use name::DatasetName;
 pub use schema::{DatasetSchema, FAILED_SUFFIX, SystemColumn, TRACERS, failed_schema};
-pub use settings::DatasetSettings;
+pub use settings::{DatasetSettings, TimeRange};
+pub use stored::{canonical, storable};
 pub use udf::{ERROR_COLUMN, ROW_COLUMN, Udf, UdfError, UdfErrorKind};

@@ -14,6 +14,8 @@ pub const SCHEMA_COLUMNS_MAX: usize = 1_000;
 pub const SCHEMA_DEPTH_MAX: usize = 8;
 /// The raw text kept of a rejected event; the rest is cut and the cut is said in the reason.
 pub const REJECT_RAW_BYTES_MAX: usize = 64 << 10;
+/// The text of why an event was rejected; the rest is cut.
+pub const REJECT_REASON_BYTES_MAX: usize = 4 << 10;
 /// Flags as text, for all datasets.
 pub const FLAGS_BYTES_MAX: usize = 1 << 20;
 

@@ -167,6 +167,7 @@ impl Settings {
         event::DatasetSettings {
             event_time: of_dataset.event_time,
             partitions: of_dataset.partitions,
+            ..event::DatasetSettings::default()
         }
     }
 

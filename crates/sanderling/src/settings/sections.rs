@@ -199,6 +199,7 @@ impl Default for DatasetSettings {
         let event::DatasetSettings {
             event_time,
             partitions,
+            ..
         } = event::DatasetSettings::default();
         Self {
             event_time,

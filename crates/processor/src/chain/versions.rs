@@ -1,0 +1,151 @@
+//! The chains that a dataset has had, each with the first batch of it.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use event::{DatasetSchema, DatasetSettings, Decoder, ERROR_COLUMN, ROW_COLUMN, move_to_extra};
+use queue::{Offset, Partition, Record};
+
+use super::rows::{InChain, Part};
+use super::step::Step;
+use super::{CallThreads, Chain, ChainStatus};
+use crate::limits::CHAIN_VERSIONS_MAX;
+
+/// Which chain each batch of a dataset goes through, while the process runs: what has gone through one goes through it
+/// again, whatever job or stream reads it.
+#[derive(Debug)]
+pub(crate) struct Chains {
+    versions: RwLock<Vec<Arc<ChainVersion>>>,
+    table: Arc<DatasetSchema>,
+    /// The columns of events that go into a chain. They are inferred by themselves, as those of the table are what comes
+    /// out of it.
+    input: Arc<DatasetSchema>,
+    settings: DatasetSettings,
+    threads: Arc<CallThreads>,
+}
+
+/// A chain, and the batches that go through it.
+#[derive(Debug)]
+pub(crate) struct ChainVersion {
+    number: u64,
+    /// The first offset of each partition; 0 of those that are not there.
+    from: Vec<Offset>,
+    pub(super) steps: Vec<Step>,
+    /// Makes rows of what was sent.
+    pub(super) decoder: Decoder,
+    /// Brings rows to the table's columns; none where the decoder does.
+    pub(super) fit: Option<Decoder>,
+}
+
+impl Chains {
+    /// A dataset whose batches all go through this chain.
+    pub(crate) fn new(
+        table: Arc<DatasetSchema>,
+        settings: DatasetSettings,
+        chain: &Chain,
+        threads: Arc<CallThreads>,
+    ) -> Self {
+        let chains = Self {
+            versions: RwLock::default(),
+            table,
+            input: Arc::new(DatasetSchema::empty()),
+            settings,
+            threads,
+        };
+        chains.set(chain, Vec::new);
+        chains
+    }
+
+    /// From here on this chain; `ends` tells what the queue has. Returns the number of the version.
+    pub(crate) fn set(&self, chain: &Chain, ends: impl FnOnce() -> Vec<Offset>) -> u64 {
+        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = versions.last()
+            && last.steps.is_empty()
+            && !chain.is_empty()
+        {
+            // What events without a chain have is what the table has.
+            let known = self.table.fields();
+            self.input
+                .grow(|fields| if fields.is_empty() { known } else { fields.to_vec() });
+        }
+        let decoder = |schema: &Arc<DatasetSchema>| Decoder::new(schema.clone(), &self.settings);
+        let (decoder, fit) = if chain.is_empty() {
+            (decoder(&self.table), None)
+        } else {
+            (decoder(&self.input), Some(decoder(&self.table)))
+        };
+        let number = versions.last().map_or(1, |last| last.number + 1);
+        versions.push(Arc::new(ChainVersion {
+            number,
+            // Within the lock: whoever has asked for the chain of a batch before has read a batch that was there.
+            from: ends(),
+            steps: Step::all(chain, &self.threads),
+            decoder,
+            fit,
+        }));
+        if versions.len() > CHAIN_VERSIONS_MAX {
+            versions.remove(0);
+        }
+        number
+    }
+
+    /// The chain of a batch that was read from the queue.
+    fn of(&self, partition: Partition, offset: Offset) -> Arc<ChainVersion> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        let begun = |version: &&Arc<ChainVersion>| {
+            let from = version.from.get(partition.0 as usize);
+            from.is_none_or(|from| *from <= offset)
+        };
+        let found = versions.iter().rev().find(begun).or(versions.first());
+        found.expect("there is a chain from the beginning").clone()
+    }
+
+    /// The chain of new batches.
+    pub(crate) fn newest(&self) -> Arc<ChainVersion> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        versions
+            .last()
+            .expect("there is a chain from the beginning")
+            .clone()
+    }
+
+    /// Decodes a batch, for the chain that it is to go through.
+    pub(crate) fn begin(&self, record: Record) -> InChain {
+        let version = self.of(record.partition, record.offset);
+        version.begin(record)
+    }
+}
+
+impl ChainVersion {
+    fn begin(self: Arc<Self>, record: Record) -> InChain {
+        let decoded = self.decoder.decode(&record.batch);
+        let rows = if self.steps.is_empty() {
+            decoded.rows
+        } else {
+            let taken =
+                |name: &str| name.eq_ignore_ascii_case(ROW_COLUMN) || name.eq_ignore_ascii_case(ERROR_COLUMN);
+            move_to_extra(&decoded.rows, taken)
+        };
+        InChain {
+            record: Arc::new(record),
+            version: self,
+            parts: vec![Part {
+                rows,
+                lines: decoded.lines,
+            }],
+            rejects: decoded.rejects,
+            steps_done: 0,
+        }
+    }
+
+    /// The names of its steps.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.steps.iter().map(|step| step.name().to_string()).collect()
+    }
+
+    pub(crate) fn status(&self) -> ChainStatus {
+        ChainStatus {
+            version: self.number,
+            steps: self.steps.iter().map(Step::status).collect(),
+        }
+    }
+}
