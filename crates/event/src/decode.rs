@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray,
-    StringViewBuilder, TimestampMicrosecondArray,
+    StringViewBuilder, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::buffer::Buffer;
-use arrow::compute::filter_record_batch;
+use arrow::compute::{filter, filter_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
@@ -20,14 +20,17 @@ use crate::constraint::constraints;
 use crate::fit::fit_rows;
 use crate::infer::{Unplaced, place, place_columns};
 use crate::json::{Rows, Rules};
-use crate::limits::REJECT_RAW_BYTES_MAX;
-use crate::protobuf::MessageType;
+use crate::limits::{REJECT_RAW_BYTES_MAX, REJECT_REASON_BYTES_MAX};
+use crate::protobuf::{MessageType, messages};
 use crate::reading::Reading;
 use crate::stored::canonical;
 use crate::{
     Batch, BatchHeader, DatasetSchema, DatasetSettings, Encoding, Result, SchemaSettings, SystemColumn,
-    UnknownFields,
+    TimeRange, UnknownFields,
 };
+
+/// Stands in the reason of a reject whose raw bytes are not all there.
+const RAW_IS_CUT: &str = " (raw is cut bytes=";
 
 /// Batch → rows with all columns of the dataset, and the events that were rejected.
 ///
@@ -39,10 +42,11 @@ use crate::{
 /// the schema grows only if it says so.
 #[derive(Clone, Debug)]
 pub struct Decoder {
-    schema: Arc<DatasetSchema>,
+    pub(crate) schema: Arc<DatasetSchema>,
     declared: Option<Arc<SchemaSettings>>,
     protobuf: Option<MessageType>,
     event_time: Option<Vec<String>>,
+    pub(crate) time_range: TimeRange,
 }
 
 /// What a batch came to: every event is in one of the two.
@@ -50,6 +54,8 @@ pub struct Decoder {
 pub struct Decoded {
     /// The good events, in order, with the columns of the dataset's schema; perhaps no rows.
     pub rows: RecordBatch,
+    /// The place in the batch of each row's event, as [`Reject::line`].
+    pub lines: Vec<u32>,
     /// The others.
     pub rejects: Vec<Reject>,
 }
@@ -59,8 +65,10 @@ pub struct Decoded {
 pub struct Reject {
     /// Its place in the batch, from 1: the line of NDJSON, the row, the record or the message.
     pub line: u32,
-    /// Where it failed: `decode` or `validate`.
+    /// Where it failed: `decode`, `validate` or `udf`.
     pub stage: &'static str,
+    /// The step of the dataset's chain that it failed in, where the stage is `udf`.
+    pub step: Option<Arc<str>>,
     /// Why, and where in the event.
     pub reason: String,
     /// The event as it was sent, cut to [`REJECT_RAW_BYTES_MAX`]; a row of Arrow as a JSON object.
@@ -68,19 +76,28 @@ pub struct Reject {
 }
 
 impl Reject {
-    pub(crate) fn new(line: usize, stage: &'static str, reason: String, raw: &[u8]) -> Self {
+    /// An event that was rejected, with as much of its raw bytes as is kept.
+    pub fn new(line: u32, stage: &'static str, mut reason: String, raw: &[u8]) -> Self {
+        if reason.len() > REJECT_REASON_BYTES_MAX {
+            reason.truncate(reason.floor_char_boundary(REJECT_REASON_BYTES_MAX));
+            reason.push('…');
+        }
         let (reason, raw) = match raw.get(..REJECT_RAW_BYTES_MAX) {
-            Some(head) if head.len() < raw.len() => {
-                (format!("{reason} (raw is cut bytes={})", raw.len()), head)
-            }
+            Some(head) if head.len() < raw.len() => (format!("{reason}{RAW_IS_CUT}{})", raw.len()), head),
             _ => (reason, raw),
         };
         Self {
-            line: u32::try_from(line).unwrap_or(u32::MAX),
+            line,
             stage,
+            step: None,
             reason,
             raw: raw.to_vec(),
         }
+    }
+
+    /// Whether the raw bytes were too many and are cut, so that they are no longer the event.
+    pub fn is_cut(reason: &str) -> bool {
+        reason.contains(RAW_IS_CUT)
     }
 }
 
@@ -104,6 +121,7 @@ impl Decoder {
             declared,
             protobuf: None,
             event_time,
+            time_range: settings.time_range,
         })
     }
 
@@ -135,25 +153,38 @@ impl Decoder {
 
     /// Decodes a batch. A payload that cannot be read at all is one reject.
     pub fn decode(&self, batch: &Batch) -> Decoded {
-        let (own, lines, extra, mut rejects) = match batch.header.encoding {
+        let (own, mut rejects) = match batch.header.encoding {
             Encoding::Ndjson => self.read_events(|reading| reading.lines_of_json(&batch.payload)),
             Encoding::ArrowIpc => self.decode_arrow(batch.payload.clone()),
             Encoding::Avro => self.decode_avro(&batch.payload),
             Encoding::Protobuf => self.decode_protobuf(&batch.payload),
         };
-        let (own, extra, times) = self.event_times(own, extra, lines, &batch.header, &mut rejects);
+        let (own, times) = self.event_times(own, batch, &mut rejects);
         rejects.sort_by_key(|reject| reject.line);
         Decoded {
-            rows: with_system_columns(&own, extra, times, &batch.header),
+            rows: with_system_columns(&own.rows, own.extra, times, &batch.header),
+            lines: own.lines,
             rejects,
         }
     }
 
+    /// The events at these places (in ascending order) of a batch, as they were sent; a row of Arrow as a JSON object.
+    /// Reads the batch again, so it is for the few that were rejected.
+    pub fn raw(&self, batch: &Batch, lines: &[u32]) -> Vec<Vec<u8>> {
+        let payload = &batch.payload;
+        match batch.header.encoding {
+            Encoding::Ndjson => {
+                let all = payload.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+                at_places(all, lines)
+            }
+            Encoding::ArrowIpc => raw_rows(payload, lines),
+            Encoding::Avro => at_places(avro::raw_records(payload).into_iter(), lines),
+            Encoding::Protobuf => at_places(messages(payload).map_while(Result::ok), lines),
+        }
+    }
+
     /// Reads a payload event by event, again if the schema has grown by what it brings.
-    fn read_events(
-        &self,
-        read: impl Fn(&mut Reading),
-    ) -> (RecordBatch, Vec<usize>, Option<ArrayRef>, Vec<Reject>) {
+    fn read_events(&self, read: impl Fn(&mut Reading)) -> (Own, Vec<Reject>) {
         loop {
             let fields = self.schema.fields();
             let mut reading = Reading::new(Rows::new(&fields, self.rules(&fields)));
@@ -172,16 +203,16 @@ impl Decoder {
                 }
             }
             let extra = extra_column(&unplaced, rows.len());
-            return (
-                record_batch(fields, lines.len(), rows.finish()),
+            let own = Own {
+                rows: record_batch(fields, lines.len(), rows.finish()),
                 lines,
                 extra,
-                rejects,
-            );
+            };
+            return (own, rejects);
         }
     }
 
-    fn decode_avro(&self, payload: &[u8]) -> (RecordBatch, Vec<usize>, Option<ArrayRef>, Vec<Reject>) {
+    fn decode_avro(&self, payload: &[u8]) -> (Own, Vec<Reject>) {
         let opened = avro::Container::open(payload).and_then(|container| {
             let packed = container.codec() != avro::Codec::Null;
             if packed {
@@ -198,7 +229,7 @@ impl Decoder {
         }
     }
 
-    fn decode_protobuf(&self, payload: &[u8]) -> (RecordBatch, Vec<usize>, Option<ArrayRef>, Vec<Reject>) {
+    fn decode_protobuf(&self, payload: &[u8]) -> (Own, Vec<Reject>) {
         if let Some(of) = &self.protobuf {
             self.grow_by(of.columns());
         }
@@ -213,17 +244,11 @@ impl Decoder {
     }
 
     /// A payload that is one reject.
-    fn unreadable(
-        &self,
-        reason: String,
-        payload: &[u8],
-    ) -> (RecordBatch, Vec<usize>, Option<ArrayRef>, Vec<Reject>) {
-        let rejects = vec![Reject::new(1, "decode", reason, payload)];
-        let none = record_batch(self.schema.fields(), 0, self.no_rows());
-        (none, Vec::new(), None, rejects)
+    fn unreadable(&self, reason: String, payload: &[u8]) -> (Own, Vec<Reject>) {
+        (self.none(), vec![Reject::new(1, "decode", reason, payload)])
     }
 
-    fn decode_arrow(&self, payload: Bytes) -> (RecordBatch, Vec<usize>, Option<ArrayRef>, Vec<Reject>) {
+    fn decode_arrow(&self, payload: Bytes) -> (Own, Vec<Reject>) {
         let unreadable = |reason| self.unreadable(reason, &payload);
         let sent = match read_ipc(payload.clone()) {
             Ok(sent) => sent,
@@ -241,20 +266,15 @@ impl Decoder {
 
     /// Gives an Arrow batch the dataset's columns: new ones are added, what has none goes to `_extra`, and a
     /// batch with a column of another type is rejected row by row.
-    fn place_arrow(&self, sent: RecordBatch) -> (RecordBatch, Vec<usize>, Option<ArrayRef>, Vec<Reject>) {
+    fn place_arrow(&self, sent: RecordBatch) -> (Own, Vec<Reject>) {
         let rows = sent.num_rows();
         let reject_all = |reason: String| {
             let rejects = json_rows(&sent)
                 .into_iter()
                 .enumerate()
-                .map(|(row, raw)| Reject::new(row + 1, "validate", reason.clone(), &raw))
+                .map(|(row, raw)| Reject::new(place_of(row), "validate", reason.clone(), &raw))
                 .collect();
-            (
-                record_batch(self.schema.fields(), 0, self.no_rows()),
-                Vec::new(),
-                None,
-                rejects,
-            )
+            (self.none(), rejects)
         };
         let stored = match canonical(&sent) {
             Ok(stored) => stored,
@@ -267,73 +287,132 @@ impl Decoder {
             fields = grown.fields()[SystemColumn::ALL.len()..].to_vec();
         }
         let rules = self.rules(&fields);
-        let fitted = match fit_rows(&stored, &Arc::new(Schema::new(fields))) {
-            Ok(fitted) => fitted,
+        let placed = match fit_rows(&stored, &Arc::new(Schema::new(fields))) {
+            Ok(placed) => placed,
             Err(reason) => return reject_all(reason),
         };
-        let mut lines: Vec<usize> = (1..=rows).collect();
-        let mut own = fitted.rows.clone();
-        let mut extra = extra_of(&fitted.rest, rows);
-        let mut rejects = Vec::new();
-        let faults = fitted.faults(&rules);
-        if faults.iter().any(Option::is_some) {
-            let raws = json_rows(&sent);
-            let good: BooleanArray = faults.iter().map(|fault| Some(fault.is_none())).collect();
-            for (row, reason) in faults.into_iter().enumerate() {
-                if let Some(reason) = reason {
-                    rejects.push(Reject::new(row + 1, "validate", reason, &raws[row]));
-                }
-            }
-            lines.retain(|line| good.value(line - 1));
-            own = filter_record_batch(&own, &good).expect("the filter has one flag a row");
-            extra = extra
-                .map(|extra| arrow::compute::filter(&extra, &good).expect("the filter has one flag a row"));
+        let own = Own {
+            rows: placed.rows.clone(),
+            lines: (0..rows).map(place_of).collect(),
+            extra: extra_of(&placed.rest, rows),
+        };
+        let faults = placed.faults(&rules);
+        if faults.iter().all(Option::is_none) {
+            return (own, Vec::new());
         }
-        (own, lines, extra, rejects)
+        let raws = json_rows(&sent);
+        let good: BooleanArray = faults.iter().map(|fault| Some(fault.is_none())).collect();
+        let bad = faults.into_iter().enumerate();
+        let rejects =
+            bad.filter_map(|(row, reason)| Some(Reject::new(place_of(row), "validate", reason?, &raws[row])));
+        let rejects = rejects.collect();
+        (own.filter(&good), rejects)
     }
 
-    fn no_rows(&self) -> Vec<ArrayRef> {
-        self.schema
-            .fields()
+    /// Nothing, with the columns of the schema.
+    fn none(&self) -> Own {
+        let fields = self.schema.fields();
+        let columns = fields
             .iter()
-            .map(|field| arrow::array::new_empty_array(field.data_type()))
-            .collect()
+            .map(|field| arrow::array::new_empty_array(field.data_type()));
+        let columns = columns.collect();
+        Own {
+            rows: record_batch(fields, 0, columns),
+            lines: Vec::new(),
+            extra: None,
+        }
     }
 
-    /// The event time of each row; rows whose time cannot be read become rejects.
+    /// The event time of each row; rows whose time cannot be read, or is out of range, become rejects.
     fn event_times(
         &self,
-        own: RecordBatch,
-        extra: Option<ArrayRef>,
-        lines: Vec<usize>,
-        header: &BatchHeader,
+        own: Own,
+        batch: &Batch,
         rejects: &mut Vec<Reject>,
-    ) -> (RecordBatch, Option<ArrayRef>, TimestampMicrosecondArray) {
-        let received = header.received_at.as_microsecond();
-        let column = self.event_time.as_ref().and_then(|path| column_at(&own, path));
+    ) -> (Own, TimestampMicrosecondArray) {
+        let received = batch.header.received_at.as_microsecond();
+        let column = self
+            .event_time
+            .as_ref()
+            .and_then(|path| column_at(&own.rows, path));
         let Some(column) = column else {
-            let times = TimestampMicrosecondArray::from_value(received, own.num_rows());
-            return (own, extra, times);
+            let times = TimestampMicrosecondArray::from_value(received, own.rows.num_rows());
+            return (own, times);
         };
-        let times: Vec<Result<i64, String>> = (0..own.num_rows())
-            .map(|row| time_at(&column, row, received))
+        let times: Vec<Result<i64, String>> = (0..own.rows.num_rows())
+            .map(|row| self.time_range.check(time_at(&column, row, received)?, received))
             .collect();
         if times.iter().all(Result::is_ok) {
             let times = times.into_iter().flatten().collect::<Vec<_>>();
-            return (own, extra, times.into());
+            return (own, times.into());
         }
-        let raws = json_rows(&own);
-        for (row, time) in times.iter().enumerate() {
-            if let Err(reason) = time {
-                rejects.push(Reject::new(lines[row], "validate", reason.clone(), &raws[row]));
-            }
+        let bad = times.iter().zip(&own.lines);
+        let bad: Vec<(u32, &String)> = bad
+            .filter_map(|(time, line)| time.as_ref().err().map(|reason| (*line, reason)))
+            .collect();
+        let lines: Vec<u32> = bad.iter().map(|(line, _)| *line).collect();
+        for ((line, reason), raw) in bad.into_iter().zip(self.raw(batch, &lines)) {
+            rejects.push(Reject::new(line, "validate", reason.clone(), &raw));
         }
         let good: BooleanArray = times.iter().map(|time| Some(time.is_ok())).collect();
-        let own = filter_record_batch(&own, &good).expect("the filter has one flag a row");
-        let extra =
-            extra.map(|extra| arrow::compute::filter(&extra, &good).expect("the filter has one flag a row"));
-        (own, extra, times.into_iter().flatten().collect::<Vec<_>>().into())
+        (
+            own.filter(&good),
+            times.into_iter().flatten().collect::<Vec<_>>().into(),
+        )
     }
+}
+
+/// Rows with the events' own columns.
+struct Own {
+    rows: RecordBatch,
+    lines: Vec<u32>,
+    extra: Option<ArrayRef>,
+}
+
+impl Own {
+    fn filter(self, good: &BooleanArray) -> Self {
+        let one_flag_a_row = "the filter has one flag a row";
+        let flags = good.values().iter();
+        Self {
+            rows: filter_record_batch(&self.rows, good).expect(one_flag_a_row),
+            lines: self
+                .lines
+                .into_iter()
+                .zip(flags)
+                .filter_map(|(line, good)| good.then_some(line))
+                .collect(),
+            extra: self
+                .extra
+                .map(|extra| filter(&extra, good).expect(one_flag_a_row)),
+        }
+    }
+}
+
+/// The place in the batch, from 1, of what is at an index.
+pub(crate) fn place_of(index: usize) -> u32 {
+    u32::try_from(index + 1).unwrap_or(u32::MAX)
+}
+
+/// Those of `all`, whose places are from 1 on, that are at `lines`.
+fn at_places<'a>(all: impl Iterator<Item = &'a [u8]>, lines: &[u32]) -> Vec<Vec<u8>> {
+    let mut all = (1u32..).zip(all);
+    let mut raw = |line: &u32| all.find(|(place, _)| place == line).map(|(_, raw)| raw);
+    lines
+        .iter()
+        .map(|line| raw(line).unwrap_or_default().to_vec())
+        .collect()
+}
+
+fn raw_rows(payload: &Bytes, lines: &[u32]) -> Vec<Vec<u8>> {
+    let raw = || {
+        let sent = read_ipc(payload.clone()).ok()?;
+        let sent = arrow::compute::concat_batches(&sent.first()?.schema(), &sent).ok()?;
+        let rows: UInt32Array = lines.iter().map(|line| line - 1).collect();
+        let sent = take_record_batch(&sent, &rows).ok()?;
+        Some(json_rows(&canonical(&sent).unwrap_or(sent)))
+    };
+    // A batch that gave rows can be read.
+    raw().unwrap_or_else(|| vec![Vec::new(); lines.len()])
 }
 
 /// The record batches of an IPC stream, sharing its bytes; the end marker may be missing.
@@ -362,7 +441,7 @@ fn read_ipc_or_panic(payload: Bytes) -> Result<Vec<RecordBatch>, ArrowError> {
     Ok(batches)
 }
 
-fn record_batch(fields: Vec<FieldRef>, rows: usize, columns: Vec<ArrayRef>) -> RecordBatch {
+pub(crate) fn record_batch(fields: Vec<FieldRef>, rows: usize, columns: Vec<ArrayRef>) -> RecordBatch {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
         .expect("columns are built by their fields, with as many rows each")
@@ -457,7 +536,7 @@ fn column_at(rows: &RecordBatch, path: &[String]) -> Option<ArrayRef> {
 }
 
 /// µs since the epoch; `received` where the event has no time.
-fn time_at(column: &ArrayRef, row: usize, received: i64) -> Result<i64, String> {
+pub(crate) fn time_at(column: &ArrayRef, row: usize, received: i64) -> Result<i64, String> {
     if column.is_null(row) {
         return Ok(received);
     }
@@ -489,7 +568,7 @@ fn time_at(column: &ArrayRef, row: usize, received: i64) -> Result<i64, String> 
 }
 
 /// Each row as a JSON object.
-fn json_rows(rows: &RecordBatch) -> Vec<Vec<u8>> {
+pub(crate) fn json_rows(rows: &RecordBatch) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     let mut writer = arrow::json::LineDelimitedWriter::new(&mut out);
     if let Err(error) = writer.write(rows).and_then(|()| writer.finish()) {

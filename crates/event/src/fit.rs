@@ -11,7 +11,7 @@ use crate::constraint::check_row;
 use crate::json::{Rules, unknown_field};
 
 /// Rows with a table's columns.
-pub(crate) struct Fitted {
+pub(crate) struct Placed {
     pub(crate) rows: RecordBatch,
     /// What has no column, by the path of names that leads to it.
     pub(crate) rest: Vec<(String, ArrayRef)>,
@@ -21,7 +21,7 @@ pub(crate) struct Fitted {
 ///
 /// # Errors
 /// A column has another type than in the table.
-pub(crate) fn fit_rows(sent: &RecordBatch, table: &SchemaRef) -> Result<Fitted, String> {
+pub(crate) fn fit_rows(sent: &RecordBatch, table: &SchemaRef) -> Result<Placed, String> {
     let mut rest = Vec::new();
     let (mut fields, mut columns) = (Vec::new(), Vec::new());
     for (field, column) in sent.schema_ref().fields().iter().zip(sent.columns()) {
@@ -38,10 +38,10 @@ pub(crate) fn fit_rows(sent: &RecordBatch, table: &SchemaRef) -> Result<Fitted, 
     let rows = own
         .map_err(|error| error.to_string())
         .and_then(|own| conform(&own, table).map_err(|error| error.to_string()))?;
-    Ok(Fitted { rows, rest })
+    Ok(Placed { rows, rest })
 }
 
-impl Fitted {
+impl Placed {
     /// Of each row why it is not what is asked for, if it is not.
     pub(crate) fn faults(&self, rules: &Rules) -> Vec<Option<String>> {
         let rejects = rules.unknown == UnknownFields::Reject;

@@ -12,6 +12,7 @@
 //! | [`SchemaSettings`], [`evolve`] | a declared schema, and what may change from one to the next |
 //! | [`Checker`] | a schema as a check of one event, before it is sent |
 //! | [`Durability`] | what an ack promises |
+//! | [`Fitted`] | rows that a chain made, with the columns of the table |
 //! | [`conform`] | rows with fewer columns → rows with all of a schema |
 //! | [`Udf`] | a step of a dataset's chain: rows → rows |
 //! | [`flags`] | switches of clients that can be set from afar |
@@ -21,6 +22,7 @@
 
 pub mod avro;
 mod batch;
+mod chained;
 mod check;
 mod column;
 mod conform;
@@ -48,6 +50,7 @@ mod udf;
 pub mod wire;
 
 pub use batch::{Batch, BatchHeader, BatchKey, EmitterId, Encoding, Epoch, Sequence};
+pub use chained::{Fitted, move_to_extra, times_of};
 pub use check::Checker;
 pub use conform::conform;
 pub use declared::{FieldSettings, SchemaSettings, UnknownFields};
@@ -59,5 +62,6 @@ pub use field_type::FieldType;
 pub use infer::infer_fields;
 pub use name::DatasetName;
 pub use schema::{DatasetSchema, FAILED_SUFFIX, SystemColumn, TRACERS, failed_schema};
-pub use settings::{DatasetSettings, ProtobufSettings, Tier};
+pub use settings::{DatasetSettings, ProtobufSettings, Tier, TimeRange};
+pub use stored::{canonical, storable};
 pub use udf::{ERROR_COLUMN, ROW_COLUMN, Udf, UdfError, UdfErrorKind};

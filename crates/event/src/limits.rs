@@ -22,6 +22,8 @@ pub const RECORD_DEPTH_MAX: usize = 64;
 pub const ZERO_BYTE_VALUES_MAX: usize = 2 << 20;
 /// The descriptors of Protobuf messages, encoded.
 pub const PROTOBUF_DESCRIPTORS_BYTES_MAX: usize = 4 << 20;
+/// The text of why an event was rejected; the rest is cut.
+pub const REJECT_REASON_BYTES_MAX: usize = 4 << 10;
 /// Flags as text, for all datasets.
 pub const FLAGS_BYTES_MAX: usize = 1 << 20;
 

@@ -10,7 +10,7 @@ use crate::{Reject, Result};
 pub(crate) struct Reading {
     pub(crate) rows: Rows,
     /// Of each row its place in the batch.
-    pub(crate) lines: Vec<usize>,
+    pub(crate) lines: Vec<u32>,
     pub(crate) rejects: Vec<Reject>,
 }
 
@@ -23,8 +23,9 @@ impl Reading {
         }
     }
 
-    /// Notes what became of the event at a place.
+    /// Notes what became of the event at a place, from 1.
     fn note(&mut self, line: usize, outcome: Result<(), String>, raw: &[u8]) {
+        let line = u32::try_from(line).unwrap_or(u32::MAX);
         match outcome {
             Ok(()) => self.lines.push(line),
             Err(reason) => {

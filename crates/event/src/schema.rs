@@ -78,7 +78,10 @@ fn time_type() -> DataType {
 }
 
 /// The columns of a `<dataset>$failed` table: time of receipt, `stage` (where it failed), `reason`, `raw` (the
-/// event's bytes), `_emitter`, `_sequence`, and `line` (its place in the batch, from 1).
+/// event's bytes), `_emitter`, `_sequence`, `line` (its place in the batch, from 1), `step` (the step of the chain, where
+/// the stage is `udf`), and `schema_version` (of the dataset's schema when it failed; 0 where it has no versions).
+///
+/// Columns are added at the end and may be null, for tables that are older have them not.
 pub fn failed_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         SystemColumn::ReceivedTime.field(),
@@ -88,6 +91,8 @@ pub fn failed_schema() -> SchemaRef {
         SystemColumn::Emitter.field(),
         SystemColumn::Sequence.field(),
         Field::new("line", DataType::Int64, false),
+        Field::new("step", DataType::Utf8View, true),
+        Field::new("schema_version", DataType::Int64, true),
     ]))
 }
 

@@ -1,7 +1,9 @@
 //! What can be set of a dataset.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::SchemaSettings;
@@ -13,6 +15,8 @@ pub struct DatasetSettings {
     /// The field that holds the event's own time, as a path of names with dots (`event.time`): RFC 3339 text, or
     /// a number of milliseconds since 1970. Default: none; `eventTime` is then the time of receipt.
     pub event_time: Option<String>,
+    /// How far `eventTime` may be from the time of receipt. Default: any past, one day of the future.
+    pub time_range: TimeRange,
     /// Partitions of the queue, 1 to 64. Default 1. More let one dataset's batches be appended in parallel.
     pub partitions: u32,
     /// What its events must look like. Default: whatever comes, with the types that are inferred.
@@ -65,10 +69,87 @@ impl Default for DatasetSettings {
     fn default() -> Self {
         Self {
             event_time: None,
+            time_range: TimeRange::default(),
             partitions: 1,
             schema: None,
             tier: Tier::default(),
             protobuf: None,
         }
+    }
+}
+
+/// How far an event's time may be from the time at which it was received; `None` is without limit. An event that is
+/// further is rejected.
+///
+/// The default lets the past in, as history is sent late and is no less true. It keeps the future out beyond a day: a
+/// clock that is wrong by years would move watermarks and retention by event time with it, while a day forgives time
+/// zones that were mixed up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimeRange {
+    /// How long before. Default: any time.
+    pub past: Option<Duration>,
+    /// How long after. Default: a day.
+    pub future: Option<Duration>,
+}
+
+impl Default for TimeRange {
+    fn default() -> Self {
+        Self {
+            past: None,
+            future: Some(Duration::from_secs(24 * 60 * 60)),
+        }
+    }
+}
+
+impl TimeRange {
+    /// The time, or why it is out of range; all in µs since 1970.
+    pub(crate) fn check(&self, time: i64, received: i64) -> Result<i64, String> {
+        let ahead = time.saturating_sub(received);
+        let beyond = |limit: Option<Duration>| {
+            limit.filter(|limit| u128::from(ahead.unsigned_abs()) > limit.as_micros())
+        };
+        let (limit, side) = match ahead {
+            1.. => (beyond(self.future), "after"),
+            _ => (beyond(self.past), "before"),
+        };
+        let Some(limit) = limit else { return Ok(time) };
+        let shown = |us| Timestamp::from_microsecond(us).map_or_else(|_| us.to_string(), |at| at.to_string());
+        let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
+        Err(format!(
+            "the event's time is too far {side} its receipt, see the dataset's time_range eventTime={} received={} \
+             max={limit:#}",
+            shown(time),
+            shown(received)
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_range_is_about_the_time_of_receipt() {
+        let hour = 3_600_000_000;
+        let range = TimeRange {
+            past: Some(Duration::from_secs(3600)),
+            ..TimeRange::default()
+        };
+        for good in [-hour, 0, 24 * hour] {
+            assert_eq!(range.check(good, 0), Ok(good));
+        }
+        assert_eq!(
+            range.check(-hour - 1, 0).unwrap_err(),
+            "the event's time is too far before its receipt, see the dataset's time_range \
+             eventTime=1969-12-31T22:59:59.999999Z received=1970-01-01T00:00:00Z max=1h"
+        );
+        assert!(range.check(24 * hour + 1, 0).is_err());
+        assert!(range.check(i64::MAX, i64::MIN).is_err());
+        let any = TimeRange {
+            past: None,
+            future: None,
+        };
+        assert_eq!(any.check(i64::MIN, i64::MAX), Ok(i64::MIN));
     }
 }

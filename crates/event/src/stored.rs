@@ -38,24 +38,36 @@ pub(crate) fn stored_field(field: &FieldRef) -> Option<FieldRef> {
     )))
 }
 
+/// Whether columns of these types can be stored; those of the Null type can, as no column.
+///
+/// # Errors
+/// Names the column whose type is not stored.
+pub fn storable(schema: &Schema) -> Result<(), String> {
+    let null = |field: &&FieldRef| field.data_type() != &DataType::Null;
+    schema.fields().iter().filter(null).try_for_each(|field| {
+        stored_type(field.data_type()).map(drop).ok_or_else(|| {
+            format!(
+                "field {}: columns of this type are not stored, cast it type={}",
+                field.name(),
+                field.data_type()
+            )
+        })
+    })
+}
+
 /// The batch with each column in the type it is stored as; columns of the Null type are left out.
 ///
 /// # Errors
 /// Names the column whose type is not stored, or whose value does not fit (an unsigned integer beyond 63 bits).
-pub(crate) fn canonical(rows: &RecordBatch) -> Result<RecordBatch, String> {
+pub fn canonical(rows: &RecordBatch) -> Result<RecordBatch, String> {
+    storable(rows.schema_ref())?;
     let mut fields = Vec::new();
     let mut columns = Vec::new();
     for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
         if field.data_type() == &DataType::Null {
             continue;
         }
-        let stored = stored_type(field.data_type()).ok_or_else(|| {
-            format!(
-                "field {}: columns of this type are not stored, cast it type={}",
-                field.name(),
-                field.data_type()
-            )
-        })?;
+        let stored = stored_type(field.data_type()).expect("it was found storable");
         let options = CastOptions {
             safe: false,
             ..CastOptions::default()

@@ -14,12 +14,14 @@ pub const ERROR_COLUMN: &str = "_error";
 /// A user-defined function of a dataset: rows → rows.
 ///
 /// **In**: the system's columns (see [`crate::SystemColumn`]), the fields of the events so far, and [`ROW_COLUMN`] with
-/// 0, 1, 2 …
+/// 0, 1, 2 … A field that no event has had yet is not among the columns; fields that are called as the two columns here
+/// are in `_extra`.
 ///
 /// **Out**: [`ROW_COLUMN`], and the fields that the events have from here on, of types that can be stored. An input row
-/// may come out not at all (it is filtered), once, or more often. `eventTime` among the columns changes the event's time;
-/// the other system columns are carried along by the chain, whatever comes out. [`ERROR_COLUMN`] rejects rows, and is no
-/// field.
+/// may come out not at all (it is filtered), once, or more often; rows are put into the order of [`ROW_COLUMN`].
+/// `eventTime` among the columns changes the event's time, where it is not null (a time stamp, RFC 3339 text, or
+/// milliseconds); the other system columns are carried along by the chain, whatever comes out. [`ERROR_COLUMN`] rejects
+/// rows, and is no field. One row of an event that is rejected rejects the event: no row of it is stored.
 ///
 /// An implementation is pure: the same rows give the same rows, as a job that starts again after a crash gives them again.
 /// It is called from many threads at once, on threads that may block.

@@ -1,4 +1,4 @@
-//! The job of one dataset: `queue → decode → rows ▸ table, rejects ▸ table$failed`.
+//! The job of one dataset: `queue → decode → steps → rows ▸ table, rejects ▸ table$failed`.
 
 use std::sync::Arc;
 
@@ -8,18 +8,19 @@ use arrow::array::{
 };
 use arrow::datatypes::TimestampMicrosecondType;
 use async_trait::async_trait;
-use event::{BatchHeader, Decoder, Encoding, Reject, failed_schema};
+use event::{BatchHeader, Encoding, Reject, failed_schema};
 use flow::{Local, Producer, Sink, Source, Tail, Timestamp};
 use queue::Record;
 use store::Progress;
 use warehouse::Table;
 
+use crate::chain::{Chains, InChain};
 use crate::{Clock, Visibility};
 
 /// What a dataset's job is made of.
 pub(crate) struct DatasetJob {
     pub(crate) source: Arc<dyn Source<Record>>,
-    pub(crate) decoder: Decoder,
+    pub(crate) chains: Arc<Chains>,
     pub(crate) rows: Arc<dyn Sink<RecordBatch>>,
     pub(crate) failed: Arc<dyn Sink<RecordBatch>>,
     /// Set for tracers: the clock of the stamp that they get here.
@@ -34,19 +35,31 @@ enum Piece {
 }
 
 impl DatasetJob {
-    /// The job's graph.
+    /// The job's graph, with a node for each step of the newest chain. A batch of another chain goes through that one, in
+    /// the same nodes.
     pub(crate) fn graph(self) -> impl Tail<Local> {
         let Self {
             source,
-            decoder,
+            chains,
             rows,
             failed,
             stamp,
         } = self;
-        let pieces = Producer::<Local, Record>::source(source).flat_map(move |record: Record| match &stamp {
-            None => decode(&decoder, record),
-            Some(clock) => decode(&decoder, stamped(record, clock())),
-        });
+        let steps = chains.newest().names();
+        let records = Producer::<Local, Record>::source(source);
+        let begin = move |record: Record| match &stamp {
+            None => chains.begin(record),
+            Some(clock) => chains.begin(stamped(record, clock())),
+        };
+        let pieces = if steps.is_empty() {
+            records.flat_map(move |record| pieces(begin(record)))
+        } else {
+            let mut batches = records.map(begin).name("decode");
+            for step in steps {
+                batches = batches.map(InChain::step).name(format!("udf {step}"));
+            }
+            batches.flat_map(pieces).name("validate")
+        };
         let good = pieces.filter_map(|piece| match piece {
             Piece::Rows(rows) => Some(rows),
             Piece::Rejects(_) => None,
@@ -61,12 +74,12 @@ impl DatasetJob {
     }
 }
 
-fn decode(decoder: &Decoder, record: Record) -> impl Iterator<Item = Piece> + use<> {
-    let decoded = decoder.decode(&record.batch);
-    let rows = (decoded.rows.num_rows() > 0).then_some(Piece::Rows(decoded.rows));
-    let rejects = (!decoded.rejects.is_empty())
-        .then(|| Piece::Rejects(rejects_as_rows(&decoded.rejects, &record.batch.header)));
-    rows.into_iter().chain(rejects)
+fn pieces(batch: InChain) -> impl Iterator<Item = Piece> {
+    let schema_version = batch.schema_version();
+    let (rows, rejects, record) = batch.finish();
+    let rejects = (!rejects.is_empty())
+        .then(|| Piece::Rejects(rejects_as_rows(&rejects, &record.batch.header, schema_version)));
+    rows.into_iter().map(Piece::Rows).chain(rejects)
 }
 
 /// Tracers with the time at which they got here, as `processed_at`; what is no JSON object stays as it is.
@@ -90,7 +103,7 @@ fn stamped(mut record: Record, now: jiff::Timestamp) -> Record {
 }
 
 /// Rows of a `<dataset>$failed` table, see [`failed_schema`].
-fn rejects_as_rows(rejects: &[Reject], header: &BatchHeader) -> RecordBatch {
+fn rejects_as_rows(rejects: &[Reject], header: &BatchHeader, schema_version: u32) -> RecordBatch {
     let rows = rejects.len();
     let mut raw = BinaryViewBuilder::with_capacity(rows);
     let mut emitter = StringViewBuilder::with_capacity(rows);
@@ -123,6 +136,13 @@ fn rejects_as_rows(rejects: &[Reject], header: &BatchHeader) -> RecordBatch {
                 .map(|reject| i64::from(reject.line))
                 .collect::<Int64Array>(),
         ),
+        Arc::new(
+            rejects
+                .iter()
+                .map(|reject| reject.step.as_deref())
+                .collect::<StringViewArray>(),
+        ),
+        Arc::new(Int64Array::from_value(i64::from(schema_version), rows)),
     ];
     RecordBatch::try_new(failed_schema(), columns).expect("the columns are those of the schema")
 }

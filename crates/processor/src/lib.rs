@@ -1,18 +1,26 @@
-//! From dataset settings to running jobs: each dataset of the queue gets a `flow` job that decodes its batches and
-//! writes them to the warehouse, good events to the dataset's table and the others to `<dataset>$failed`.
+//! From dataset settings to running jobs: each dataset of the queue gets a `flow` job that decodes its batches, puts them
+//! through the dataset's chain of functions and writes them to the warehouse, good events to the dataset's table and the
+//! others to `<dataset>$failed`.
 //!
 //! | name | what it is |
 //! |---|---|
 //! | [`Processor`] | starts, watches and restarts the jobs of all datasets |
+//! | [`Chain`] | the steps that a dataset's events go through, each an [`event::Udf`] |
+//! | [`NativeUdf`] | a function of the program as a step |
 //! | [`QueueSource`] | a dataset's queue as a `flow::Source` |
 //! | [`DatasetStream`] | a dataset's rows from the first to the live ones, with an exact seam |
 //! | [`Visibility`] | how long events took from being emitted to being visible in SQL |
 //!
-//! Not here: HTTP, SQL, user-defined functions, scaling.
+//! Not here: HTTP, SQL, scaling. What a chain was is not stored: after the process has ended, batches that were not
+//! committed go through the chain that the next one begins with. After a crash one of a dataset's two tables may be
+//! committed further than the other; a chain that has changed meanwhile is then not the one that made the rows there, so
+//! change it with [`Processor::set_chain`], or after an orderly end.
 
+mod chain;
 mod dataset;
 mod error;
-mod limits;
+pub mod limits;
+mod native;
 mod readers;
 mod scale;
 mod source;
@@ -20,9 +28,11 @@ mod stream;
 mod supervisor;
 mod visibility;
 
+pub use chain::{Chain, ChainStatus, StepStatus};
 pub use error::{Error, ErrorKind, Result};
+pub use native::{NativeUdf, NativeUdfs};
 pub use scale::{Decision, Demand, Limits, Observation, Reason, State, capacity, decide, share};
 pub use source::QueueSource;
 pub use stream::DatasetStream;
-pub use supervisor::{Clock, DatasetStatus, Processor, ProcessorOptions};
+pub use supervisor::{ChainOf, Clock, DatasetStatus, Processor, ProcessorOptions};
 pub use visibility::Visibility;

@@ -4,3 +4,23 @@
 pub(crate) const STREAM_BATCH_ROWS_MAX: usize = 8_192;
 /// Payload taken from the queue at once for a dataset's stream, in bytes.
 pub(crate) const STREAM_READ_BYTES_MAX: usize = 1 << 20;
+
+/// Steps of a chain.
+pub const CHAIN_STEPS_MAX: usize = 32;
+/// The name of a step, in bytes.
+pub const STEP_NAME_BYTES_MAX: usize = 128;
+/// Rows given to a step in one call.
+pub const CALL_ROWS_MAX: usize = 8_192;
+/// Calls made to find the bad rows of one call that failed by rows; about `2 · bad · log₂(rows)` are needed.
+pub const CALLS_MAX: usize = 1_024;
+/// Rows that may come out of one call.
+pub const CALL_OUT_ROWS_MAX: usize = 1 << 20;
+/// Bytes of Arrow memory that may come out of a step for one batch, the rows that go on unchanged among them.
+pub const STEP_OUT_BYTES_MAX: usize = 256 << 20;
+/// Threads for calls that are kept while they have nothing to do.
+pub(crate) const CALL_THREADS_IDLE_MAX: usize = 16;
+/// Versions of a dataset's chain that are remembered, for streams that are behind.
+pub(crate) const CHAIN_VERSIONS_MAX: usize = 64;
+
+const _: () = assert!(CALL_ROWS_MAX <= CALL_OUT_ROWS_MAX);
+const _: () = assert!(CALLS_MAX >= 2 * 14); // one bad row of a full call is found

@@ -10,17 +10,20 @@
 //! Files of `v` that were compacted since, or held rows that were deleted, stay while a stream reads them, and
 //! `vacuum_after` longer for one that comes back. A position whose files were vacuumed is `NotFound` too. A stream that
 //! began before a deletion still gives the rows that were deleted.
+//!
+//! Batches from the queue go through the dataset's chain here too, each through the one that its rows in the table went
+//! through; but a position of an earlier process may name batches that went through a chain which is not known any more.
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use event::Decoder;
 use event::wire::Position;
 use flow::Source;
 use store::Progress;
 use warehouse::{DataFile, Table};
 
+use crate::chain::Chains;
 use crate::limits::{STREAM_BATCH_ROWS_MAX, STREAM_READ_BYTES_MAX};
 use crate::readers::Reader;
 use crate::{Error, ErrorKind, QueueSource, Result};
@@ -33,7 +36,7 @@ const HISTORY_DONE: u64 = i64::MAX as u64;
 pub struct DatasetStream {
     table: Arc<Table>,
     source: QueueSource,
-    decoder: Decoder,
+    chains: Arc<Chains>,
     position: Progress,
     until: Option<Progress>,
     history: Option<History>,
@@ -55,7 +58,7 @@ impl DatasetStream {
     /// `Invalid` when the position is not one that a stream of this dataset gave.
     pub(crate) async fn open(
         (source, reader): (QueueSource, Reader),
-        (table, decoder): (Arc<Table>, Decoder),
+        (table, chains): (Arc<Table>, Arc<Chains>),
         (from, until): (Option<Position>, Option<Position>),
         follow: bool,
     ) -> Result<Self> {
@@ -72,7 +75,7 @@ impl DatasetStream {
         Ok(Self {
             table,
             source,
-            decoder,
+            chains,
             position,
             until,
             history,
@@ -129,7 +132,7 @@ impl DatasetStream {
         let mut rows = Vec::new();
         for slice in slices {
             for (_, record) in slice.items {
-                rows.push(self.decoder.decode(&record.batch).rows);
+                rows.extend(self.chains.begin(record).finish().0);
             }
             self.position.advance(&slice.part, slice.next);
         }

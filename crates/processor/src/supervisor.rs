@@ -1,23 +1,27 @@
 //! Starts, watches and restarts the jobs of all datasets.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use event::wire::Position;
-use event::{DatasetName, DatasetSchema, DatasetSettings, Decoder, TRACERS, failed_schema};
+use event::{DatasetName, DatasetSchema, DatasetSettings, TRACERS, failed_schema};
 use flow::{Graph, Job, JobOptions, JobStatus, Local, Sink};
 use queue::{Offset, Partition, Queue};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use warehouse::{Table, Warehouse};
 
+use crate::chain::{CallThreads, Chain, ChainStatus, Chains};
 use crate::dataset::{DatasetJob, VisibleRows};
 use crate::readers::{Readers, least, offsets};
 use crate::{DatasetStream, Error, ErrorKind, QueueSource, Result, Visibility};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
+
+/// Tells the chain of a dataset.
+pub type ChainOf = Arc<dyn Fn(&DatasetName) -> Result<Chain> + Send + Sync>;
 
 /// How long a job that has failed is left alone, first and at most; it doubles with each failure in a row.
 const RESTART_WAIT_MIN: Duration = Duration::from_millis(500);
@@ -31,6 +35,9 @@ pub struct ProcessorOptions {
     pub warehouse: Arc<Warehouse>,
     /// The settings of each dataset.
     pub settings: Arc<dyn Fn(&DatasetName) -> DatasetSettings + Send + Sync>,
+    /// The chain of each dataset, asked for when its job is first started; while it cannot be made the job waits, and
+    /// [`DatasetStatus::last_error`] says why.
+    pub chains: ChainOf,
     /// How jobs run.
     pub job: JobOptions,
     /// For latencies.
@@ -50,6 +57,8 @@ pub struct DatasetStatus {
     pub last_error: Option<String>,
     /// The job as it is planned, with its counts; as old as `job`.
     pub graph: Option<Graph>,
+    /// The chain of new batches; `None` before the first.
+    pub chain: Option<ChainStatus>,
 }
 
 /// Runs one job for each dataset that the queue has or gets. A cheap handle: clones are the same processor.
@@ -60,6 +69,7 @@ struct Shared {
     options: ProcessorOptions,
     datasets: Mutex<BTreeMap<DatasetName, Arc<Dataset>>>,
     readers: Readers,
+    call_threads: Arc<CallThreads>,
     stop: watch::Sender<bool>,
     watching: Mutex<Option<JoinHandle<()>>>,
 }
@@ -68,6 +78,9 @@ struct Shared {
 #[derive(Default)]
 struct Dataset {
     visibility: Arc<Visibility>,
+    chains: OnceLock<Arc<Chains>>,
+    /// Its job is to start again, with a graph of the newest chain.
+    renew: Notify,
     state: Mutex<State>,
 }
 
@@ -93,6 +106,13 @@ fn no_such(dataset: &DatasetName) -> Error {
     )
 }
 
+/// Why a job that was watched is over.
+enum Ended {
+    Stopped,
+    /// To be started again at once.
+    Renewed,
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -110,6 +130,7 @@ impl Processor {
             options,
             datasets: Mutex::default(),
             readers: Readers::default(),
+            call_threads: Arc::default(),
             stop: watch::Sender::new(false),
             watching: Mutex::default(),
         }));
@@ -120,17 +141,14 @@ impl Processor {
 
     /// Starts a job for each dataset as it appears; when the processor stops, waits for all of them.
     async fn watch_queue(&self) {
-        let mut jobs = JoinSet::new();
+        let (mut jobs, mut supervised) = (JoinSet::new(), BTreeSet::new());
         let mut datasets = self.0.options.queue.datasets();
         let mut stop = self.0.stop.subscribe();
         loop {
             let names = datasets.borrow_and_update().clone();
             for name in names {
-                let known = locked(&self.0.datasets).contains_key(&name);
-                if !known {
-                    let dataset = Arc::new(Dataset::default());
-                    locked(&self.0.datasets).insert(name.clone(), dataset.clone());
-                    let supervising = self.clone();
+                if supervised.insert(name.clone()) {
+                    let (supervising, dataset) = (self.clone(), self.dataset(&name));
                     jobs.spawn(async move { supervising.supervise(name, dataset).await });
                 }
             }
@@ -140,6 +158,10 @@ impl Processor {
             }
         }
         jobs.join_all().await;
+    }
+
+    fn dataset(&self, name: &DatasetName) -> Arc<Dataset> {
+        locked(&self.0.datasets).entry(name.clone()).or_default().clone()
     }
 
     /// Keeps one dataset's job running until the processor stops.
@@ -152,7 +174,8 @@ impl Processor {
                 Err(error) => Err(error),
             };
             match outcome {
-                Ok(()) => return,
+                Ok(Ended::Stopped) => return,
+                Ok(Ended::Renewed) => continue,
                 Err(error) => {
                     tracing::error!(dataset = %name, "job failed, it starts again in {wait:?}: {error}");
                     let mut state = locked(&dataset.state);
@@ -170,23 +193,27 @@ impl Processor {
         }
     }
 
-    /// Waits for the end of a job: `Ok` when the processor stops.
+    /// Waits for the end of a job: `Ok` when the processor stops, or the job is to be another.
     async fn watch_job(
         &self,
         job: &mut Job,
         dataset: &Dataset,
         stop: &mut watch::Receiver<bool>,
-    ) -> Result<()> {
+    ) -> Result<Ended> {
         let mut every_second = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
                 ended = job.join() => {
                     dataset.note(job);
-                    return ended.map_err(Error::from);
+                    return Ok(ended.map(|()| Ended::Stopped)?);
                 }
                 () = told(stop) => {
                     job.stop();
-                    return job.join().await.map_err(Error::from);
+                    return Ok(job.join().await.map(|()| Ended::Stopped)?);
+                }
+                () = dataset.renew.notified() => {
+                    job.stop();
+                    return Ok(job.join().await.map(|()| Ended::Renewed)?);
                 }
                 _ = every_second.tick() => dataset.note(job),
             }
@@ -195,11 +222,11 @@ impl Processor {
 
     async fn start_job(&self, name: &DatasetName, dataset: &Dataset) -> Result<Job> {
         let Shared { options, .. } = self.0.as_ref();
-        let (table, decoder) = self.table(name).await?;
+        let (table, chains) = self.table(name).await?;
         let failed = options.warehouse.create(&name.failed(), failed_schema()).await?;
         let job = DatasetJob {
             source: Arc::new(QueueSource::new(options.queue.clone(), name.clone())),
-            decoder,
+            chains,
             rows: Arc::new(VisibleRows {
                 table,
                 visibility: dataset.visibility.clone(),
@@ -211,8 +238,8 @@ impl Processor {
         Ok(Local::run(name.as_str(), &job.graph(), options.job.clone())?)
     }
 
-    /// A dataset's table, made if it is not there yet, and the decoder that fills it.
-    async fn table(&self, name: &DatasetName) -> Result<(Arc<Table>, Decoder)> {
+    /// A dataset's table, made if it is not there yet, and the chains that fill it.
+    async fn table(&self, name: &DatasetName) -> Result<(Arc<Table>, Arc<Chains>)> {
         let options = &self.0.options;
         let table = options
             .warehouse
@@ -224,9 +251,42 @@ impl Processor {
                 format_args!("the table was not made for events dataset={name}"),
             )
         })?;
-        let decoder = Decoder::new(schema, &(options.settings)(name))
-            .map_err(|error| Error::new(ErrorKind::Invalid, format_args!("{error} dataset={name}")))?;
-        Ok((table, decoder))
+        let dataset = self.dataset(name);
+        if let Some(chains) = dataset.chains.get() {
+            return Ok((table, chains.clone()));
+        }
+        let chain = (options.chains)(name)?;
+        let threads = self.0.call_threads.clone();
+        let chains = Chains::new(schema, &(options.settings)(name), &chain, threads)?;
+        let chains = dataset.chains.get_or_init(|| Arc::new(chains));
+        Ok((table, chains.clone()))
+    }
+
+    /// Treats the batches that the queue gets from now on as these settings and this chain say; returns the number of the
+    /// version. Nothing stops: each batch goes through one chain wholly, those before through the old one, also if their job starts again.
+    /// The job of the dataset does so once, after its current epoch, to show the steps in its graph.
+    ///
+    /// It holds while the process runs: the next one asks [`ProcessorOptions::settings`] and [`ProcessorOptions::chains`].
+    /// So change what these give first, and end in an orderly way or wait until [`Processor::committed`] is past.
+    ///
+    /// # Errors
+    /// `NotFound` when the queue does not have the dataset; `Invalid` when its table cannot have the columns that are
+    /// declared; those of the warehouse; that of a first chain which could not be made. Then nothing has changed.
+    pub async fn set_chain(
+        &self,
+        dataset: &DatasetName,
+        settings: &DatasetSettings,
+        chain: &Chain,
+    ) -> Result<u64> {
+        let queue = &self.0.options.queue;
+        if queue.ends(dataset).is_empty() {
+            return Err(no_such(dataset));
+        }
+        let (_, chains) = self.table(dataset).await?;
+        let version = chains.set(settings, chain, || queue.ends(dataset))?;
+        self.dataset(dataset).renew.notify_one();
+        tracing::info!(%dataset, version, steps = ?chain.names().collect::<Vec<_>>(), "a chain was set");
+        Ok(version)
     }
 
     /// A dataset's rows: see [`DatasetStream::open`].
@@ -293,6 +353,7 @@ impl Processor {
                 behind_batches: ends.iter().enumerate().map(behind).sum(),
                 job: state.job.clone(),
                 graph: state.graph.clone(),
+                chain: dataset.chains.get().map(|chains| chains.newest().status()),
                 last_error: state.last_error.clone(),
                 dataset: name,
             }

@@ -245,6 +245,7 @@ impl Parts {
             queue: queue.clone() as Arc<dyn Queue>,
             warehouse: warehouse.clone(),
             settings: Arc::new(move |name| of_dataset.dataset(name)),
+            chains: Arc::new(|_| Ok(processor::Chain::default())),
             job: JobOptions::default(),
             clock: Arc::new(jiff::Timestamp::now),
         });

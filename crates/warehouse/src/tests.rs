@@ -2,6 +2,7 @@
 
 mod faulty;
 mod maintenance;
+mod older;
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use event::{DatasetName, DatasetSchema, FAILED_SUFFIX};
+use arrow::datatypes::SchemaRef;
+use event::{DatasetName, DatasetSchema, FAILED_SUFFIX, failed_schema};
 use object_store::ObjectStore;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
@@ -122,7 +123,7 @@ impl Warehouse {
             let snapshot = log.load().await?;
             let columns = match snapshot.kind {
                 Kind::Growing => Arc::new(DatasetSchema::from_table(snapshot.schema.clone())).into(),
-                Kind::Fixed => snapshot.schema.clone().into(),
+                Kind::Fixed => fixed_columns(name, &snapshot.schema).into(),
             };
             let shared = (limits, wake.clone());
             tables.add(&Arc::new(Table::new(
@@ -229,6 +230,16 @@ impl Drop for Warehouse {
         // The loop finds the tables gone and ends.
         self.wake.notify_one();
     }
+}
+
+/// The columns of a table that does not grow. A table of rejects of an older program gets those that have come since,
+/// null in its older rows.
+fn fixed_columns(name: &str, stored: &SchemaRef) -> SchemaRef {
+    let now = failed_schema();
+    let older = name.ends_with(FAILED_SUFFIX)
+        && now.fields().len() > stored.fields().len()
+        && now.fields()[..stored.fields().len()] == stored.fields()[..];
+    if older { now } else { stored.clone() }
 }
 
 fn check_name(name: &str) -> Result<()> {

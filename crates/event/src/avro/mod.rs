@@ -57,3 +57,26 @@ pub fn count(payload: &[u8]) -> Result<u64> {
         .blocks()
         .try_fold(0_u64, |sum, block| Ok(sum.saturating_add(block?.records)))
 }
+
+/// The bytes of each record, in order, up to the first whose end cannot be told.
+pub(crate) fn raw_records(payload: &[u8]) -> Vec<&[u8]> {
+    let mut all = Vec::new();
+    let Ok(container) = Container::open(payload) else {
+        return all;
+    };
+    let Ok(schema) = Schema::parse(container.schema()) else {
+        return all;
+    };
+    let mut records = Records::new(&schema);
+    for block in container.blocks().map_while(Result::ok) {
+        records.go_to(block.bytes);
+        for _ in 0..block.records {
+            let start = records.rest();
+            if records.skip().is_err() {
+                return all;
+            }
+            all.push(&start[..start.len() - records.rest().len()]);
+        }
+    }
+    all
+}

@@ -41,6 +41,11 @@ fn batch(encoding: Encoding, payload: Vec<u8>) -> Batch {
 fn decoder(event_time: Option<&str>) -> Decoder {
     let settings = DatasetSettings {
         event_time: event_time.map(str::to_owned),
+        // Batches here are received in 1970.
+        time_range: event::TimeRange {
+            past: None,
+            future: None,
+        },
         ..DatasetSettings::default()
     };
     Decoder::new(Arc::new(DatasetSchema::empty()), &settings).unwrap()
@@ -326,4 +331,68 @@ proptest! {
         let encoding = if arrow { Encoding::ArrowIpc } else { Encoding::Ndjson };
         decoder(Some("a")).decode(&batch(encoding, bytes));
     }
+}
+
+#[test]
+fn times_out_of_range_are_rejected_as_they_were_sent() {
+    let settings = DatasetSettings {
+        event_time: Some("t".to_owned()),
+        time_range: event::TimeRange {
+            past: Some(std::time::Duration::from_secs(1)),
+            future: Some(std::time::Duration::from_secs(2)),
+        },
+        ..DatasetSettings::default()
+    };
+    let decoder = Decoder::new(Arc::new(DatasetSchema::empty()), &settings).unwrap();
+    // Received at 2000 s.
+    let decoded = ndjson(
+        &decoder,
+        " {\"t\": 1998999}\n\n{\"t\":1999000}\n{\"x\":1}\n{\"t\":2002000}\n{\"t\":2002001,\"a b\":null}\r\n",
+    );
+    assert_eq!(decoded.lines, [3, 4, 5]);
+    let rejects: Vec<(u32, &str, &[u8])> = decoded
+        .rejects
+        .iter()
+        .map(|reject| (reject.line, reject.stage, &reject.raw[..]))
+        .collect();
+    let expected: [(u32, &str, &[u8]); 2] = [
+        (1, "validate", b"{\"t\": 1998999}"),
+        (6, "validate", b"{\"t\":2002001,\"a b\":null}"),
+    ];
+    assert_eq!(rejects, expected);
+    assert!(decoded.rejects[0].reason.contains("too far before its receipt"));
+    assert!(decoded.rejects[1].reason.contains("too far after its receipt"));
+}
+
+#[test]
+fn raw_rows_of_arrow_have_all_their_fields() {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("n", DataType::Int32, true),
+        Field::new("with space", DataType::Utf8, true),
+    ]));
+    let sent = RecordBatch::try_new(
+        schema.clone(),
+        vec![
+            Arc::new(Int32Array::from(vec![1, 2, 3])),
+            Arc::new(StringArray::from(vec![Some("x"), None, Some("z")])),
+        ],
+    )
+    .unwrap();
+    let mut payload = Vec::new();
+    let mut writer = StreamWriter::try_new(&mut payload, &schema).unwrap();
+    writer.write(&sent.slice(0, 1)).unwrap();
+    writer.write(&sent.slice(1, 2)).unwrap();
+    drop(writer);
+    let batch = batch(Encoding::ArrowIpc, payload);
+    let decoder = decoder(None);
+    assert_eq!(decoder.decode(&batch).lines, [1, 2, 3]);
+    let raw: Vec<String> = decoder
+        .raw(&batch, &[1, 3])
+        .into_iter()
+        .map(|raw| String::from_utf8(raw).unwrap())
+        .collect();
+    assert_eq!(
+        raw,
+        [r#"{"n":1,"with space":"x"}"#, r#"{"n":3,"with space":"z"}"#]
+    );
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod chain;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +58,7 @@ fn processor(queue: &Arc<dyn Queue>, warehouse: &Arc<Warehouse>) -> Processor {
         queue: queue.clone(),
         warehouse: warehouse.clone(),
         settings: Arc::new(|_| event::DatasetSettings::default()),
+        chains: Arc::new(|_| Ok(processor::Chain::default())),
         job: JobOptions::default(),
         clock: Arc::new(Timestamp::now),
     })
