@@ -4,9 +4,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a bench")]
 
-#[path = "../tests/it/guests.rs"]
-mod guests;
-
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,8 +15,6 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use event::{ROW_COLUMN, Udf};
 use udf_wasm::{Instances, Runtime, WasmOptions, WasmUdf};
-
-use crate::guests::Guest;
 
 const ROWS: [usize; 3] = [1, 100, 10_000];
 
@@ -82,6 +77,11 @@ fn with(instances: Instances) -> WasmOptions {
     }
 }
 
+fn identity(instances: Instances) -> WasmUdf {
+    let component = wat::parse_str(include_str!("identity.wat")).unwrap();
+    WasmUdf::new(&Runtime::new().unwrap(), "identity", &component, with(instances)).unwrap()
+}
+
 /// The example, if it is at hand.
 fn example(name: &str, instances: Instances) -> Option<WasmUdf> {
     let folder = std::env::var("SANDERLING_UDF_EXAMPLES").ok()?;
@@ -116,16 +116,12 @@ fn native_redact(bencher: Bencher, rows: usize) {
 
 #[divan::bench(args = ROWS)]
 fn identity_reused(bencher: Bencher, rows: usize) {
-    apply(bencher, rows, &Guest::default().udf());
+    apply(bencher, rows, &identity(Instances::Reused));
 }
 
 #[divan::bench(args = ROWS)]
 fn identity_fresh(bencher: Bencher, rows: usize) {
-    apply(
-        bencher,
-        rows,
-        &Guest::default().load(with(Instances::Fresh)).unwrap(),
-    );
+    apply(bencher, rows, &identity(Instances::Fresh));
 }
 
 #[divan::bench(args = ROWS)]

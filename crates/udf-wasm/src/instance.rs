@@ -2,16 +2,19 @@
 
 use event::{UdfError, UdfErrorKind};
 use wasmtime::component::{
-    Component, ComponentExportIndex, ComponentNamedList, Func, InstancePre, Lift, Lower,
+    Component, ComponentExportIndex, ComponentNamedList, Func, InstancePre, Lift, Lower, TypedFunc,
 };
 use wasmtime::{Result, Store};
 
 use crate::host::{Host, at_tick};
 use crate::limits::{IDLE_MEMORY_BYTES_MAX, Limits, TEXT_BYTES_MAX};
-use crate::{LoadError, Runtime, wasi};
+use crate::{LoadError, LoadErrorKind, Runtime, wasi};
 
 /// The interface that a component exports. Its versions are those of `wit/udf.wit`.
 pub(crate) const INTERFACE: &str = "sanderling:udf/step@0.1.0";
+
+type Rows<'a> = (&'a [u8],);
+type RowsOut = (Result<Vec<u8>, String>,);
 
 /// What instances are made of.
 pub(crate) struct Program {
@@ -61,29 +64,31 @@ impl Program {
     /// A fresh instance with its settings.
     ///
     /// # Errors
-    /// Why it refused them, or did not start.
-    pub(crate) fn start(&self, settings: &str, limits: &Limits) -> Result<Instance, String> {
+    /// `Refused` if it refused them, or did not start; `Invalid` if its functions have other types.
+    pub(crate) fn start(&self, settings: &str, limits: &Limits) -> Result<Instance, LoadError> {
+        let refused = |why: String| LoadError::new(LoadErrorKind::Refused, why);
         let mut store = Store::new(self.runtime.engine(), Host::new(limits.clone()));
         store.limiter(|host| host);
         store.epoch_deadline_callback(at_tick);
         // More than its memory has can no answer carry.
         store.set_hostcall_fuel(limits.memory_bytes_max.saturating_add(TEXT_BYTES_MAX));
         let _running = self.begin(&mut store);
-        let started = (|| {
-            let instance = self.linked.instantiate(&mut store)?;
-            let init = instance.get_func(&mut store, self.init);
-            let apply = instance.get_func(&mut store, self.apply);
-            Ok(init.zip(apply))
-        })();
-        let started = started.map_err(|error| store.data().why(&error))?;
-        let (init, apply) = started.ok_or_else(|| format!("it has no functions in {INTERFACE}"))?;
-        typed::<(&[u8],), (Result<Vec<u8>, String>,)>(&apply, &store)?;
-        typed::<(&str,), (Result<(), String>,)>(&init, &store)?;
-        let answer = init
-            .typed::<(&str,), (Result<(), String>,)>(&store)
-            .and_then(|init| init.call(&mut store, (settings,)));
-        let (answer,) = answer.map_err(|error| store.data().why(&error))?;
-        answer.map_err(|reason| format!("it refused its settings: {}", cut(reason)))?;
+        let instance = self
+            .linked
+            .instantiate(&mut store)
+            .map_err(|error| refused(store.data().why(&error)))?;
+        let init = instance.get_func(&mut store, self.init);
+        let apply = instance.get_func(&mut store, self.apply);
+        let (Some(init), Some(apply)) = (init, apply) else {
+            return Err(LoadError::invalid(format_args!(
+                "it has no functions in {INTERFACE}"
+            )));
+        };
+        typed::<Rows<'_>, RowsOut>(&apply, &store)?;
+        let init = typed::<(&str,), (Result<(), String>,)>(&init, &store)?;
+        let answer = init.call(&mut store, (settings,));
+        let (answer,) = answer.map_err(|error| refused(store.data().why(&error)))?;
+        answer.map_err(|reason| refused(format!("it refused its settings: {}", cut(reason))))?;
         Ok(Instance { store, apply })
     }
 
@@ -100,7 +105,7 @@ impl Program {
         let _running = self.begin(&mut instance.store);
         let answer = instance
             .apply
-            .typed::<(&[u8],), (Result<Vec<u8>, String>,)>(&instance.store)
+            .typed::<Rows<'_>, RowsOut>(&instance.store)
             .and_then(|apply| apply.call(&mut instance.store, (input,)));
         let (answer,) =
             answer.map_err(|error| UdfError::new(UdfErrorKind::Broken, instance.store.data().why(&error)))?;
@@ -133,15 +138,17 @@ impl Instance {
     }
 }
 
-fn typed<P, R>(function: &Func, store: &Store<Host>) -> Result<(), String>
+/// The function, if `wit/udf.wit` gives it these types.
+fn typed<P, R>(function: &Func, store: &Store<Host>) -> Result<TypedFunc<P, R>, LoadError>
 where
     P: ComponentNamedList + Lower,
     R: ComponentNamedList + Lift,
 {
-    let typed = function.typed::<P, R>(store);
-    typed
-        .map(|_| ())
-        .map_err(|error| format!("its functions have other types than wit/udf.wit says: {error:#}"))
+    function.typed(store).map_err(|error| {
+        LoadError::invalid(format_args!(
+            "its functions have other types than wit/udf.wit says: {error:#}"
+        ))
+    })
 }
 
 /// A guest's text, cut to its limit.

@@ -6,7 +6,8 @@ use std::time::Duration;
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
 /// The rows of one call as an Arrow IPC stream. A larger call is asked for in halves.
 pub const INPUT_BYTES_MAX: usize = 64 << 20;
-/// Instances of one function that wait for their next call; more are dropped.
+/// Instances of one function that wait for their next call; more are dropped. With [`IDLE_MEMORY_BYTES_MAX`]: what a
+/// function that is not called keeps.
 pub const IDLE_INSTANCES_MAX: usize = 16;
 /// The memory with which an instance still waits for its next call; what has grown beyond is dropped.
 pub const IDLE_MEMORY_BYTES_MAX: usize = 32 << 20;
@@ -43,5 +44,5 @@ impl Default for Limits {
     }
 }
 
+// Offsets of text in one batch are 32 bits.
 const _: () = assert!(INPUT_BYTES_MAX < i32::MAX as usize);
-const _: () = assert!(IDLE_MEMORY_BYTES_MAX < 256 << 20);

@@ -64,7 +64,7 @@ impl WasmUdf {
         let program = Program::new(runtime, component)?;
         let first = program.start(&options.settings, &options.limits).map_err(|why| {
             let text = format!("the step cannot start: {why} step={name}");
-            LoadError::new(LoadErrorKind::Refused, text)
+            LoadError::new(why.kind(), text)
         })?;
         let udf = Self {
             name,

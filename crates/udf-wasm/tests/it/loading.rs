@@ -68,6 +68,7 @@ fn functions_of_other_types() {
     }
     .load(WasmOptions::default())
     .unwrap_err();
+    assert_eq!(error.kind(), LoadErrorKind::Invalid);
     assert!(
         error.to_string().contains("other types than wit/udf.wit says"),
         "{error}"
