@@ -563,9 +563,8 @@ impl Life {
     }
 }
 
-/// Every operation on storage fails once, before it has happened or after, and the process lives on or crashes.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_fault_at_any_operation_leaves_each_row_once() {
+/// Runs a life with a fault, and then what makes it whole; gives the number of operations.
+async fn live(options: WarehouseOptions, (operation, moment): (u64, Moment), crash: bool) -> u64 {
     use Step::{Append, Compact, Delete, Expire, Flush, Vacuum};
     let steps = [
         Append(50),
@@ -584,43 +583,51 @@ async fn a_fault_at_any_operation_leaves_each_row_once() {
         Delete(4),
         Vacuum,
     ];
+    let store = Arc::new(Faulty::over(Arc::new(InMemory::new())));
+    let mut life = Life::open(store.clone(), options, crash).await;
+    store.fail_at(operation, moment);
+    for step in steps {
+        life.run(step).await;
+    }
+    let operations = store.operations();
+    store.fail_at(u64::MAX, Moment::Before);
+    life.run(Flush).await;
+    life.run(Vacuum).await;
+    let expected = life.expected.clone();
+    life.reopen(&expected).await;
+    life.run(Vacuum).await;
+    let stored = store.behind().list(None).filter_map(|object| async move {
+        let path = object.unwrap().location;
+        (!path.as_ref().contains("_delta_log")).then_some(path)
+    });
+    assert_eq!(
+        stored.count().await,
+        life.table.version().files.len(),
+        "orphans are left"
+    );
+    operations
+}
+
+/// Every operation on storage fails, before it has happened or after (and then storage is away for a while), and the
+/// process lives on or crashes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_at_any_operation_leaves_each_row_once() {
     let folder = tempfile::tempdir().unwrap();
     let options = quiet(at_once(), &folder);
-    let mut operation = 0;
-    loop {
-        // Each way for every fourth operation, and every operation one way.
+    let operations = live(options.clone(), (u64::MAX, Moment::Before), false).await;
+    assert!(operations > 50, "the steps are operations on storage");
+    // Each way for every fourth operation, and every operation one way.
+    let lives = (0..operations).map(|operation| {
         let moment = if operation % 2 == 0 {
-            Moment::Before
-        } else {
             Moment::After
+        } else {
+            Moment::Before
         };
-        let crash = operation % 4 < 2;
-        let store = Arc::new(Faulty::over(Arc::new(InMemory::new())));
-        let mut life = Life::open(store.clone(), options.clone(), crash).await;
-        store.fail_at(operation, moment);
-        for step in steps {
-            life.run(step).await;
-        }
-        let reached = store.operations();
-        store.fail_at(u64::MAX, Moment::Before);
-        life.run(Flush).await;
-        life.run(Vacuum).await;
-        let expected = life.expected.clone();
-        life.reopen(&expected).await;
-        life.run(Vacuum).await;
-        let stored = store.behind().list(None).filter_map(|object| async move {
-            let path = object.unwrap().location;
-            (!path.as_ref().contains("_delta_log")).then_some(path)
-        });
-        assert_eq!(
-            stored.count().await,
-            life.table.version().files.len(),
-            "orphans are left"
-        );
-        operation += 1;
-        if operation >= reached {
-            assert!(operation > 50, "the steps are operations on storage");
-            return;
-        }
-    }
+        tokio::spawn(live(options.clone(), (operation, moment), operation % 4 < 2))
+    });
+    futures::stream::iter(lives)
+        .for_each_concurrent(4, |life| async {
+            life.await.unwrap();
+        })
+        .await;
 }
