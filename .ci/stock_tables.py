@@ -40,13 +40,15 @@ def log_of(table):
 def with_delta_rs(table):
     rows = table.to_pyarrow_table()
     assert rows.column_names[-1] == "_hour" and "twice" in rows.column_names, rows.column_names
-    check("delta-rs", duckdb.sql(QUERY).fetchone())
-    hour = table.to_pyarrow_table(partitions=[("_hour", "=", "2015-09-12-00")])
+    connection = duckdb.connect()
+    connection.register("rows", rows)
+    check("delta-rs", connection.execute(QUERY).fetchall()[0])
+    hour = table.to_pyarrow_table(filters=[("_hour", "=", "2015-09-12-00")])
     assert 0 < hour.num_rows < rows.num_rows
 
 
 def with_duckdb():
-    """By its own reader of Delta where that can be had, else over the files that the log names."""
+    """By its own reader of Delta where that extension can be had, else over the files that the log names."""
     connection = duckdb.connect()
     try:
         connection.execute("INSTALL delta; LOAD delta")
@@ -55,7 +57,7 @@ def with_duckdb():
         files = DeltaTable(folder).file_uris()
         source, engine = f"read_parquet({files!r}, union_by_name = true)", "DuckDB (files)"
     connection.execute(f"CREATE VIEW rows AS SELECT * FROM {source}")
-    check(engine, connection.execute(QUERY).fetchone())
+    check(engine, connection.execute(QUERY).fetchall()[0])
 
 
 def with_polars():

@@ -2,6 +2,7 @@
 
 mod faulty;
 mod maintenance;
+mod model;
 
 use std::collections::HashMap;
 use std::ops::Range;

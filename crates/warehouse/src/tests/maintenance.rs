@@ -365,6 +365,62 @@ async fn the_loop_merges_drops_and_vacuums() {
     assert_eq!((stats.rows_deleted, stats.error), (40, None));
 }
 
+/// Rows whose texts do not compress.
+fn wide_rows(ids: Range<i64>) -> RecordBatch {
+    let batch = rows(ids.clone());
+    let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ ids.start as u64;
+    let mut noise = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        format!("{state:016x}")
+    };
+    let text: StringViewArray = ids
+        .map(|_| Some((0..64).map(|_| noise()).collect::<String>()))
+        .collect();
+    let mut columns = batch.columns().to_vec();
+    *columns.last_mut().unwrap() = Arc::new(text);
+    RecordBatch::try_new(batch.schema(), columns).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merged_file_of_many_parts_has_its_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = Warehouse::open(quiet(at_once(), &folder)).await.unwrap();
+    let table = warehouse.create("wiki", dataset()).await.unwrap();
+    const ROWS: i64 = 6_000;
+    for start in 0..6 {
+        let batch = wide_rows(start * ROWS..start * ROWS + ROWS);
+        let times = TimestampMicrosecondArray::from(vec![DAY; ROWS as usize]).with_timezone("UTC");
+        let mut columns = batch.columns().to_vec();
+        columns[batch.schema().index_of(SystemColumn::EventTime.name()).unwrap()] = Arc::new(times);
+        let batch = RecordBatch::try_new(batch.schema(), columns).unwrap();
+        let next = ((start + 1) * ROWS) as u64;
+        table.append(vec![batch], &progress(next)).await.unwrap();
+        table.flush().await.unwrap();
+    }
+    table.compact().await.unwrap();
+    let version = table.version();
+    let [file] = &version.files[..] else {
+        panic!("one file is left")
+    };
+    assert!(
+        file.bytes as usize > 2 * crate::limits::REWRITE_PART_BYTES,
+        "{}",
+        file.bytes
+    );
+    let batches = read(table.store().as_ref(), &file.path).await;
+    assert_eq!(ids(&batches), (0..6 * ROWS).collect::<Vec<_>>());
+    let texts = |batch: &RecordBatch| {
+        let texts = batch.column_by_name("text").unwrap().as_string_view();
+        texts.iter().map(|text| text.unwrap().len()).sum::<usize>()
+    };
+    assert_eq!(
+        batches.iter().map(texts).sum::<usize>(),
+        6 * 1_024 * ROWS as usize
+    );
+}
+
 /// What a reader finds wrong. Ids with a rest of 3 are deleted now and then, all that there are at a time.
 fn check_seen(seen: &[i64], next: i64) {
     let unique: BTreeSet<i64> = seen.iter().copied().collect();
