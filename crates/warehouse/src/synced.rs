@@ -7,7 +7,9 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
@@ -55,10 +57,9 @@ impl ObjectStore for SyncedFolder {
         location: &Path,
         _opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        Ok(Box::new(Upload {
-            path: self.inner.path_to_filesystem(location)?,
-            parts: Vec::new(),
-        }))
+        let path = self.inner.path_to_filesystem(location)?;
+        let begun = blocking(move || Upload::begin(path.clone()).map_err(|error| failed(&path, error)));
+        Ok(Box::new(begun.await?))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -110,49 +111,99 @@ fn sorted(listed: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, 
     sorted.try_flatten_stream().boxed()
 }
 
-/// Keeps the parts in memory and puts them at the end; only checkpoints of the log come this way.
+/// Writes the parts, as they come, under a hidden name; at the end the file is synced and has its name.
 #[derive(Debug)]
 struct Upload {
     path: PathBuf,
-    parts: Vec<bytes::Bytes>,
+    hidden: PathBuf,
+    file: Arc<File>,
+    /// Where the next part begins.
+    offset: u64,
+}
+
+impl Upload {
+    fn begin(path: PathBuf) -> io::Result<Self> {
+        make_folder(path.parent().unwrap_or(FsPath::new("/")))?;
+        let hidden = hidden_name(&path);
+        let file = Arc::new(File::create_new(&hidden)?);
+        Ok(Self {
+            path,
+            hidden,
+            file,
+            offset: 0,
+        })
+    }
 }
 
 #[async_trait]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.parts.extend(data);
-        async { Ok(()) }.boxed()
+        let (file, path, mut offset) = (self.file.clone(), self.path.clone(), self.offset);
+        self.offset += data.content_length() as u64;
+        let mut write = move || {
+            for piece in &data {
+                file.write_all_at(piece, offset)?;
+                offset += piece.len() as u64;
+            }
+            Ok(())
+        };
+        blocking(move || write().map_err(|error| failed(&path, error))).boxed()
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let payload = std::mem::take(&mut self.parts).into_iter().collect();
-        put_blocking(self.path.clone(), payload, PutMode::Overwrite).await
+        let (file, hidden, path) = (self.file.clone(), self.hidden.clone(), self.path.clone());
+        let place = move || {
+            file.sync_all()?;
+            fs::rename(&hidden, &path)?;
+            File::open(path.parent().unwrap_or(FsPath::new("/")))?.sync_all()
+        };
+        let path = self.path.clone();
+        blocking(move || place().map_err(|error| failed(&path, error))).await?;
+        Ok(PutResult {
+            e_tag: None,
+            version: None,
+        })
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.parts.clear();
-        Ok(())
+        let (hidden, path) = (self.hidden.clone(), self.path.clone());
+        blocking(move || fs::remove_file(hidden).map_err(|error| failed(&path, error))).await
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        // Gone already if it was completed or aborted.
+        let _ = fs::remove_file(&self.hidden);
+    }
+}
+
+async fn blocking<T: Send + 'static>(run: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(run).await {
+        Ok(result) => result,
+        Err(source) => Err(Error::JoinError { source }),
     }
 }
 
 async fn put_blocking(path: PathBuf, payload: PutPayload, mode: PutMode) -> Result<PutResult> {
-    let write = move || put(&path, &payload, &mode).map_err(|error| failed(&path, error));
-    match tokio::task::spawn_blocking(write).await {
-        Ok(result) => result.map(|()| PutResult {
-            e_tag: None,
-            version: None,
-        }),
-        Err(source) => Err(Error::JoinError { source }),
-    }
+    blocking(move || put(&path, &payload, &mode).map_err(|error| failed(&path, error))).await?;
+    Ok(PutResult {
+        e_tag: None,
+        version: None,
+    })
+}
+
+/// A new name beside a file: names that end in `#` and digits are hidden by the local store's listings.
+fn hidden_name(path: &FsPath) -> PathBuf {
+    let mut hidden = path.as_os_str().to_owned();
+    hidden.push(format!("#{}", uuid::Uuid::now_v7().as_u128()));
+    PathBuf::from(hidden)
 }
 
 fn put(path: &FsPath, payload: &PutPayload, mode: &PutMode) -> io::Result<()> {
     let folder = path.parent().unwrap_or(FsPath::new("/"));
     make_folder(folder)?;
-    // Names that end in `#` and digits are hidden by the local store's listings.
-    let mut hidden = path.as_os_str().to_owned();
-    hidden.push(format!("#{}", uuid::Uuid::now_v7().as_u128()));
-    let hidden = PathBuf::from(hidden);
+    let hidden = hidden_name(path);
     let placed = write_synced(&hidden, payload).and_then(|()| match mode {
         // A link fails where the name is taken, a rename would replace it.
         PutMode::Create => fs::hard_link(&hidden, path).and_then(|()| fs::remove_file(&hidden)),
@@ -240,7 +291,24 @@ mod tests {
             store.get(&Path::from("y")).await.unwrap().bytes().await.unwrap(),
             "1234"
         );
+        // Parts may be written in any order; what is given up leaves nothing.
+        let mut upload = store.put_multipart(&Path::from("z")).await.unwrap();
+        let (first, second) = (upload.put_part("12".into()), upload.put_part("345".into()));
+        second.await.unwrap();
+        first.await.unwrap();
+        assert!(store.get(&Path::from("z")).await.is_err());
+        upload.complete().await.unwrap();
+        assert_eq!(
+            store.get(&Path::from("z")).await.unwrap().bytes().await.unwrap(),
+            "12345"
+        );
+        let mut upload = store.put_multipart(&Path::from("w")).await.unwrap();
+        upload.put_part("1".into()).await.unwrap();
+        upload.abort().await.unwrap();
+        drop(store.put_multipart(&Path::from("w")).await.unwrap());
         let names: Vec<ObjectMeta> = store.list(None).try_collect().await.unwrap();
-        assert_eq!(names.len(), 2, "no hidden file is left: {names:?}");
+        assert_eq!(names.len(), 3, "{names:?}");
+        let files = fs::read_dir(folder.path().join("a/b")).unwrap();
+        assert_eq!(files.count(), 3, "no hidden file is left");
     }
 }

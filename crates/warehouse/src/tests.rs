@@ -2,6 +2,7 @@
 
 mod faulty;
 mod maintenance;
+mod model;
 mod older;
 
 use std::collections::HashMap;

@@ -52,10 +52,16 @@ struct Once {
 
 impl Once {
     fn next(&mut self) -> Option<Moment> {
+        /// Operations after one whose answer is lost that fail too.
+        const AWAY: u64 = 3;
+        let operation = self.operations;
         self.operations += 1;
-        self.fails
-            .filter(|(at, _)| *at == self.operations - 1)
-            .map(|(_, moment)| moment)
+        let (at, moment) = self.fails?;
+        if operation == at {
+            return Some(moment);
+        }
+        let away = moment == Moment::After && operation > at && operation - at <= AWAY;
+        away.then_some(Moment::Before)
     }
 }
 
@@ -72,7 +78,7 @@ impl Faulty {
         }
     }
 
-    /// From now on operations are counted from 0, and this one fails.
+    /// From now on operations are counted from 0, and this one fails; if its answer is lost, the next ones fail too.
     pub(super) fn fail_at(&self, operation: u64, moment: Moment) {
         *self.once.lock().unwrap() = Once {
             operations: 0,

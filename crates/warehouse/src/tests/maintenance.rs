@@ -365,6 +365,62 @@ async fn the_loop_merges_drops_and_vacuums() {
     assert_eq!((stats.rows_deleted, stats.error), (40, None));
 }
 
+/// Rows whose texts do not compress.
+fn wide_rows(ids: Range<i64>) -> RecordBatch {
+    let batch = rows(ids.clone());
+    let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ ids.start as u64;
+    let mut noise = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        format!("{state:016x}")
+    };
+    let text: StringViewArray = ids
+        .map(|_| Some((0..64).map(|_| noise()).collect::<String>()))
+        .collect();
+    let mut columns = batch.columns().to_vec();
+    *columns.last_mut().unwrap() = Arc::new(text);
+    RecordBatch::try_new(batch.schema(), columns).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merged_file_of_many_parts_has_its_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = Warehouse::open(quiet(at_once(), &folder)).await.unwrap();
+    let table = warehouse.create("wiki", dataset()).await.unwrap();
+    const ROWS: i64 = 6_000;
+    for start in 0..6 {
+        let batch = wide_rows(start * ROWS..start * ROWS + ROWS);
+        let times = TimestampMicrosecondArray::from(vec![DAY; ROWS as usize]).with_timezone("UTC");
+        let mut columns = batch.columns().to_vec();
+        columns[batch.schema().index_of(SystemColumn::EventTime.name()).unwrap()] = Arc::new(times);
+        let batch = RecordBatch::try_new(batch.schema(), columns).unwrap();
+        let next = ((start + 1) * ROWS) as u64;
+        table.append(vec![batch], &progress(next)).await.unwrap();
+        table.flush().await.unwrap();
+    }
+    table.compact().await.unwrap();
+    let version = table.version();
+    let [file] = &version.files[..] else {
+        panic!("one file is left")
+    };
+    assert!(
+        file.bytes as usize > 2 * crate::limits::REWRITE_PART_BYTES,
+        "{}",
+        file.bytes
+    );
+    let batches = read(table.store().as_ref(), &file.path).await;
+    assert_eq!(ids(&batches), (0..6 * ROWS).collect::<Vec<_>>());
+    let texts = |batch: &RecordBatch| {
+        let texts = batch.column_by_name("text").unwrap().as_string_view();
+        texts.iter().map(|text| text.unwrap().len()).sum::<usize>()
+    };
+    assert_eq!(
+        batches.iter().map(texts).sum::<usize>(),
+        6 * 1_024 * ROWS as usize
+    );
+}
+
 /// What a reader finds wrong. Ids with a rest of 3 are deleted now and then, all that there are at a time.
 fn check_seen(seen: &[i64], next: i64) {
     let unique: BTreeSet<i64> = seen.iter().copied().collect();
@@ -563,9 +619,8 @@ impl Life {
     }
 }
 
-/// Every operation on storage fails once, before it has happened or after, and the process lives on or crashes.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_fault_at_any_operation_leaves_each_row_once() {
+/// Runs a life with a fault, and then what makes it whole; gives the number of operations.
+async fn live(options: WarehouseOptions, (operation, moment): (u64, Moment), crash: bool) -> u64 {
     use Step::{Append, Compact, Delete, Expire, Flush, Vacuum};
     let steps = [
         Append(50),
@@ -584,43 +639,51 @@ async fn a_fault_at_any_operation_leaves_each_row_once() {
         Delete(4),
         Vacuum,
     ];
+    let store = Arc::new(Faulty::over(Arc::new(InMemory::new())));
+    let mut life = Life::open(store.clone(), options, crash).await;
+    store.fail_at(operation, moment);
+    for step in steps {
+        life.run(step).await;
+    }
+    let operations = store.operations();
+    store.fail_at(u64::MAX, Moment::Before);
+    life.run(Flush).await;
+    life.run(Vacuum).await;
+    let expected = life.expected.clone();
+    life.reopen(&expected).await;
+    life.run(Vacuum).await;
+    let stored = store.behind().list(None).filter_map(|object| async move {
+        let path = object.unwrap().location;
+        (!path.as_ref().contains("_delta_log")).then_some(path)
+    });
+    assert_eq!(
+        stored.count().await,
+        life.table.version().files.len(),
+        "orphans are left"
+    );
+    operations
+}
+
+/// Every operation on storage fails, before it has happened or after (and then storage is away for a while), and the
+/// process lives on or crashes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_at_any_operation_leaves_each_row_once() {
     let folder = tempfile::tempdir().unwrap();
     let options = quiet(at_once(), &folder);
-    let mut operation = 0;
-    loop {
-        // Each way for every fourth operation, and every operation one way.
+    let operations = live(options.clone(), (u64::MAX, Moment::Before), false).await;
+    assert!(operations > 50, "the steps are operations on storage");
+    // Each way for every fourth operation, and every operation one way.
+    let lives = (0..operations).map(|operation| {
         let moment = if operation % 2 == 0 {
-            Moment::Before
-        } else {
             Moment::After
+        } else {
+            Moment::Before
         };
-        let crash = operation % 4 < 2;
-        let store = Arc::new(Faulty::over(Arc::new(InMemory::new())));
-        let mut life = Life::open(store.clone(), options.clone(), crash).await;
-        store.fail_at(operation, moment);
-        for step in steps {
-            life.run(step).await;
-        }
-        let reached = store.operations();
-        store.fail_at(u64::MAX, Moment::Before);
-        life.run(Flush).await;
-        life.run(Vacuum).await;
-        let expected = life.expected.clone();
-        life.reopen(&expected).await;
-        life.run(Vacuum).await;
-        let stored = store.behind().list(None).filter_map(|object| async move {
-            let path = object.unwrap().location;
-            (!path.as_ref().contains("_delta_log")).then_some(path)
-        });
-        assert_eq!(
-            stored.count().await,
-            life.table.version().files.len(),
-            "orphans are left"
-        );
-        operation += 1;
-        if operation >= reached {
-            assert!(operation > 50, "the steps are operations on storage");
-            return;
-        }
-    }
+        tokio::spawn(live(options.clone(), (operation, moment), operation % 4 < 2))
+    });
+    futures::stream::iter(lives)
+        .for_each_concurrent(4, |life| async {
+            life.await.unwrap();
+        })
+        .await;
 }
