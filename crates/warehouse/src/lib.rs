@@ -6,6 +6,7 @@
 //! | [`Warehouse`] | all tables under one [`Location`], and the loop that flushes them |
 //! | [`Location`] | a folder, or a bucket's prefix on S3, Google or Azure |
 //! | [`Table`] | one table; a `flow::Sink<RecordBatch>`, so a job that writes into it is exactly-once |
+//! | [`InsertMode`] | whether rows are visible at once, or in windows that cost less |
 //! | [`Version`] | what a query reads: files and hot batches that together hold each row once |
 //!
 //! The queue is the write-ahead log: a crash loses the hot tail, and the job goes on from
@@ -18,9 +19,12 @@
 //! orphan file; it is not in the log, so no reader ever sees it.
 
 mod about;
+mod auto;
 mod encode;
 mod error;
 mod flusher;
+mod hot;
+mod insert;
 pub mod limits;
 mod location;
 mod log;
@@ -37,7 +41,9 @@ mod warehouse;
 mod tests;
 
 pub use about::{TableSchema, TableStats};
+pub use auto::{AutoOptions, Costs, Decision, Observation};
 pub use error::{Error, ErrorKind, Result};
+pub use insert::{InsertMode, InsertStatus};
 pub use location::Location;
 pub use table::Table;
 pub use version::{DataFile, Version};

@@ -13,6 +13,7 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use tokio::sync::Notify;
 
 use crate::synced::SyncedFolder;
 
@@ -27,12 +28,15 @@ pub(super) enum Fault {
     CommitAnswerLost,
     /// The same, and after it the log cannot be read.
     CommitAnswerLostThenNoReads,
+    /// Puts of Parquet files wait until told otherwise.
+    Stall,
 }
 
 #[derive(Debug)]
 pub(super) struct Faulty {
     inner: SyncedFolder,
     fault: Mutex<(Option<Fault>, bool)>,
+    told: Notify,
 }
 
 impl Faulty {
@@ -40,11 +44,13 @@ impl Faulty {
         Self {
             inner: SyncedFolder::open(root).unwrap(),
             fault: Mutex::new((None, false)),
+            told: Notify::new(),
         }
     }
 
     pub(super) fn set(&self, fault: Option<Fault>) {
         *self.fault.lock().unwrap() = (fault, false);
+        self.told.notify_waiters();
     }
 
     fn check_read(&self) -> Result<()> {
@@ -72,8 +78,15 @@ impl fmt::Display for Faulty {
 #[async_trait]
 impl ObjectStore for Faulty {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        let fault = self.fault.lock().unwrap().0;
         let is_commit = location.as_ref().contains("_delta_log");
+        let fault = loop {
+            let told = self.told.notified();
+            let fault = self.fault.lock().unwrap().0;
+            if fault != Some(Fault::Stall) || is_commit {
+                break fault;
+            }
+            told.await;
+        };
         match fault {
             Some(Fault::Upload) if !is_commit => Err(failed("put")),
             Some(Fault::CommitRefused) if is_commit => Err(failed("put")),
