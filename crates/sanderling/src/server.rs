@@ -230,7 +230,6 @@ impl Parts {
         let stores = Embedded::open(folder("stores"))
             .map_err(|error| ServerError::new("cannot open the stores", error))?;
         let warehouse = Warehouse::open(WarehouseOptions {
-            location: folder("warehouse").into(),
             flush_bytes: settings.warehouse.flush_bytes as usize,
             flush_age: settings.warehouse.flush_age,
             hot_bytes_max: settings.warehouse.hot_bytes_max as usize,

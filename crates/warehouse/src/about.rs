@@ -1,6 +1,7 @@
 //! What a table is made with, and what it counts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use event::DatasetSchema;
@@ -48,7 +49,11 @@ impl From<SchemaRef> for TableSchema {
 /// Counts of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableStats {
-    /// Rows in the hot tail.
+    /// Rows taken by this process.
+    pub rows_taken: u64,
+    /// How long the last commit took, without the upload of its files.
+    pub commit_time: Duration,
+    /// Rows in the hot tail, also those that gather for a window.
     pub hot_rows: u64,
     /// Bytes of Arrow memory in the hot tail.
     pub hot_bytes: u64,

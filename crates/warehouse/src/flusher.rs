@@ -1,16 +1,16 @@
 //! The loop that flushes the tables that are due, and sees to their files.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::Table;
 use crate::limits::{FLUSHES_MAX, MAINTENANCE_MAX};
-use crate::table::Due;
+use crate::table::{Due, Shared};
 use crate::warehouse::Tables;
 
 /// Work on tables: one piece a table and `max` in all at a time.
@@ -64,7 +64,9 @@ impl Lane {
 /// Runs until the tables are closed or gone. One flush at a time per table; a table whose flushes fail or hang takes
 /// one place of [`FLUSHES_MAX`] at most. Maintenance has places of its own, so that no flush waits for it; when the
 /// tables are closed it is broken off.
-pub(crate) async fn run(tables: Weak<Tables>, wake: Arc<Notify>) {
+///
+/// While all tails together are large, places that are free go to the largest ones.
+pub(crate) async fn run(tables: Weak<Tables>, shared: Shared) {
     let (mut flushes, mut maintenance) = (Lane::new(FLUSHES_MAX), Lane::new(MAINTENANCE_MAX));
     loop {
         let mut next = Instant::now() + Duration::from_secs(3_600);
@@ -74,8 +76,17 @@ pub(crate) async fn run(tables: Weak<Tables>, wake: Arc<Notify>) {
                 break;
             }
             let now = Instant::now();
-            for table in tables.all() {
-                let flush = flushes.look(&table, table.due(now), |table| async move {
+            let mut all = tables.all();
+            let pressed = shared.hot.is_pressed();
+            if pressed {
+                all.sort_by_cached_key(|table| Reverse(table.freeable(now)));
+            }
+            for table in all {
+                let due = match table.due(now) {
+                    Due::At(_) if pressed && table.freeable(now) > 0 => Due::Now,
+                    due => due,
+                };
+                let flush = flushes.look(&table, due, |table| async move {
                     // A failure is kept in the table's stats and tried again.
                     let _ = table.flush().await;
                 });
@@ -86,7 +97,7 @@ pub(crate) async fn run(tables: Weak<Tables>, wake: Arc<Notify>) {
             }
         }
         tokio::select! {
-            () = wake.notified() => {}
+            () = shared.wake.notified() => {}
             () = tokio::time::sleep_until(next) => {}
             Some(done) = flushes.running.join_next_with_id() => flushes.ended(done),
             Some(done) = maintenance.running.join_next_with_id() => maintenance.ended(done),

@@ -6,6 +6,7 @@
 //! | [`Warehouse`] | all tables under one [`Location`], and the loop that flushes them |
 //! | [`Location`] | a folder, or a bucket's prefix on S3, Google or Azure |
 //! | [`Table`] | one table; a `flow::Sink<RecordBatch>`, so a job that writes into it is exactly-once |
+//! | [`InsertMode`] | whether rows are visible at once, or in windows that cost less |
 //! | [`Version`] | what a query reads: files and hot batches that together hold each row once |
 //!
 //! The queue is the write-ahead log: a crash loses the hot tail, and the job goes on from
@@ -24,11 +25,14 @@
 //! file that a crash left under a hidden name (`….parquet#<digits>`, local folders only) stays.
 
 mod about;
+mod auto;
 mod compact;
 mod delete;
 mod encode;
 mod error;
 mod flusher;
+mod hot;
+mod insert;
 pub mod limits;
 mod location;
 mod log;
@@ -48,8 +52,10 @@ mod warehouse;
 mod tests;
 
 pub use about::{MaintenanceStats, TableSchema, TableStats};
+pub use auto::{AutoOptions, Costs, Decision, Observation};
 pub use delete::{DeleteOptions, Deleted};
 pub use error::{Error, ErrorKind, Result};
+pub use insert::{InsertMode, InsertStatus};
 pub use location::Location;
 pub use maintenance::MaintenanceOptions;
 pub use table::Table;

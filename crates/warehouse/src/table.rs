@@ -12,12 +12,17 @@ use store::Progress;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::hot::HotBytes;
+use crate::insert::Insert;
 use crate::limits::{PROGRESS_AGE_FACTOR, RETRY_WAIT_MAX, RETRY_WAIT_MIN};
 use crate::log::{Change, Log, Settled, Snapshot, What};
 use crate::maintenance::{MaintenanceOptions, Upkeep};
 use crate::schema::to_delta;
 use crate::tail::Tail;
-use crate::{DataFile, Error, ErrorKind, Result, TableSchema, TableStats, Version, encode};
+use crate::{
+    DataFile, Decision, Error, ErrorKind, InsertMode, InsertStatus, Observation, Result, TableSchema,
+    TableStats, Version, encode,
+};
 
 /// When a hot tail becomes files, and when appends wait.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +31,16 @@ pub(crate) struct TableLimits {
     pub(crate) flush_age: Duration,
     pub(crate) hot_bytes_max: usize,
     pub(crate) maintenance: MaintenanceOptions,
+}
+
+/// What all tables of a warehouse share.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) limits: TableLimits,
+    /// Wakes the loop that flushes.
+    pub(crate) wake: Arc<Notify>,
+    pub(crate) hot: Arc<HotBytes>,
+    pub(crate) insert: InsertMode,
 }
 
 /// When a table is to be flushed.
@@ -42,17 +57,14 @@ pub struct Table {
     name: String,
     columns: TableSchema,
     store: Arc<dyn ObjectStore>,
-    pub(crate) limits: TableLimits,
+    pub(crate) shared: Shared,
     /// Locked before `log`, and for the length of one piece of maintenance: files are replaced by one at a time.
     pub(crate) replacing: tokio::sync::Mutex<()>,
     /// Locked before `state`, and for the length of a flush.
     pub(crate) log: tokio::sync::Mutex<Log>,
     state: Mutex<State>,
     version: watch::Sender<Arc<Version>>,
-    /// Wakes the loop that flushes.
-    wake: Arc<Notify>,
-    /// Wakes appends that wait.
-    room: Notify,
+    window: watch::Sender<Option<Duration>>,
 }
 
 #[derive(Debug)]
@@ -61,8 +73,10 @@ pub(crate) struct State {
     schema: SchemaRef,
     pub(crate) files: Arc<[DataFile]>,
     delta_version: u64,
-    /// Of hot tail and files.
+    /// Of all that was taken.
     progress: Option<Progress>,
+    /// Of what readers see: files and the hot tail without what gathers for a window.
+    visible: Option<Progress>,
     /// Of the files.
     pub(crate) durable: Option<Progress>,
     pub(crate) upkeep: Upkeep,
@@ -73,6 +87,11 @@ pub(crate) struct State {
     retry_at: Option<Instant>,
     flush_error: Option<String>,
     closed: bool,
+    insert: Insert,
+    /// The window is to end before its time.
+    sealed: bool,
+    rows_taken: u64,
+    commit_time: Duration,
 }
 
 impl Table {
@@ -81,7 +100,7 @@ impl Table {
         columns: TableSchema,
         (store, log): (Arc<dyn ObjectStore>, Log),
         snapshot: Snapshot,
-        (limits, wake): (TableLimits, Arc<Notify>),
+        shared: Shared,
     ) -> Self {
         let state = State {
             tail: Tail::default(),
@@ -90,6 +109,7 @@ impl Table {
             files: snapshot.files.into(),
             delta_version: snapshot.version,
             progress: snapshot.progress.clone(),
+            visible: snapshot.progress.clone(),
             durable: snapshot.progress,
             ahead_since: None,
             flushes: 0,
@@ -97,20 +117,24 @@ impl Table {
             retry_at: None,
             flush_error: None,
             closed: false,
+            insert: Insert::new(shared.insert.clone()),
+            sealed: false,
+            rows_taken: 0,
+            commit_time: Duration::ZERO,
         };
         let version = watch::Sender::new(Arc::new(state.version()));
+        let window = watch::Sender::new(state.insert.window());
         let (log, state) = (tokio::sync::Mutex::new(log), Mutex::new(state));
         Self {
             name: name.to_owned(),
             columns,
             store,
-            limits,
+            shared,
             replacing: tokio::sync::Mutex::new(()),
             log,
             state,
             version,
-            wake,
-            room: Notify::new(),
+            window,
         }
     }
 
@@ -143,8 +167,9 @@ impl Table {
         self.version.subscribe()
     }
 
-    /// Takes rows into the hot tail, and the progress they stand for; both are visible when it returns. Waits while
-    /// the tail is full.
+    /// Takes rows into the hot tail, and the progress they stand for; both are visible when it returns or, in
+    /// micro-batches, when the window is committed. Waits while the tail is full, or has more than its share of
+    /// [`crate::WarehouseOptions::hot_bytes_total_max`].
     ///
     /// Rows whose (non-empty) progress the table already has are a repetition and change nothing. Errors: `Conflict`
     /// if progress goes back in some part; `Invalid` if a batch has what the schema has not (then none is taken), or
@@ -152,16 +177,20 @@ impl Table {
     pub async fn append(&self, rows: Vec<RecordBatch>, progress: &Progress) -> Result<()> {
         let empty = rows.iter().all(|batch| batch.num_rows() == 0);
         loop {
-            let mut room = std::pin::pin!(self.room.notified());
+            let mut room = std::pin::pin!(self.shared.hot.room.notified());
             room.as_mut().enable();
             let (took, due) = {
                 let mut state = self.state();
-                let full = state.tail.bytes() > self.limits.hot_bytes_max;
+                let own = state.tail.bytes();
+                let full = own > self.shared.limits.hot_bytes_max || !self.shared.hot.admits(own);
                 let took = (empty || !full || state.closed).then(|| self.take(&mut state, &rows, progress));
-                (took, state.tail.bytes() >= self.limits.flush_bytes)
+                let bytes = state.tail.bytes();
+                self.shared.hot.changed(own, bytes);
+                let large = bytes >= self.shared.limits.flush_bytes || self.shared.hot.is_pressed();
+                (took, large)
             };
             if due {
-                self.wake.notify_one();
+                self.shared.wake.notify_one();
             }
             match took {
                 Some(result) => return result,
@@ -196,17 +225,26 @@ impl Table {
             .map(|batch| Ok(event::conform(batch, &state.schema)?))
             .collect();
         let was_idle = state.ahead_since.is_none();
+        let gathers = state.insert.window().is_some();
         for batch in rows? {
-            state.tail.push(batch, now)?;
+            state.rows_taken += batch.num_rows() as u64;
+            if gathers {
+                state.tail.gather(batch, now);
+            } else {
+                state.tail.push(batch, now)?;
+            }
         }
         if !progress.0.is_empty() {
             state.progress = Some(progress.clone());
         }
         state.ahead_since.get_or_insert(now);
-        self.publish(state);
+        if !state.tail.hides() {
+            state.visible.clone_from(&state.progress);
+            self.publish(state);
+        }
         if was_idle || state.tail.due(Duration::ZERO) == Some(now) {
             // The loop has to learn of the new deadline.
-            self.wake.notify_one();
+            self.shared.wake.notify_one();
         }
         Ok(())
     }
@@ -270,6 +308,7 @@ impl Table {
     /// What there is to commit. Rows that an earlier flush had taken and not brought to a commit are taken again.
     fn freeze(&self) -> Option<Change> {
         let mut state = self.state();
+        state.sealed = false;
         if state.tail.rows() == 0 && state.progress == state.durable {
             return None;
         }
@@ -283,7 +322,7 @@ impl Table {
 
     /// Brings the pending commit into the log, and swaps the rows or files of it for the files that stand for them.
     pub(crate) async fn settle(&self, log: &mut Log) -> Result<()> {
-        let seen = self.state().delta_version;
+        let (seen, start) = (self.state().delta_version, Instant::now());
         let Some(Settled { version, files }) = log.settle(seen).await? else {
             return Ok(());
         };
@@ -297,13 +336,15 @@ impl Table {
             files.sort_by(|a, b| a.path.cmp(&b.path));
             let before = std::mem::replace(&mut state.files, files.into());
             state.delta_version = version;
-            state.settled(&prepared.what);
+            let hot_before = state.tail.bytes();
+            state.settled(&prepared.what, start.elapsed());
+            self.shared.hot.changed(hot_before, state.tail.bytes());
             let files = state.files.clone();
             state.upkeep.swapped(&before, &files, &prepared);
             self.publish(&state);
         }
-        self.room.notify_waiters();
-        self.wake.notify_one();
+        self.shared.hot.room.notify_waiters();
+        self.shared.wake.notify_one();
         log.checkpoint(version).await;
         Ok(())
     }
@@ -360,6 +401,8 @@ impl Table {
     pub fn stats(&self) -> TableStats {
         let state = self.state();
         TableStats {
+            rows_taken: state.rows_taken,
+            commit_time: state.commit_time,
             hot_rows: state.tail.rows(),
             hot_bytes: state.tail.bytes() as u64,
             file_rows: state.files.iter().map(|file| file.rows).sum(),
@@ -374,13 +417,14 @@ impl Table {
     /// When the loop is to flush this table.
     pub(crate) fn due(&self, now: Instant) -> Due {
         let state = self.state();
-        let by_age = state.tail.due(self.limits.flush_age);
+        let limits = &self.shared.limits;
+        let by_age = state.tail.due(state.insert.window().unwrap_or(limits.flush_age));
         // Progress without rows is worth a commit only rarely.
-        let age = self.limits.flush_age.saturating_mul(PROGRESS_AGE_FACTOR);
+        let age = limits.flush_age.saturating_mul(PROGRESS_AGE_FACTOR);
         let by_progress = state.ahead_since.and_then(|since| since.checked_add(age));
         let at = match (state.retry_at, by_age, by_progress) {
             (Some(retry), _, _) => retry,
-            _ if state.tail.bytes() >= self.limits.flush_bytes => now,
+            _ if state.tail.bytes() >= limits.flush_bytes || state.sealed => now,
             (None, Some(age), _) => age,
             (None, None, Some(progress)) => progress,
             (None, None, None) => return Due::Never,
@@ -388,10 +432,67 @@ impl Table {
         if at <= now { Due::Now } else { Due::At(at) }
     }
 
+    /// The bytes that a flush before its time would free; 0 while one that failed waits.
+    pub(crate) fn freeable(&self, now: Instant) -> usize {
+        let state = self.state();
+        let waits = state.retry_at.is_some_and(|at| at > now);
+        if waits { 0 } else { state.tail.bytes() }
+    }
+
+    /// How rows get in now, and why.
+    pub fn insert_status(&self) -> InsertStatus {
+        self.state().insert.status().clone()
+    }
+
+    /// The window of micro-batches, `None` while streaming; and word of each change.
+    pub fn insert_window(&self) -> watch::Receiver<Option<Duration>> {
+        self.window.subscribe()
+    }
+
+    /// From now on rows get in like this. Rows that have gathered are shown when it is `Streaming`; the window of those
+    /// that are there is the new one.
+    pub fn set_insert_mode(&self, mode: InsertMode) {
+        let mut state = self.state();
+        if state.insert.status().mode != mode {
+            state.insert = Insert::new(mode);
+            self.insert_changed(&mut state);
+        }
+    }
+
+    /// Lets `auto` decide on what was observed; does nothing in the other modes. A change is logged with its reason and
+    /// returned.
+    pub fn steer(&self, observation: &Observation) -> Option<Decision> {
+        let mut state = self.state();
+        let decision = state.insert.steer(observation)?;
+        tracing::info!(table = self.name, window = ?decision.window, reason = decision.reason, "auto changes how rows get in");
+        self.insert_changed(&mut state);
+        Some(decision)
+    }
+
+    fn insert_changed(&self, state: &mut State) {
+        let window = state.insert.window();
+        if window.is_none() && state.tail.hides() {
+            state.tail.reveal();
+            state.show();
+            self.publish(state);
+        }
+        self.window.send_replace(window);
+        self.shared.wake.notify_one();
+    }
+
+    /// Ends the window of micro-batches: what has gathered is committed as soon as it can be.
+    pub fn seal(&self) {
+        let mut state = self.state();
+        state.sealed = state.tail.hides();
+        if state.sealed {
+            self.shared.wake.notify_one();
+        }
+    }
+
     /// Refuses appends from now on.
     pub(crate) fn close(&self) {
         self.state().closed = true;
-        self.room.notify_waiters();
+        self.shared.hot.room.notify_waiters();
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -415,24 +516,49 @@ impl Table {
     }
 }
 
+impl Drop for Table {
+    fn drop(&mut self) {
+        let bytes = self.state().tail.bytes();
+        self.shared.hot.changed(bytes, 0);
+        self.shared.hot.room.notify_waiters();
+    }
+}
+
 impl State {
     /// Rows of the commit are no longer hot.
-    fn settled(&mut self, what: &What) {
+    fn settled(&mut self, what: &What, took: Duration) {
         let What::Append { progress, .. } = what else {
             return;
         };
         self.durable = progress.clone();
         self.tail.drop_frozen();
+        self.show();
+        self.commit_time = took;
         self.flushes += 1;
         let ahead = self.progress != self.durable || self.tail.rows() > 0;
         self.ahead_since = ahead.then(Instant::now);
+    }
+
+    /// Brings `visible` to what files and the tail show. Rows that are hidden are the last ones, so what a commit holds
+    /// is behind all that was shown, or the other way round.
+    fn show(&mut self) {
+        if !self.tail.hides() {
+            self.visible.clone_from(&self.progress);
+        } else if let Some(durable) = &self.durable
+            && self
+                .visible
+                .as_ref()
+                .is_none_or(|visible| durable.covers(visible))
+        {
+            self.visible = Some(durable.clone());
+        }
     }
 
     fn version(&self) -> Version {
         Version {
             schema: self.schema.clone(),
             delta_version: self.delta_version,
-            progress: self.progress.clone().unwrap_or_default(),
+            progress: self.visible.clone().unwrap_or_default(),
             durable: self.durable.clone(),
             files: self.files.clone(),
             hot: self.tail.batches(),

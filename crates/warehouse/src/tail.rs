@@ -11,49 +11,119 @@ use tokio::time::Instant;
 use crate::Result;
 use crate::limits::{CHUNK_FAN_IN, CHUNK_ROWS_MAX};
 
-/// Batches that a flush has taken (`frozen`), then those that came since (`live`).
+/// Batches that a flush has taken (`frozen`), then those that came since (`live`). Those that readers do not see yet
+/// are the last ones.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
-    frozen: Vec<Chunk>,
-    live: Vec<Chunk>,
-    /// When the oldest row of each half came.
-    frozen_since: Option<Instant>,
-    live_since: Option<Instant>,
+    frozen: Half,
+    live: Half,
+}
+
+#[derive(Debug, Default)]
+struct Half {
+    chunks: Vec<Chunk>,
+    bytes: usize,
+    rows: u64,
+    /// When its oldest row came.
+    since: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
 struct Chunk {
     batch: RecordBatch,
     bytes: usize,
+    hidden: bool,
 }
 
 impl Chunk {
-    fn new(batch: RecordBatch) -> Self {
+    fn new(batch: RecordBatch, hidden: bool) -> Self {
         let bytes = batch.get_array_memory_size();
-        Self { batch, bytes }
+        Self { batch, bytes, hidden }
+    }
+}
+
+impl Half {
+    fn push(&mut self, chunk: Chunk) {
+        self.bytes += chunk.bytes;
+        self.rows += chunk.batch.num_rows() as u64;
+        self.chunks.push(chunk);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        for chunk in self.chunks.drain(len..) {
+            self.bytes -= chunk.bytes;
+            self.rows -= chunk.batch.num_rows() as u64;
+        }
+    }
+
+    fn append(&mut self, other: &mut Self) {
+        let Self {
+            mut chunks,
+            bytes,
+            rows,
+            since,
+        } = std::mem::take(other);
+        self.chunks.append(&mut chunks);
+        (self.bytes, self.rows) = (self.bytes + bytes, self.rows + rows);
+        self.since = self.since.or(since);
+    }
+
+    fn grow(&self, schema: &SchemaRef) -> Result<Self> {
+        let mut grown = Self {
+            since: self.since,
+            ..Self::default()
+        };
+        for chunk in &self.chunks {
+            grown.push(Chunk::new(event::conform(&chunk.batch, schema)?, chunk.hidden));
+        }
+        Ok(grown)
     }
 }
 
 impl Tail {
-    /// Adds a batch of the tail's schema. Each row is copied at most once per level of merging, of which there are
-    /// log(rows of a chunk) to the base of the fan-in.
+    /// Adds a batch of the tail's schema, and shows all. Each row is copied at most once per level of merging, of
+    /// which there are log(rows of a chunk) to the base of the fan-in.
     pub(crate) fn push(&mut self, batch: RecordBatch, now: Instant) -> Result<()> {
+        self.reveal();
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        self.live_since.get_or_insert(now);
-        self.live.push(Chunk::new(batch));
+        self.live.since.get_or_insert(now);
+        self.live.push(Chunk::new(batch, false));
         self.merge()
     }
 
+    /// Adds a batch that is not shown, and copies nothing.
+    pub(crate) fn gather(&mut self, batch: RecordBatch, now: Instant) {
+        if batch.num_rows() > 0 {
+            self.live.since.get_or_insert(now);
+            self.live.push(Chunk::new(batch, true));
+        }
+    }
+
+    /// Whether some rows are not shown.
+    pub(crate) fn hides(&self) -> bool {
+        let last = self.live.chunks.last().or(self.frozen.chunks.last());
+        last.is_some_and(|chunk| chunk.hidden)
+    }
+
+    /// Shows all rows.
+    pub(crate) fn reveal(&mut self) {
+        if self.hides() {
+            let chunks = self.frozen.chunks.iter_mut().chain(&mut self.live.chunks);
+            chunks.for_each(|chunk| chunk.hidden = false);
+        }
+    }
+
     fn merge(&mut self) -> Result<()> {
-        while let Some(last) = self.live.last() {
+        while let Some(last) = self.live.chunks.last() {
             let top = level(last.batch.num_rows());
             if last.batch.num_rows() >= CHUNK_ROWS_MAX {
                 break;
             }
             let run = self
                 .live
+                .chunks
                 .iter()
                 .rev()
                 .take_while(|chunk| level(chunk.batch.num_rows()) <= top)
@@ -61,11 +131,11 @@ impl Tail {
             if run < CHUNK_FAN_IN {
                 break;
             }
-            let start = self.live.len() - run;
-            let batches = self.live[start..].iter().map(|chunk| &chunk.batch);
+            let start = self.live.chunks.len() - run;
+            let batches = self.live.chunks[start..].iter().map(|chunk| &chunk.batch);
             let merged = concat_batches(last.batch.schema_ref(), batches).map_err(crate::Error::arrow)?;
             self.live.truncate(start);
-            self.live.push(Chunk::new(compact_batch(&merged)));
+            self.live.push(Chunk::new(compact_batch(&merged), false));
         }
         Ok(())
     }
@@ -73,58 +143,44 @@ impl Tail {
     /// Hands all rows to a flush; those of a flush that came to nothing are among them.
     pub(crate) fn freeze(&mut self) -> Vec<RecordBatch> {
         self.frozen.append(&mut self.live);
-        let live_since = self.live_since.take();
-        self.frozen_since = self.frozen_since.or(live_since);
-        self.frozen.iter().map(|chunk| chunk.batch.clone()).collect()
+        self.frozen
+            .chunks
+            .iter()
+            .map(|chunk| chunk.batch.clone())
+            .collect()
     }
 
     /// Lets go of what a flush has written.
     pub(crate) fn drop_frozen(&mut self) {
-        self.frozen = Vec::new();
-        self.frozen_since = None;
+        self.frozen = Half::default();
     }
 
     /// Brings every batch to a schema that has grown.
     pub(crate) fn grow(&mut self, schema: &SchemaRef) -> Result<()> {
-        let grow = |chunks: &[Chunk]| -> Result<Vec<Chunk>> {
-            chunks
-                .iter()
-                .map(|chunk| Ok(Chunk::new(event::conform(&chunk.batch, schema)?)))
-                .collect()
-        };
-        let (frozen, live) = (grow(&self.frozen)?, grow(&self.live)?);
-        (self.frozen, self.live) = (frozen, live);
+        (self.frozen, self.live) = (self.frozen.grow(schema)?, self.live.grow(schema)?);
         Ok(())
     }
 
-    /// All batches, in arrival order.
+    /// All batches that are shown, in arrival order.
     pub(crate) fn batches(&self) -> Arc<[RecordBatch]> {
-        self.frozen
-            .iter()
-            .chain(&self.live)
+        let chunks = self.frozen.chunks.iter().chain(&self.live.chunks);
+        chunks
+            .filter(|chunk| !chunk.hidden)
             .map(|chunk| chunk.batch.clone())
             .collect()
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.frozen
-            .iter()
-            .chain(&self.live)
-            .map(|chunk| chunk.bytes)
-            .sum()
+        self.frozen.bytes + self.live.bytes
     }
 
     pub(crate) fn rows(&self) -> u64 {
-        self.frozen
-            .iter()
-            .chain(&self.live)
-            .map(|chunk| chunk.batch.num_rows() as u64)
-            .sum()
+        self.frozen.rows + self.live.rows
     }
 
     /// When the oldest row will be `age` old; `None` where there is no row.
     pub(crate) fn due(&self, age: Duration) -> Option<Instant> {
-        self.frozen_since.or(self.live_since).map(|since| since + age)
+        self.frozen.since.or(self.live.since).map(|since| since + age)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tables from end to end, with storage that fails on demand.
 
 mod faulty;
+mod insert;
 mod maintenance;
 mod model;
 mod older;

@@ -11,12 +11,15 @@ use object_store::ObjectStore;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 
+use crate::hot::HotBytes;
 use crate::log::{Kind, Log};
-use crate::table::TableLimits;
-use crate::{Error, ErrorKind, Location, MaintenanceOptions, Result, Table, TableSchema, flusher};
+use crate::table::{Shared, TableLimits};
+use crate::{
+    Error, ErrorKind, InsertMode, Location, MaintenanceOptions, Result, Table, TableSchema, flusher,
+};
 
 /// Where the tables are and when their hot tails become files.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WarehouseOptions {
     /// The folder or the bucket's prefix; folders in it, one a table, are made when missing.
     pub location: Location,
@@ -28,6 +31,11 @@ pub struct WarehouseOptions {
     pub hot_bytes_max: usize,
     /// Compaction, vacuum and retention.
     pub maintenance: MaintenanceOptions,
+    /// Hot tails of all tables together have about so many bytes at most. Above half of it the largest tails are flushed
+    /// before their time; appends wait to a table that has more than what is left of it. Default 1 GiB.
+    pub hot_bytes_total_max: usize,
+    /// How rows get into tables, until [`Table::set_insert_mode`] says otherwise. Default `Streaming`.
+    pub insert_mode: InsertMode,
 }
 
 impl WarehouseOptions {
@@ -39,6 +47,8 @@ impl WarehouseOptions {
             flush_age: Duration::from_secs(30),
             hot_bytes_max: 256 << 20,
             maintenance: MaintenanceOptions::default(),
+            hot_bytes_total_max: 1 << 30,
+            insert_mode: InsertMode::Streaming,
         }
     }
 }
@@ -49,8 +59,7 @@ impl WarehouseOptions {
 pub struct Warehouse {
     tables: Arc<Tables>,
     store: Arc<dyn ObjectStore>,
-    limits: TableLimits,
-    wake: Arc<Notify>,
+    shared: Shared,
     creating: Mutex<()>,
     flusher: Mutex<Option<JoinHandle<()>>>,
 }
@@ -106,7 +115,13 @@ impl Warehouse {
             hot_bytes_max: options.hot_bytes_max,
             maintenance: options.maintenance.checked()?,
         };
-        let (tables, wake) = (Arc::new(Tables::default()), Arc::new(Notify::new()));
+        let shared = Shared {
+            limits,
+            wake: Arc::new(Notify::new()),
+            hot: Arc::new(HotBytes::new(options.hot_bytes_total_max)),
+            insert: options.insert_mode.clone(),
+        };
+        let tables = Arc::new(Tables::default());
         let listed = store.list_with_delimiter(None).await;
         for folder in listed
             .map_err(|error| Error::opening(&options.location, error))?
@@ -125,21 +140,19 @@ impl Warehouse {
                 Kind::Growing => Arc::new(DatasetSchema::from_table(snapshot.schema.clone())).into(),
                 Kind::Fixed => fixed_columns(name, &snapshot.schema).into(),
             };
-            let shared = (limits, wake.clone());
             tables.add(&Arc::new(Table::new(
                 name,
                 columns,
                 (store.clone(), log),
                 snapshot,
-                shared,
+                shared.clone(),
             )));
         }
-        let flusher = tokio::spawn(flusher::run(Arc::downgrade(&tables), wake.clone()));
+        let flusher = tokio::spawn(flusher::run(Arc::downgrade(&tables), shared.clone()));
         Ok(Self {
             tables,
             store,
-            limits,
-            wake,
+            shared,
             creating: Mutex::new(()),
             flusher: Mutex::new(Some(flusher)),
         })
@@ -171,13 +184,12 @@ impl Warehouse {
         } else {
             log.create(&columns.now(), columns.kind()).await?
         };
-        let shared = (self.limits, self.wake.clone());
         let table = Arc::new(Table::new(
             name,
             columns,
             (self.store.clone(), log),
             snapshot,
-            shared,
+            self.shared.clone(),
         ));
         self.tables.add(&table);
         Ok(table)
@@ -208,7 +220,7 @@ impl Warehouse {
     pub async fn close(&self) -> Result<()> {
         let _nothing_new = self.creating.lock().await;
         self.tables.closed.store(true, Ordering::Release);
-        self.wake.notify_one();
+        self.shared.wake.notify_one();
         for table in self.tables() {
             table.close();
         }
@@ -228,7 +240,7 @@ impl Warehouse {
 impl Drop for Warehouse {
     fn drop(&mut self) {
         // The loop finds the tables gone and ends.
-        self.wake.notify_one();
+        self.shared.wake.notify_one();
     }
 }
 

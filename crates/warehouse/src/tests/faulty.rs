@@ -13,6 +13,7 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use tokio::sync::Notify;
 
 use crate::synced::SyncedFolder;
 
@@ -27,6 +28,8 @@ pub(super) enum Fault {
     CommitAnswerLost,
     /// The same, and after it the log cannot be read.
     CommitAnswerLostThenNoReads,
+    /// Puts of Parquet files wait until told otherwise.
+    Stall,
 }
 
 /// Whether an operation that fails has happened all the same.
@@ -41,6 +44,7 @@ pub(super) struct Faulty {
     inner: Arc<dyn ObjectStore>,
     fault: Mutex<(Option<Fault>, bool)>,
     once: Arc<Mutex<Once>>,
+    told: Notify,
 }
 
 /// Operations are counted, and one of them fails.
@@ -75,6 +79,7 @@ impl Faulty {
             inner,
             fault: Mutex::new((None, false)),
             once: Arc::default(),
+            told: Notify::new(),
         }
     }
 
@@ -111,6 +116,7 @@ impl Faulty {
 
     pub(super) fn set(&self, fault: Option<Fault>) {
         *self.fault.lock().unwrap() = (fault, false);
+        self.told.notify_waiters();
     }
 
     fn check_read(&self) -> Result<()> {
@@ -138,8 +144,15 @@ impl fmt::Display for Faulty {
 #[async_trait]
 impl ObjectStore for Faulty {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        let fault = self.fault.lock().unwrap().0;
         let is_commit = location.as_ref().contains("_delta_log");
+        let fault = loop {
+            let told = self.told.notified();
+            let fault = self.fault.lock().unwrap().0;
+            if fault != Some(Fault::Stall) || is_commit {
+                break fault;
+            }
+            told.await;
+        };
         match fault {
             Some(Fault::Upload) if !is_commit => Err(failed("put")),
             Some(Fault::CommitRefused) if is_commit => Err(failed("put")),
