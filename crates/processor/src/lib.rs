@@ -13,6 +13,7 @@
 mod dataset;
 mod error;
 mod limits;
+mod pace;
 mod readers;
 mod source;
 mod stream;

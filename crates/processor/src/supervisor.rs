@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use event::wire::Position;
 use event::{DatasetName, DatasetSchema, DatasetSettings, Decoder, TRACERS, failed_schema};
-use flow::{Graph, Job, JobOptions, JobStatus, Local, Sink};
+use flow::{Graph, Job, JobOptions, JobStatus, Local};
 use queue::{Offset, Partition, Queue};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use warehouse::{Table, Warehouse};
+use warehouse::{InsertStatus, Table, Warehouse};
 
 use crate::dataset::{DatasetJob, VisibleRows};
+use crate::pace::{Pace, PacedSource, PacedTable};
 use crate::readers::{Readers, least, offsets};
 use crate::{DatasetStream, Error, ErrorKind, QueueSource, Result, Visibility};
 
@@ -50,6 +51,8 @@ pub struct DatasetStatus {
     pub last_error: Option<String>,
     /// The job as it is planned, with its counts; as old as `job`.
     pub graph: Option<Graph>,
+    /// How rows get into its table, and why; `None` while there is none.
+    pub insert: Option<InsertStatus>,
 }
 
 /// Runs one job for each dataset that the queue has or gets. A cheap handle: clones are the same processor.
@@ -69,6 +72,8 @@ struct Shared {
 struct Dataset {
     visibility: Arc<Visibility>,
     state: Mutex<State>,
+    /// Of the job that runs, or ran last.
+    pace: Mutex<Option<Arc<Pace>>>,
 }
 
 #[derive(Default)]
@@ -83,6 +88,10 @@ impl Dataset {
         let (status, graph) = (job.status(), job.graph());
         let mut state = locked(&self.state);
         (state.job, state.graph) = (Some(status), Some(graph));
+    }
+
+    fn pace(&self) -> Option<Arc<Pace>> {
+        locked(&self.pace).clone()
     }
 }
 
@@ -188,7 +197,12 @@ impl Processor {
                     job.stop();
                     return job.join().await.map_err(Error::from);
                 }
-                _ = every_second.tick() => dataset.note(job),
+                _ = every_second.tick() => {
+                    dataset.note(job);
+                    if let Some(pace) = dataset.pace() {
+                        pace.steer();
+                    }
+                }
             }
         }
     }
@@ -197,16 +211,25 @@ impl Processor {
         let Shared { options, .. } = self.0.as_ref();
         let (table, decoder) = self.table(name).await?;
         let failed = options.warehouse.create(&name.failed(), failed_schema()).await?;
+        let pace = Pace::new(table.clone(), failed.clone());
+        *locked(&dataset.pace) = Some(pace.clone());
+        let paced = |table| PacedTable {
+            table,
+            pace: pace.clone(),
+        };
         let job = DatasetJob {
-            source: Arc::new(QueueSource::new(options.queue.clone(), name.clone())),
+            source: Arc::new(PacedSource {
+                source: QueueSource::new(options.queue.clone(), name.clone()),
+                pace: pace.clone(),
+            }),
             decoder,
             rows: Arc::new(VisibleRows {
-                table,
+                rows: paced(table),
                 visibility: dataset.visibility.clone(),
                 clock: options.clock.clone(),
             }),
             stamp: (name.as_str() == TRACERS).then(|| options.clock.clone()),
-            failed: failed as Arc<dyn Sink<_>>,
+            failed: Arc::new(paced(failed)),
         };
         Ok(Local::run(name.as_str(), &job.graph(), options.job.clone())?)
     }
@@ -292,15 +315,26 @@ impl Processor {
                 job: state.job.clone(),
                 graph: state.graph.clone(),
                 last_error: state.last_error.clone(),
+                insert: self
+                    .0
+                    .options
+                    .warehouse
+                    .table(name.as_str())
+                    .map(|table| table.insert_status()),
                 dataset: name,
             }
         };
         datasets.into_iter().map(status).collect()
     }
 
-    /// Waits until every batch that was kept before the call is visible in SQL.
+    /// Waits until every batch that was kept before the call is visible in SQL. Windows of micro-batches end for it.
     pub async fn caught_up(&self) {
         let names = self.0.options.queue.datasets().borrow().clone();
+        let paces: Vec<_> = locked(&self.0.datasets)
+            .values()
+            .filter_map(|dataset| dataset.pace())
+            .collect();
+        paces.iter().for_each(|pace| pace.end_window());
         for name in names {
             let end = QueueSource::new(self.0.options.queue.clone(), name.clone()).end();
             let Ok((table, _)) = self.table(&name).await else {
@@ -312,7 +346,7 @@ impl Processor {
     }
 
     /// Waits until the batch at an offset is visible in SQL: its rows in the dataset's table, its rejects in that of
-    /// the rejects.
+    /// the rejects. With micro-batches that is when its window is committed.
     ///
     /// # Errors
     /// `NotFound` when the queue does not have the dataset; those of the warehouse when a table cannot be opened.

@@ -294,8 +294,11 @@ impl Table {
         let Some(change) = self.freeze() else {
             return Ok(());
         };
+        let start = Instant::now();
         log.pending = Some(log.prepare(change).await?);
-        self.settle(log).await
+        self.settle(log).await?;
+        self.state().commit_time = start.elapsed();
+        Ok(())
     }
 
     /// What there is to commit. Rows that an earlier flush had taken and not brought to a commit are taken again.
@@ -315,7 +318,7 @@ impl Table {
 
     /// Commits, and swaps the rows of the commit for its files.
     async fn settle(&self, log: &mut Log) -> Result<()> {
-        let (seen, start) = (self.state().delta_version, Instant::now());
+        let seen = self.state().delta_version;
         let Settled { version, files } = log.settle(seen).await?;
         let prepared = log.pending.take().expect("a commit that is settled was pending");
         {
@@ -330,7 +333,6 @@ impl Table {
             state.tail.drop_frozen();
             self.shared.hot.changed(before, state.tail.bytes());
             state.show();
-            state.commit_time = start.elapsed();
             state.flushes += 1;
             let ahead = state.progress != state.durable || state.tail.rows() > 0;
             state.ahead_since = ahead.then(Instant::now);

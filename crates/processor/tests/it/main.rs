@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod pace;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
