@@ -19,7 +19,7 @@ use crate::{Error, ErrorKind, Result};
 /// The partition column of the Delta table. It is in the paths and in the log, not in the files.
 pub(crate) const HOUR_COLUMN: &str = "_hour";
 
-const HOUR_US: i64 = 3_600_000_000;
+pub(crate) const HOUR_US: i64 = 3_600_000_000;
 
 /// A Parquet file in memory.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub(crate) fn encode(batches: &[RecordBatch], schema: &SchemaRef) -> Result<Vec<
         .collect()
 }
 
-fn split(
+pub(crate) fn split(
     batch: &RecordBatch,
     column: SystemColumn,
     hours: &mut BTreeMap<i64, Vec<RecordBatch>>,
@@ -78,7 +78,8 @@ fn split(
     Ok(())
 }
 
-fn encode_hour(hour: i64, batches: &[RecordBatch], schema: &SchemaRef) -> Result<Encoded> {
+/// A Parquet file of batches with this schema.
+pub(crate) fn write_parquet(batches: &[RecordBatch], schema: &SchemaRef) -> Result<Bytes> {
     let failed = |error: ParquetError| {
         Error::new(
             ErrorKind::Invalid,
@@ -93,19 +94,24 @@ fn encode_hour(hour: i64, batches: &[RecordBatch], schema: &SchemaRef) -> Result
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
         .build();
     let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(failed)?;
+    for batch in batches {
+        writer.write(batch).map_err(failed)?;
+    }
+    Ok(writer.into_inner().map_err(failed)?.into())
+}
+
+fn encode_hour(hour: i64, batches: &[RecordBatch], schema: &SchemaRef) -> Result<Encoded> {
     let column = hour_column(schema);
     let (mut event_time, mut received_time) = ((i64::MAX, i64::MIN), (i64::MAX, i64::MIN));
     let mut rows = 0;
     for batch in batches {
-        writer.write(batch).map_err(failed)?;
         rows += batch.num_rows() as u64;
         widen(&mut event_time, times(batch, column)?);
         widen(&mut received_time, times(batch, SystemColumn::ReceivedTime)?);
     }
-    let body = Bytes::from(writer.into_inner().map_err(failed)?);
     Ok(Encoded {
         hour: hour_label(hour),
-        body,
+        body: write_parquet(batches, schema)?,
         rows,
         event_time,
         received_time,
@@ -143,7 +149,10 @@ pub(crate) fn decode_row_group(
     conformed.collect::<Result<_>>().map(Some)
 }
 
-fn times(batch: &RecordBatch, column: SystemColumn) -> Result<&PrimitiveArray<TimestampMicrosecondType>> {
+pub(crate) fn times(
+    batch: &RecordBatch,
+    column: SystemColumn,
+) -> Result<&PrimitiveArray<TimestampMicrosecondType>> {
     let times = batch.column_by_name(column.name());
     times
         .and_then(|times| times.as_primitive_opt())
@@ -168,7 +177,7 @@ fn widen(range: &mut (i64, i64), times: &PrimitiveArray<TimestampMicrosecondType
 /// `i64` can reach, so years may have six digits or a sign.
 ///
 /// The civil date is Howard Hinnant's `civil_from_days`.
-fn hour_label(hour: i64) -> String {
+pub(crate) fn hour_label(hour: i64) -> String {
     let days = hour.div_euclid(24) + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);

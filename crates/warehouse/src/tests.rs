@@ -2,6 +2,7 @@
 
 mod faulty;
 mod insert;
+mod plain;
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -237,7 +237,7 @@ impl Drop for Warehouse {
     }
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let dataset = name.strip_suffix(FAILED_SUFFIX).unwrap_or(name);
     match dataset.parse::<DatasetName>() {
         Ok(_) => Ok(()),
