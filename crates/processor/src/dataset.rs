@@ -12,9 +12,9 @@ use event::{BatchHeader, Encoding, Reject, failed_schema};
 use flow::{Local, Producer, Sink, Source, Tail, Timestamp};
 use queue::Record;
 use store::Progress;
-use warehouse::Table;
 
 use crate::chain::{Chains, InChain};
+use crate::pace::PacedTable;
 use crate::{Clock, Visibility};
 
 /// What a dataset's job is made of.
@@ -149,35 +149,72 @@ fn rejects_as_rows(rejects: &[Reject], header: &BatchHeader, schema_version: u32
 
 /// A dataset's table as a sink that notes how long its rows took to become visible.
 pub(crate) struct VisibleRows {
-    pub(crate) table: Arc<Table>,
+    pub(crate) rows: PacedTable,
     pub(crate) visibility: Arc<Visibility>,
     pub(crate) clock: Clock,
+}
+
+/// Times of a batch of rows, µs since 1970.
+struct Times {
+    emitted: i64,
+    received: i64,
+    rows: u64,
+}
+
+impl Times {
+    fn of(rows: &RecordBatch) -> Option<Self> {
+        // The first two system columns hold the batch's times of receipt and of emission in each row.
+        let time = |column| {
+            rows.column(column)
+                .as_primitive::<TimestampMicrosecondType>()
+                .value(0)
+        };
+        (rows.num_rows() > 0).then(|| Self {
+            received: time(0),
+            emitted: time(1),
+            rows: rows.num_rows() as u64,
+        })
+    }
 }
 
 #[async_trait]
 impl Sink<RecordBatch> for VisibleRows {
     async fn progress(&self) -> flow::Result<Option<Progress>> {
-        Sink::<RecordBatch>::progress(self.table.as_ref()).await
+        self.rows.progress().await
     }
 
     async fn write(&self, items: Vec<(Timestamp, RecordBatch)>, progress: &Progress) -> flow::Result<()> {
-        let emitted: Vec<(i64, u64)> = items
-            .iter()
-            .filter(|(_, rows)| rows.num_rows() > 0)
-            .map(|(_, rows)| {
-                // The second system column holds the batch's time of emission in each row.
-                (
-                    rows.column(1).as_primitive::<TimestampMicrosecondType>().value(0),
-                    rows.num_rows() as u64,
-                )
-            })
-            .collect();
-        self.table.write(items, progress).await?;
-        let now = (self.clock)().as_microsecond();
-        for (emitted_us, rows) in emitted {
-            self.visibility
-                .record(u64::try_from(now - emitted_us).unwrap_or(0), rows);
+        let times: Vec<Times> = items.iter().filter_map(|(_, rows)| Times::of(rows)).collect();
+        self.rows.write(items, progress).await?;
+        if times.is_empty() {
+            return Ok(());
         }
+        let (visibility, clock) = (self.visibility.clone(), self.clock.clone());
+        let pace = self.rows.pace.clone();
+        let note = move || {
+            let now = clock().as_microsecond();
+            let since = |us: i64| u64::try_from(now - us).unwrap_or(0);
+            for times in times {
+                visibility.record(since(times.emitted), times.rows);
+                pace.note_lag(since(times.received));
+            }
+        };
+        let mut versions = self.rows.table.changes();
+        if versions.borrow().progress.covers(progress) {
+            note();
+            return Ok(());
+        }
+        // They gather for a window. The wait ends with the table at the latest.
+        let progress = progress.clone();
+        tokio::spawn(async move {
+            let seen = versions
+                .wait_for(|version| version.progress.covers(&progress))
+                .await
+                .is_ok();
+            if seen {
+                note();
+            }
+        });
         Ok(())
     }
 }

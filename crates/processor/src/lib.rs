@@ -21,6 +21,7 @@ mod dataset;
 mod error;
 pub mod limits;
 mod native;
+mod pace;
 mod readers;
 mod scale;
 mod source;

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use event::wire::Position;
 use event::{DatasetName, DatasetSchema, DatasetSettings, TRACERS, failed_schema};
-use flow::{Graph, Job, JobOptions, JobStatus, Local, Sink};
+use flow::{Graph, Job, JobOptions, JobStatus, Local};
 use queue::{Offset, Partition, Queue};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use warehouse::{Table, Warehouse};
+use warehouse::{InsertStatus, Table, Warehouse};
 
 use crate::chain::{CallThreads, Chain, ChainStatus, Chains};
 use crate::dataset::{DatasetJob, VisibleRows};
+use crate::pace::{Pace, PacedSource, PacedTable};
 use crate::readers::{Readers, least, offsets};
 use crate::{DatasetStream, Error, ErrorKind, QueueSource, Result, Visibility};
 
@@ -59,6 +60,8 @@ pub struct DatasetStatus {
     pub graph: Option<Graph>,
     /// The chain of new batches; `None` before the first.
     pub chain: Option<ChainStatus>,
+    /// How rows get into its table, and why; `None` while there is none.
+    pub insert: Option<InsertStatus>,
 }
 
 /// Runs one job for each dataset that the queue has or gets. A cheap handle: clones are the same processor.
@@ -82,6 +85,8 @@ struct Dataset {
     /// Its job is to start again, with a graph of the newest chain.
     renew: Notify,
     state: Mutex<State>,
+    /// Of the job that runs, or ran last.
+    pace: Mutex<Option<Arc<Pace>>>,
 }
 
 #[derive(Default)]
@@ -96,6 +101,10 @@ impl Dataset {
         let (status, graph) = (job.status(), job.graph());
         let mut state = locked(&self.state);
         (state.job, state.graph) = (Some(status), Some(graph));
+    }
+
+    fn pace(&self) -> Option<Arc<Pace>> {
+        locked(&self.pace).clone()
     }
 }
 
@@ -215,7 +224,12 @@ impl Processor {
                     job.stop();
                     return Ok(job.join().await.map(|()| Ended::Renewed)?);
                 }
-                _ = every_second.tick() => dataset.note(job),
+                _ = every_second.tick() => {
+                    dataset.note(job);
+                    if let Some(pace) = dataset.pace() {
+                        pace.steer();
+                    }
+                }
             }
         }
     }
@@ -224,16 +238,25 @@ impl Processor {
         let Shared { options, .. } = self.0.as_ref();
         let (table, chains) = self.table(name).await?;
         let failed = options.warehouse.create(&name.failed(), failed_schema()).await?;
+        let pace = Pace::new(table.clone(), failed.clone());
+        *locked(&dataset.pace) = Some(pace.clone());
+        let paced = |table| PacedTable {
+            table,
+            pace: pace.clone(),
+        };
         let job = DatasetJob {
-            source: Arc::new(QueueSource::new(options.queue.clone(), name.clone())),
+            source: Arc::new(PacedSource {
+                source: QueueSource::new(options.queue.clone(), name.clone()),
+                pace: pace.clone(),
+            }),
             chains,
             rows: Arc::new(VisibleRows {
-                table,
+                rows: paced(table),
                 visibility: dataset.visibility.clone(),
                 clock: options.clock.clone(),
             }),
             stamp: (name.as_str() == TRACERS).then(|| options.clock.clone()),
-            failed: failed as Arc<dyn Sink<_>>,
+            failed: Arc::new(paced(failed)),
         };
         Ok(Local::run(name.as_str(), &job.graph(), options.job.clone())?)
     }
@@ -355,15 +378,26 @@ impl Processor {
                 graph: state.graph.clone(),
                 chain: dataset.chains.get().map(|chains| chains.newest().status()),
                 last_error: state.last_error.clone(),
+                insert: self
+                    .0
+                    .options
+                    .warehouse
+                    .table(name.as_str())
+                    .map(|table| table.insert_status()),
                 dataset: name,
             }
         };
         datasets.into_iter().map(status).collect()
     }
 
-    /// Waits until every batch that was kept before the call is visible in SQL.
+    /// Waits until every batch that was kept before the call is visible in SQL. Windows of micro-batches end for it.
     pub async fn caught_up(&self) {
         let names = self.0.options.queue.datasets().borrow().clone();
+        let paces: Vec<_> = locked(&self.0.datasets)
+            .values()
+            .filter_map(|dataset| dataset.pace())
+            .collect();
+        paces.iter().for_each(|pace| pace.end_window());
         for name in names {
             let end = QueueSource::new(self.0.options.queue.clone(), name.clone()).end();
             let Ok((table, _)) = self.table(&name).await else {
@@ -375,7 +409,7 @@ impl Processor {
     }
 
     /// Waits until the batch at an offset is visible in SQL: its rows in the dataset's table, its rejects in that of
-    /// the rejects.
+    /// the rejects. With micro-batches that is when its window is committed.
     ///
     /// # Errors
     /// `NotFound` when the queue does not have the dataset; those of the warehouse when a table cannot be opened.

@@ -51,7 +51,7 @@ impl From<SchemaRef> for TableSchema {
 pub struct TableStats {
     /// Rows taken by this process.
     pub rows_taken: u64,
-    /// How long the last commit took, without the upload of its files.
+    /// How long the last commit took, with the upload of its files.
     pub commit_time: Duration,
     /// Rows in the hot tail, also those that gather for a window.
     pub hot_rows: u64,

@@ -52,7 +52,7 @@ pub(crate) fn encode(batches: &[RecordBatch], schema: &SchemaRef) -> Result<Vec<
         .collect()
 }
 
-fn split(
+pub(crate) fn split(
     batch: &RecordBatch,
     column: SystemColumn,
     hours: &mut BTreeMap<i64, Vec<RecordBatch>>,
@@ -78,7 +78,8 @@ fn split(
     Ok(())
 }
 
-fn encode_hour(hour: i64, batches: &[RecordBatch], schema: &SchemaRef) -> Result<Encoded> {
+/// A Parquet file of batches with this schema.
+pub(crate) fn write_parquet(batches: &[RecordBatch], schema: &SchemaRef) -> Result<Bytes> {
     let failed = |error: ParquetError| {
         Error::new(
             ErrorKind::Invalid,
@@ -88,15 +89,20 @@ fn encode_hour(hour: i64, batches: &[RecordBatch], schema: &SchemaRef) -> Result
     };
     let properties = properties().build();
     let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(failed)?;
-    let mut ranges = Ranges::default();
     for batch in batches {
         writer.write(batch).map_err(failed)?;
+    }
+    Ok(writer.into_inner().map_err(failed)?.into())
+}
+
+fn encode_hour(hour: i64, batches: &[RecordBatch], schema: &SchemaRef) -> Result<Encoded> {
+    let mut ranges = Ranges::default();
+    for batch in batches {
         ranges.take(batch, schema)?;
     }
-    let body = Bytes::from(writer.into_inner().map_err(failed)?);
     Ok(Encoded {
         hour: hour_label(hour),
-        body,
+        body: write_parquet(batches, schema)?,
         rows: ranges.rows,
         event_time: ranges.event_time,
         received_time: ranges.received_time,
@@ -171,7 +177,10 @@ pub(crate) fn decode_row_group(
     conformed.collect::<Result<_>>().map(Some)
 }
 
-fn times(batch: &RecordBatch, column: SystemColumn) -> Result<&PrimitiveArray<TimestampMicrosecondType>> {
+pub(crate) fn times(
+    batch: &RecordBatch,
+    column: SystemColumn,
+) -> Result<&PrimitiveArray<TimestampMicrosecondType>> {
     let times = batch.column_by_name(column.name());
     times
         .and_then(|times| times.as_primitive_opt())
@@ -196,7 +205,7 @@ fn widen(range: &mut (i64, i64), times: &PrimitiveArray<TimestampMicrosecondType
 /// `i64` can reach, so years may have six digits or a sign.
 ///
 /// The civil date is Howard Hinnant's `civil_from_days`.
-fn hour_label(hour: i64) -> String {
+pub(crate) fn hour_label(hour: i64) -> String {
     let days = hour.div_euclid(24) + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);

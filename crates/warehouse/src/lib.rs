@@ -7,6 +7,7 @@
 //! | [`Location`] | a folder, or a bucket's prefix on S3, Google or Azure |
 //! | [`Table`] | one table; a `flow::Sink<RecordBatch>`, so a job that writes into it is exactly-once |
 //! | [`InsertMode`] | whether rows are visible at once, or in windows that cost less |
+//! | [`PlainFiles`] | files by hour without a table format, beside or instead of a table |
 //! | [`Version`] | what a query reads: files and hot batches that together hold each row once |
 //!
 //! The queue is the write-ahead log: a crash loses the hot tail, and the job goes on from
@@ -37,6 +38,7 @@ pub mod limits;
 mod location;
 mod log;
 mod maintenance;
+mod plain;
 mod remote;
 mod rewrite;
 mod schema;
@@ -58,6 +60,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use insert::{InsertMode, InsertStatus};
 pub use location::Location;
 pub use maintenance::MaintenanceOptions;
+pub use plain::{PlainFiles, PlainFormat, PlainOptions};
 pub use table::Table;
 pub use vacuum::{Vacuum, Vacuumed};
 pub use version::{DataFile, Version};

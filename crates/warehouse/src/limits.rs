@@ -41,6 +41,12 @@ pub const REMOTE_RETRIES_MAX: usize = 5;
 /// After this time a request is not tried again, so that a flush fails and says why.
 pub const REMOTE_RETRY_TIME_MAX: Duration = Duration::from_secs(90);
 
+/// Hours of plain files that wait for their marker; of more, those farthest in the future get none.
+pub const PLAIN_HOURS_MAX: usize = 10_000;
+
+/// Progress files that plain files keep: a writer that is behind by fewer commits finds its next number taken.
+pub const PLAIN_MANIFESTS_MAX: u64 = 16;
+
 const _: () = assert!(REMOTE_REQUEST_TIME_MAX.as_secs() < REMOTE_RETRY_TIME_MAX.as_secs());
 /// Compactions, vacuums and retentions (of different tables) that the loop runs at a time.
 pub const MAINTENANCE_MAX: usize = 1;

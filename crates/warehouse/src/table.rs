@@ -301,8 +301,11 @@ impl Table {
         let Some(change) = self.freeze() else {
             return Ok(());
         };
+        let start = Instant::now();
         log.pending = Some(log.prepare(change).await?);
-        self.settle(log).await
+        self.settle(log).await?;
+        self.state().commit_time = start.elapsed();
+        Ok(())
     }
 
     /// What there is to commit. Rows that an earlier flush had taken and not brought to a commit are taken again.
@@ -322,7 +325,7 @@ impl Table {
 
     /// Brings the pending commit into the log, and swaps the rows or files of it for the files that stand for them.
     pub(crate) async fn settle(&self, log: &mut Log) -> Result<()> {
-        let (seen, start) = (self.state().delta_version, Instant::now());
+        let seen = self.state().delta_version;
         let Some(Settled { version, files }) = log.settle(seen).await? else {
             return Ok(());
         };
@@ -337,7 +340,7 @@ impl Table {
             let before = std::mem::replace(&mut state.files, files.into());
             state.delta_version = version;
             let hot_before = state.tail.bytes();
-            state.settled(&prepared.what, start.elapsed());
+            state.settled(&prepared.what);
             self.shared.hot.changed(hot_before, state.tail.bytes());
             let files = state.files.clone();
             state.upkeep.swapped(&before, &files, &prepared);
@@ -526,14 +529,13 @@ impl Drop for Table {
 
 impl State {
     /// Rows of the commit are no longer hot.
-    fn settled(&mut self, what: &What, took: Duration) {
+    fn settled(&mut self, what: &What) {
         let What::Append { progress, .. } = what else {
             return;
         };
         self.durable = progress.clone();
         self.tail.drop_frozen();
         self.show();
-        self.commit_time = took;
         self.flushes += 1;
         let ahead = self.progress != self.durable || self.tail.rows() > 0;
         self.ahead_since = ahead.then(Instant::now);

@@ -5,6 +5,7 @@ mod insert;
 mod maintenance;
 mod model;
 mod older;
+mod plain;
 
 use std::collections::HashMap;
 use std::ops::Range;

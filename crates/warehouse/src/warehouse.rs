@@ -254,7 +254,7 @@ fn fixed_columns(name: &str, stored: &SchemaRef) -> SchemaRef {
     if older { now } else { stored.clone() }
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let dataset = name.strip_suffix(FAILED_SUFFIX).unwrap_or(name);
     match dataset.parse::<DatasetName>() {
         Ok(_) => Ok(()),
