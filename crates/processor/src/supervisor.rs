@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use event::protobuf::MessageType;
 use event::wire::Position;
 use event::{DatasetName, DatasetSchema, DatasetSettings, Decoder, TRACERS, failed_schema};
 use flow::{Graph, Job, JobOptions, JobStatus, Local, Sink};
@@ -195,7 +196,8 @@ impl Processor {
 
     async fn start_job(&self, name: &DatasetName, dataset: &Dataset) -> Result<Job> {
         let Shared { options, .. } = self.0.as_ref();
-        let (table, decoder) = self.table(name).await?;
+        let table = self.table(name).await?;
+        let decoder = self.decoder(name, &table).await?;
         let failed = options.warehouse.create(&name.failed(), failed_schema()).await?;
         let job = DatasetJob {
             source: Arc::new(QueueSource::new(options.queue.clone(), name.clone())),
@@ -211,22 +213,37 @@ impl Processor {
         Ok(Local::run(name.as_str(), &job.graph(), options.job.clone())?)
     }
 
-    /// A dataset's table, made if it is not there yet, and the decoder that fills it.
-    async fn table(&self, name: &DatasetName) -> Result<(Arc<Table>, Decoder)> {
-        let options = &self.0.options;
-        let table = options
-            .warehouse
+    /// A dataset's table, made if it is not there yet.
+    async fn table(&self, name: &DatasetName) -> Result<Arc<Table>> {
+        let warehouse = &self.0.options.warehouse;
+        Ok(warehouse
             .create(name.as_str(), Arc::new(DatasetSchema::empty()))
-            .await?;
+            .await?)
+    }
+
+    /// The decoder that fills a dataset's table.
+    async fn decoder(&self, name: &DatasetName, table: &Table) -> Result<Decoder> {
         let schema = table.dataset_schema().ok_or_else(|| {
             Error::new(
                 ErrorKind::Corrupt,
                 format_args!("the table was not made for events dataset={name}"),
             )
         })?;
-        let decoder = Decoder::new(schema, &(options.settings)(name))
-            .map_err(|error| Error::new(ErrorKind::Invalid, format_args!("{error} dataset={name}")))?;
-        Ok((table, decoder))
+        let settings = (self.0.options.settings)(name);
+        let invalid = |error: &dyn std::fmt::Display| {
+            Error::new(ErrorKind::Invalid, format_args!("{error} dataset={name}"))
+        };
+        let decoder = Decoder::new(schema, &settings).map_err(|error| invalid(&error))?;
+        let Some(protobuf) = settings.protobuf else {
+            return Ok(decoder);
+        };
+        let file = protobuf.descriptors.display();
+        let descriptors = tokio::fs::read(&protobuf.descriptors)
+            .await
+            .map_err(|error| invalid(&format_args!("cannot read the descriptors: {error} file={file}")))?;
+        let of = MessageType::new(&descriptors, &protobuf.message)
+            .map_err(|error| invalid(&format_args!("{error} file={file}")))?;
+        Ok(decoder.with_protobuf(of))
     }
 
     /// A dataset's rows: see [`DatasetStream::open`].
@@ -247,8 +264,9 @@ impl Processor {
         // Before the position is chosen, so that nothing behind it is deleted meanwhile.
         let reader = self.0.readers.begin(&dataset);
         let table = self.table(&dataset).await?;
+        let decoder = self.decoder(&dataset, &table).await?;
         let source = QueueSource::new(queue, dataset);
-        DatasetStream::open((source, reader), table, (from, until), follow).await
+        DatasetStream::open((source, reader), (table, decoder), (from, until), follow).await
     }
 
     /// For each partition: all before is in files, of the rows and of the rejects alike, so the dataset's job will
@@ -305,7 +323,7 @@ impl Processor {
         let names = self.0.options.queue.datasets().borrow().clone();
         for name in names {
             let end = QueueSource::new(self.0.options.queue.clone(), name.clone()).end();
-            let Ok((table, _)) = self.table(&name).await else {
+            let Ok(table) = self.table(&name).await else {
                 continue;
             };
             let mut version = table.changes();
@@ -323,7 +341,7 @@ impl Processor {
         if options.queue.ends(dataset).is_empty() {
             return Err(no_such(dataset));
         }
-        let (rows, _) = self.table(dataset).await?;
+        let rows = self.table(dataset).await?;
         let rejects = options
             .warehouse
             .create(&dataset.failed(), failed_schema())
