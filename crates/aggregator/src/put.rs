@@ -26,7 +26,8 @@ use crate::{Error, ErrorKind, Result, ipc, lines};
 ///   batch of the queue. `app_metadata` is the JSON of [`PutHeader`]; without it (a stock Flight client) the
 ///   batch gets an emitter made for this stream and is counted on;
 /// * whole payloads: no `data_header`, a [`PutHeader`] with `encoding` and `events`, and as the body the lines of
-///   NDJSON, or an Arrow IPC stream with all it takes to read it.
+///   NDJSON, an Arrow IPC stream with all it takes to read it, an Avro container that is not packed, or Protobuf
+///   messages, each behind its length.
 ///
 /// Each ack is the JSON of [`PutAck`] and means that the queue has kept the batch, or what its header asked for as
 /// `durability`. Many batches may be under
@@ -214,6 +215,8 @@ impl Put {
         let (counted, what) = match header.encoding {
             Encoding::Ndjson => (lines::count(&payload), "lines"),
             Encoding::ArrowIpc => (ipc::rows(&payload)?, "rows"),
+            Encoding::Avro => (event::avro::count(&payload)?, "records"),
+            Encoding::Protobuf => (event::protobuf::count(&payload)?, "messages"),
         };
         if counted != u64::from(said) {
             return Err(Error::invalid(format_args!(

@@ -11,7 +11,7 @@ use tokio::sync::SemaphorePermit;
 
 use crate::acked::Acked;
 use crate::limits::DIVERTED_RAW_BYTES_MAX;
-use crate::options::{Delivery, OnInvalid, OnSpoolFull};
+use crate::options::{Delivery, OnInvalid, OnSpoolFull, ValidationSchema};
 use crate::outbox::{Ask, Outbox};
 use crate::routed::{WayRows, Ways, lines_of};
 use crate::rows::encode;
@@ -334,7 +334,10 @@ impl Gate {
             OnInvalid::Refuse => None,
             OnInvalid::Divert => Some(format!("{name}_invalid").parse()?),
         };
-        let checker = Checker::new(validation.schema.fields(), validation.unknown_fields)?;
+        let checker = match &validation.schema {
+            ValidationSchema::Columns(schema, unknown) => Checker::new(schema.fields(), *unknown)?,
+            ValidationSchema::Declared(schema) => Checker::declared(schema)?,
+        };
         Ok(Self {
             drops_newest,
             event_bytes_max: Some(validation.event_bytes_max),

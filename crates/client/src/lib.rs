@@ -78,6 +78,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use flags::FlagSource;
 pub use options::{
     DatasetOptions, Delivery, OnFull, OnInvalid, OnSpoolFull, SpoolOptions, SpoolSync, Validation,
+    ValidationSchema,
 };
 pub use put::PutStream;
 pub use remote_store::RemoteStore;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use arrow::datatypes::SchemaRef;
-use event::{Durability, UnknownFields};
+use event::{Durability, SchemaSettings, UnknownFields};
 
 use crate::limits;
 
@@ -101,22 +101,38 @@ pub enum SpoolSync {
 /// A check of events before they are taken; the types are those of [`event::Checker`].
 #[derive(Clone, Debug)]
 pub struct Validation {
-    /// The fields of the events; one that is not nullable must be there.
-    pub schema: SchemaRef,
-    /// What is done about fields that the schema does not have. Default: they are let through.
-    pub unknown_fields: UnknownFields,
+    /// The fields of the events.
+    pub schema: ValidationSchema,
     /// The largest event as text, up to 1 MiB. Default: 1 MiB.
     pub event_bytes_max: usize,
     /// Where an event goes that does not pass. Default: [`OnInvalid::Refuse`].
     pub on_invalid: OnInvalid,
 }
 
+/// Where the fields come from that events are checked by.
+#[derive(Clone, Debug)]
+pub enum ValidationSchema {
+    /// Columns of Arrow; one that is not nullable must be there. And what is done about others:
+    /// [`UnknownFields::Reject`] refuses them, the rest lets them through.
+    Columns(SchemaRef, UnknownFields),
+    /// The dataset's declared schema: what passes is what the server takes.
+    Declared(SchemaSettings),
+}
+
 impl Validation {
-    /// The defaults, for a schema.
+    /// The defaults, for columns of Arrow; other fields are let through.
     pub fn new(schema: SchemaRef) -> Self {
+        Self::of(ValidationSchema::Columns(schema, UnknownFields::Add))
+    }
+
+    /// The defaults, for the dataset's declared schema.
+    pub fn declared(schema: SchemaSettings) -> Self {
+        Self::of(ValidationSchema::Declared(schema))
+    }
+
+    fn of(schema: ValidationSchema) -> Self {
         Self {
             schema,
-            unknown_fields: UnknownFields::Add,
             event_bytes_max: event::limits::EVENT_BYTES_MAX,
             on_invalid: OnInvalid::Refuse,
         }

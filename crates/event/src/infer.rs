@@ -46,18 +46,32 @@ pub(crate) fn place(fields: &[FieldRef], unplaced: &[Unplaced]) -> Vec<FieldRef>
     grown
 }
 
-/// Adds fields that an Arrow batch has and `fields` lack.
+/// Adds columns that a batch has with its types and `fields` lack; names within them that a table cannot have are left
+/// out.
 pub(crate) fn place_columns(fields: &[FieldRef], columns: &[FieldRef]) -> Vec<FieldRef> {
     let mut grown = fields.to_vec();
     for column in columns {
-        insert(
-            &mut grown,
-            std::slice::from_ref(column.name()),
-            column.data_type().clone(),
-            0,
-        );
+        if let Some(data_type) = with_good_names(column.data_type()) {
+            insert(&mut grown, std::slice::from_ref(column.name()), data_type, 0);
+        }
     }
     grown
+}
+
+fn with_good_names(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Struct(fields) => {
+            let mut good = Vec::new();
+            for field in fields {
+                if let Some(data_type) = with_good_names(field.data_type()) {
+                    insert(&mut good, std::slice::from_ref(field.name()), data_type, 1);
+                }
+            }
+            (!good.is_empty()).then(|| DataType::Struct(good.into()))
+        }
+        DataType::List(item) => Some(list_of(with_good_names(item.data_type())?)),
+        other => Some(other.clone()),
+    }
 }
 
 fn insert(fields: &mut Vec<FieldRef>, path: &[String], data_type: DataType, depth: usize) {

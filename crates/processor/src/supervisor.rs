@@ -236,7 +236,8 @@ impl Processor {
 
     async fn start_job(&self, name: &DatasetName, dataset: &Dataset) -> Result<Job> {
         let Shared { options, .. } = self.0.as_ref();
-        let (table, chains) = self.table(name).await?;
+        let table = self.table(name).await?;
+        let chains = self.chains(name, &table)?;
         let failed = options.warehouse.create(&name.failed(), failed_schema()).await?;
         let pace = Pace::new(table.clone(), failed.clone());
         *locked(&dataset.pace) = Some(pace.clone());
@@ -261,13 +262,16 @@ impl Processor {
         Ok(Local::run(name.as_str(), &job.graph(), options.job.clone())?)
     }
 
-    /// A dataset's table, made if it is not there yet, and the chains that fill it.
-    async fn table(&self, name: &DatasetName) -> Result<(Arc<Table>, Arc<Chains>)> {
-        let options = &self.0.options;
-        let table = options
-            .warehouse
+    /// A dataset's table, made if it is not there yet.
+    async fn table(&self, name: &DatasetName) -> Result<Arc<Table>> {
+        let warehouse = &self.0.options.warehouse;
+        Ok(warehouse
             .create(name.as_str(), Arc::new(DatasetSchema::empty()))
-            .await?;
+            .await?)
+    }
+
+    /// The chains that fill a dataset's table.
+    fn chains(&self, name: &DatasetName, table: &Table) -> Result<Arc<Chains>> {
         let schema = table.dataset_schema().ok_or_else(|| {
             Error::new(
                 ErrorKind::Corrupt,
@@ -276,18 +280,18 @@ impl Processor {
         })?;
         let dataset = self.dataset(name);
         if let Some(chains) = dataset.chains.get() {
-            return Ok((table, chains.clone()));
+            return Ok(chains.clone());
         }
+        let options = &self.0.options;
         let chain = (options.chains)(name)?;
         let threads = self.0.call_threads.clone();
         let chains = Chains::new(schema, &(options.settings)(name), &chain, threads)?;
-        let chains = dataset.chains.get_or_init(|| Arc::new(chains));
-        Ok((table, chains.clone()))
+        Ok(dataset.chains.get_or_init(|| Arc::new(chains)).clone())
     }
 
     /// Treats the batches that the queue gets from now on as these settings and this chain say; returns the number of the
-    /// version. Nothing stops: each batch goes through one chain wholly, those before through the old one, also if their job starts again.
-    /// The job of the dataset does so once, after its current epoch, to show the steps in its graph.
+    /// version. Nothing stops: each batch goes through one chain wholly, those before through the old one, also if their
+    /// job starts again. The job of the dataset does so once, after its current epoch, to show the steps in its graph.
     ///
     /// It holds while the process runs: the next one asks [`ProcessorOptions::settings`] and [`ProcessorOptions::chains`].
     /// So change what these give first, and end in an orderly way or wait until [`Processor::committed`] is past.
@@ -305,7 +309,8 @@ impl Processor {
         if queue.ends(dataset).is_empty() {
             return Err(no_such(dataset));
         }
-        let (_, chains) = self.table(dataset).await?;
+        let table = self.table(dataset).await?;
+        let chains = self.chains(dataset, &table)?;
         let version = chains.set(settings, chain, || queue.ends(dataset))?;
         self.dataset(dataset).renew.notify_one();
         tracing::info!(%dataset, version, steps = ?chain.names().collect::<Vec<_>>(), "a chain was set");
@@ -330,8 +335,9 @@ impl Processor {
         // Before the position is chosen, so that nothing behind it is deleted meanwhile.
         let reader = self.0.readers.begin(&dataset);
         let table = self.table(&dataset).await?;
+        let chains = self.chains(&dataset, &table)?;
         let source = QueueSource::new(queue, dataset);
-        DatasetStream::open((source, reader), table, (from, until), follow).await
+        DatasetStream::open((source, reader), (table, chains), (from, until), follow).await
     }
 
     /// For each partition: all before is in files, of the rows and of the rejects alike, so the dataset's job will
@@ -400,7 +406,7 @@ impl Processor {
         paces.iter().for_each(|pace| pace.end_window());
         for name in names {
             let end = QueueSource::new(self.0.options.queue.clone(), name.clone()).end();
-            let Ok((table, _)) = self.table(&name).await else {
+            let Ok(table) = self.table(&name).await else {
                 continue;
             };
             let mut version = table.changes();
@@ -418,7 +424,7 @@ impl Processor {
         if options.queue.ends(dataset).is_empty() {
             return Err(no_such(dataset));
         }
-        let (rows, _) = self.table(dataset).await?;
+        let rows = self.table(dataset).await?;
         let rejects = options
             .warehouse
             .create(&dataset.failed(), failed_schema())

@@ -7,7 +7,7 @@ use event::DatasetName;
 use futures::StreamExt;
 
 use super::Door;
-use super::encoding::{encoding_of, unpacked};
+use super::encoding::{encoding_of, is_packed_container, unpacked};
 use super::header::text_of;
 use super::room::Room;
 use crate::{Error, ErrorKind, Result};
@@ -54,16 +54,17 @@ pub(super) async fn receive<T: Send + 'static>(
     }
     let mut room = Room::new(door.aggregator.clone(), dataset);
     let body = read(body, length, bytes_max, &mut room).await?;
-    let unpacking = match encoding {
-        None => None,
+    let turn = match encoding.is_some() || is_packed_container(&body) {
+        false => None,
         // The semaphore is never closed.
-        Some(encoding) => Some((encoding, door.unpacking.clone().acquire_owned().await)),
+        true => Some(door.unpacking.clone().acquire_owned().await),
     };
-    let inline = unpacking.is_none() && body.len() <= INLINE_BYTES_MAX;
+    let inline = turn.is_none() && body.len() <= INLINE_BYTES_MAX;
     let prepare = move || {
-        let body = match unpacking {
+        let _turn = turn;
+        let body = match encoding {
             None => body,
-            Some((encoding, _turn)) => {
+            Some(encoding) => {
                 let unpacked = unpacked(&body, encoding, bytes_max, &mut room)?;
                 drop(body);
                 unpacked

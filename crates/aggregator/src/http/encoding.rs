@@ -1,9 +1,10 @@
-//! Content encodings: unpacking a body under a limit.
+//! Content encodings, and codecs of Avro containers: unpacking a body under a limit.
 
 use std::io::{self, Read};
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
+use event::avro::{Codec, Container, write_block, write_header};
 use event::limits::BATCH_BYTES_MAX;
 use flate2::read::MultiGzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
@@ -74,12 +75,9 @@ pub(super) fn unpacked(
     };
     match encoding {
         ContentEncoding::Gzip => out.read(MultiGzDecoder::new(body), "gzip")?,
-        ContentEncoding::Deflate => out.read(Zlib::new(body), "deflate (zlib)")?,
+        ContentEncoding::Deflate => out.read(Inflate::new(body, Framing::Zlib), "deflate (zlib)")?,
         ContentEncoding::Zstd => {
-            let not_zstd = |error| not(error, "zstd");
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(body).map_err(not_zstd)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(not_zstd)?;
-            out.read(decoder, "zstd")?;
+            out.read_zstd(body)?;
         }
         ContentEncoding::Lz4 => {
             if !body.starts_with(&LZ4_MAGIC) {
@@ -99,6 +97,59 @@ pub(super) fn unpacked(
     Ok(out.bytes.into())
 }
 
+/// An Avro container as a queue keeps it, with blocks that are not packed: itself if they are not, else a copy of at most
+/// [`BATCH_BYTES_MAX`].
+///
+/// # Errors
+/// `Invalid` when it is not a container, or a block is not what its codec makes; `TooLarge`; `Busy` when there is no
+/// room.
+pub(super) fn unpacked_container(body: Bytes, room: &mut Room) -> Result<Bytes> {
+    let container = Container::open(&body)?;
+    if container.codec() == Codec::Null {
+        return Ok(body);
+    }
+    let mut out = Vec::new();
+    write_header(&mut out, container.schema(), container.sync());
+    for block in container.blocks() {
+        let block = block?;
+        let mut unpacked = Unpacked {
+            bytes: Vec::new(),
+            bytes_max: BATCH_BYTES_MAX,
+            packed: body.len() + out.capacity(),
+            room: &mut *room,
+        };
+        match container.codec() {
+            Codec::Null => unpacked.bytes.extend_from_slice(block.bytes),
+            Codec::Deflate => unpacked.read(Inflate::new(block.bytes, Framing::None), "deflate")?,
+            Codec::Zstandard => unpacked.read_zstd(block.bytes)?,
+            Codec::Snappy => unpacked.read_snappy(block.bytes)?,
+        }
+        let bytes = unpacked.bytes;
+        let needed = out.len() + bytes.len() + BLOCK_FRAME_BYTES_MAX;
+        if needed > BATCH_BYTES_MAX {
+            return Err(Error::too_large(format_args!(
+                "body is too large when its blocks are unpacked, split it bytes_max={BATCH_BYTES_MAX}"
+            )));
+        }
+        if needed > out.capacity() {
+            let capacity = needed.max(2 * out.capacity()).min(BATCH_BYTES_MAX);
+            room.cover(body.len() + capacity + bytes.len())?;
+            out.reserve_exact(capacity - out.len());
+        }
+        write_block(&mut out, block.records, &bytes, container.sync());
+    }
+    Ok(out.into())
+}
+
+/// Whether it is a container whose blocks are packed.
+pub(super) fn is_packed_container(body: &[u8]) -> bool {
+    body.starts_with(b"Obj\x01")
+        && Container::open(body).is_ok_and(|container| container.codec() != Codec::Null)
+}
+
+/// Two numbers and the mark around a block.
+const BLOCK_FRAME_BYTES_MAX: usize = 10 + 10 + 16;
+
 struct Unpacked<'a> {
     bytes: Vec<u8>,
     bytes_max: usize,
@@ -107,6 +158,39 @@ struct Unpacked<'a> {
 }
 
 impl Unpacked<'_> {
+    fn read_zstd(&mut self, packed: &[u8]) -> Result<()> {
+        let not_zstd = |error| not(error, "zstd");
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(not_zstd)?;
+        decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(not_zstd)?;
+        self.read(decoder, "zstd")
+    }
+
+    /// A block of a container: its length comes first, the CRC-32 of what is unpacked last.
+    fn read_snappy(&mut self, packed: &[u8]) -> Result<()> {
+        let not_snappy = || Error::invalid("block of an avro container is not snappy, or is damaged");
+        let (packed, crc) = packed.split_last_chunk::<4>().ok_or_else(not_snappy)?;
+        let bytes = snap::raw::decompress_len(packed).map_err(|_| not_snappy())?;
+        if bytes > self.bytes_max {
+            return Err(self.too_large());
+        }
+        self.room.cover(self.packed + bytes)?;
+        self.bytes = snap::raw::Decoder::new()
+            .decompress_vec(packed)
+            .map_err(|_| not_snappy())?;
+        if crc32fast::hash(&self.bytes) == u32::from_be_bytes(*crc) {
+            Ok(())
+        } else {
+            Err(not_snappy())
+        }
+    }
+
+    fn too_large(&self) -> Error {
+        Error::too_large(format_args!(
+            "body is too large when unpacked, split it bytes_max={}",
+            self.bytes_max
+        ))
+    }
+
     fn read(&mut self, mut packed: impl Read, name: &str) -> Result<()> {
         loop {
             // One byte more than allowed tells that there is more.
@@ -120,10 +204,7 @@ impl Unpacked<'_> {
                 .read_to_end(&mut self.bytes)
                 .map_err(|error| not(error, name))?;
             if self.bytes.len() > self.bytes_max {
-                return Err(Error::too_large(format_args!(
-                    "body is too large when unpacked, split it bytes_max={}",
-                    self.bytes_max
-                )));
+                return Err(self.too_large());
             }
             if read < step {
                 return Ok(());
@@ -136,24 +217,31 @@ fn not(error: io::Error, name: &str) -> Error {
     Error::invalid(format_args!("body is not {name}, or is cut short: {error}"))
 }
 
-/// A zlib stream that must be whole: the reader of `flate2` takes the end of the bytes for the end of the stream.
-struct Zlib<'a> {
+/// What is around a DEFLATE stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    None,
+    Zlib,
+}
+
+/// A DEFLATE stream that must be whole: the reader of `flate2` takes the end of the bytes for the end of the stream.
+struct Inflate<'a> {
     body: &'a [u8],
     state: Decompress,
     ended: bool,
 }
 
-impl<'a> Zlib<'a> {
-    fn new(body: &'a [u8]) -> Self {
+impl<'a> Inflate<'a> {
+    fn new(body: &'a [u8], framing: Framing) -> Self {
         Self {
             body,
-            state: Decompress::new(true),
+            state: Decompress::new(framing == Framing::Zlib),
             ended: false,
         }
     }
 }
 
-impl Read for Zlib<'_> {
+impl Read for Inflate<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.ended || buffer.is_empty() {
             return Ok(0);

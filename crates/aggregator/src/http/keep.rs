@@ -80,10 +80,12 @@ async fn keep_part(
             sequence: Sequence(first.sequence.0 + count),
             ..first
         };
-        match door
-            .aggregator
-            .append(&opened, header_of(key, *events, now), payload.clone(), durability)
-        {
+        match door.aggregator.append(
+            &opened,
+            header_of(key, part.encoding, *events, now),
+            payload.clone(),
+            durability,
+        ) {
             Ok(append) => appends.push(append),
             Err(error) => {
                 refused = Some(error);
@@ -102,11 +104,11 @@ async fn keep_part(
 }
 
 /// The header of a batch from the text door.
-fn header_of(key: BatchKey, events: u32, now: Timestamp) -> BatchHeader {
+fn header_of(key: BatchKey, encoding: Encoding, events: u32, now: Timestamp) -> BatchHeader {
     BatchHeader {
         key,
         events,
-        encoding: Encoding::Ndjson,
+        encoding,
         generated_at: now,
         received_at: now,
     }

@@ -1,6 +1,7 @@
 //! The text door: events by HTTP, in the shapes that senders have.
 
 mod answer;
+mod binary;
 mod body;
 mod cloudevents;
 mod dataset;
@@ -24,7 +25,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use event::limits::BATCH_BYTES_MAX;
-use event::{DatasetName, Durability};
+use event::{DatasetName, Durability, Encoding};
 use tokio::sync::Semaphore;
 
 use crate::access::{Caller, Scope};
@@ -46,7 +47,7 @@ use rows::Made;
 ///
 /// | route | body |
 /// |---|---|
-/// | `POST /v1/datasets/{dataset}/events` | NDJSON, a JSON array, or CloudEvents if the headers say so |
+/// | `POST /v1/datasets/{dataset}/events` | NDJSON, a JSON array, an Avro container, Protobuf messages, or CloudEvents if the headers say so |
 /// | `POST /v1/cloudevents` | CloudEvents 1.0: binary, structured or batched |
 /// | `POST /v1/{track,identify,page,screen,group,alias,batch}` | the calls of Segment's HTTP API |
 /// | `POST /v1/logs` | OTLP/HTTP logs, JSON or protobuf |
@@ -59,6 +60,10 @@ use rows::Made;
 /// answer tells it: `200 {"acked": 2, "rejected": 1, "errors": [{"line": 3, "reason": "…"}], …}`; it is `400`
 /// with the same body when no event is good (they are kept all the same). `line` is the line, or the place in
 /// the array. At most 100 are explained. A request that is a single event, and not NDJSON, is refused with it.
+///
+/// An Avro container (`application/avro`, or by its first bytes; blocks plain or packed with deflate, snappy or
+/// zstandard) and Protobuf messages (`application/x-protobuf`, each behind its length) are counted by their frames: a
+/// body whose frames are broken is refused, and records that are not good come out in `<dataset>$failed` alone.
 ///
 /// A retry that must not count twice names itself: `Idempotency-Key: <up to 255 bytes>`, or the headers
 /// `Sanderling-Emitter` (UUID), `Sanderling-Epoch` (default 0) and `Sanderling-Sequence`. Without these,
@@ -147,7 +152,7 @@ async fn post_events(door: Door, Path(dataset): Path<String>, headers: HeaderMap
                 let naming = (Naming::Given(dataset), NamedBy::Path);
                 cloudevents::take(&door, mode, naming, &headers, body).await
             }
-            None => take_lines(&door, dataset, &headers, body).await,
+            None => take_body(&door, dataset, &headers, body).await,
         }
     };
     match answer.await {
@@ -156,7 +161,7 @@ async fn post_events(door: Door, Path(dataset): Path<String>, headers: HeaderMap
     }
 }
 
-async fn take_lines(door: &Door, dataset: DatasetName, headers: &HeaderMap, body: Body) -> Result<Report> {
+async fn take_body(door: &Door, dataset: DatasetName, headers: &HeaderMap, body: Body) -> Result<Report> {
     let key = RequestKey::of(headers)?;
     let content = content_of(headers);
     let incoming = Incoming {
@@ -165,7 +170,14 @@ async fn take_lines(door: &Door, dataset: DatasetName, headers: &HeaderMap, body
         body,
         bytes_max: BATCH_BYTES_MAX,
     };
+    let format = binary::format_of(headers);
     let made = receive(door, incoming, move |body, room| {
+        match format {
+            Some(Encoding::Protobuf) => return binary::of_protobuf(dataset, body),
+            Some(_) => return binary::of_avro(dataset, body, room),
+            None if binary::is_container(&body) => return binary::of_avro(dataset, body, room),
+            None => {}
+        }
         if is_copied(&body, content) {
             room.cover(2 * body.len())?;
         }

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use event::DatasetName;
 use event::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, REJECT_RAW_BYTES_MAX};
+use event::{DatasetName, Encoding};
 
 use super::key::{EventId, IdShape, event_id};
 use super::room::Room;
@@ -18,9 +18,11 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) dataset: DatasetName,
-    /// NDJSON and how many lines it has, each at most a batch.
+    /// What the batches are made of.
+    pub(super) encoding: Encoding,
+    /// Payloads and how many events each has, each at most a batch.
     pub(super) batches: Vec<(Bytes, u32)>,
-    /// Lines in all of them.
+    /// Events in all of them.
     pub(super) events: u32,
     /// How many of them are not good.
     pub(super) rejected: u32,
@@ -43,17 +45,26 @@ pub(super) struct Made {
 impl Made {
     /// Lines as they were sent.
     pub(super) fn of_lines(dataset: DatasetName, lines: Lines) -> Self {
+        let mut made = Self::of_payload(dataset, Encoding::Ndjson, (lines.payload, lines.events));
+        made.parts[0].rejected = lines.rejected;
+        made.errors = lines.errors;
+        made
+    }
+
+    /// A payload of so many events, none of which has been looked at.
+    pub(super) fn of_payload(dataset: DatasetName, encoding: Encoding, batch: (Bytes, u32)) -> Self {
         let part = Part {
             dataset,
-            batches: vec![(lines.payload, lines.events)],
-            events: lines.events,
-            rejected: lines.rejected,
+            encoding,
+            events: batch.1,
+            batches: vec![batch],
+            rejected: 0,
             ids: Vec::new(),
         };
         Self {
             parts: vec![part],
             repeated: 0,
-            errors: lines.errors,
+            errors: Vec::new(),
             refused: None,
         }
     }
@@ -233,6 +244,7 @@ impl<'a> Rows<'a> {
         self.parts.push(Growing {
             part: Part {
                 dataset: dataset.clone(),
+                encoding: Encoding::Ndjson,
                 batches: Vec::new(),
                 events: 0,
                 rejected: 0,

@@ -10,6 +10,7 @@ mod door;
 mod durability;
 mod fuzz;
 mod http;
+mod http_binary;
 mod http_cloudevents;
 mod http_encodings;
 mod http_fuzz;

@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, Int64Array};
 use arrow::record_batch::RecordBatch;
 use client::{
     BatchFiles, Client, ClientOptions, Dataset, DatasetOptions, DatasetStats, ErrorKind, FlagSource,
-    Validation,
+    Validation, ValidationSchema,
 };
 use event::flags::{Flags, Mode, Share};
 use jiff::Timestamp;
@@ -324,16 +324,14 @@ async fn checks_can_be_switched_off() {
     let queue = queue();
     let server = serve(Service::new(Arc::clone(&queue)));
     let n: ArrayRef = Arc::new(Int64Array::from(vec![1]));
-    let checked = || DatasetOptions {
-        validation: Some(Validation::new(
-            RecordBatch::try_from_iter([("other", Arc::clone(&n))])
-                .unwrap()
-                .schema(),
-        )),
+    let other = RecordBatch::try_from_iter([("other", Arc::clone(&n))]).unwrap();
+    let unlike = DatasetOptions {
+        validation: Some(Validation {
+            schema: ValidationSchema::Columns(other.schema(), event::UnknownFields::Reject),
+            ..Validation::new(other.schema())
+        }),
         ..DatasetOptions::default()
     };
-    let mut unlike = checked();
-    unlike.validation.as_mut().unwrap().unknown_fields = event::UnknownFields::Reject;
     let client = Client::connect(ClientOptions {
         flags: text("datasets.open.validate = false"),
         ..options(&server)

@@ -85,3 +85,36 @@ async fn what_does_not_pass_goes_back_or_aside() {
         }
     }
 }
+
+/// The declared schema of a dataset is checked as the server does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_declared_schema_is_checked_before_it_is_sent() {
+    let queue = queue();
+    let server = serve(Service::new(Arc::clone(&queue)));
+    let client = Client::connect(ClientOptions::new(format!("http://{}", server.address))).unwrap();
+    let schema = event::SchemaSettings {
+        unknown_fields: event::UnknownFields::Reject,
+        fields: vec![event::FieldSettings {
+            required: true,
+            ..event::FieldSettings::new("n", event::FieldType::Int8)
+        }],
+        ..event::SchemaSettings::default()
+    };
+    let options = DatasetOptions {
+        validation: Some(Validation::declared(schema)),
+        ..DatasetOptions::default()
+    };
+    let dataset = client.dataset_with("orders", options).await.unwrap();
+    for (bad, part) in [
+        (json!({ "n": 128 }), "field n: beyond int8"),
+        (json!({}), "field n: must be there"),
+        (json!({ "n": 1, "m": 1 }), "field m: not in the schema"),
+    ] {
+        let error = dataset.emit(&bad).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    dataset.emit(&json!({ "n": 0 })).unwrap();
+    client.close().await.unwrap();
+    assert_eq!(numbers(&batches(&*queue, "orders").await), [0]);
+}

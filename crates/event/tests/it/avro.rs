@@ -127,6 +127,24 @@ fn every_type_has_its_column() {
     assert_eq!(own(&decoded.rows)[1], expected);
 }
 
+#[test]
+fn names_that_a_table_cannot_have_are_kept_beside() {
+    let inner = json!({"type": "record", "name": "I", "fields": [{"name": "a b", "type": "long"}, {"name": "c", "type": "long"}]});
+    let schema = record(
+        json!([{"name": "x y", "type": "long"}, {"name": "l", "type": {"type": "array", "items": inner}}]),
+    );
+    let items = [long(2), long(2), long(3), long(4), long(5), long(0)].concat();
+    let decoded = decode(
+        &decoder(None),
+        container(&schema, &[&[[long(1), items].concat()]]),
+    );
+    let extra = r#"{"x y":1,"l":[{"a b":2},{"a b":4}]}"#;
+    assert_eq!(
+        own(&decoded.rows),
+        [json!({"l": [{"c": 3}, {"c": 5}], "_extra": extra})]
+    );
+}
+
 /// The bad record alone is lost where its end can be told, and the rest of its block where it cannot.
 #[test]
 fn a_bad_record_is_one_reject() {

@@ -203,6 +203,20 @@ fn other_fields_are_added_or_kept_beside_or_rejected() {
     assert_eq!(decode(UnknownFields::Reject), (vec![], 1));
 }
 
+/// A table's format has its rules for names, within structs as well; what has no such name is kept beside.
+#[test]
+fn names_that_a_table_cannot_have_are_left_out_of_structs() {
+    let inner = ["good", "not good", "GOOD"].map(|name| {
+        let column = Arc::new(Int64Array::from(vec![1])) as ArrayRef;
+        (Arc::new(Field::new(name, DataType::Int64, true)), column)
+    });
+    let sent = [("s", Arc::new(StructArray::from(inner.to_vec())) as ArrayRef)];
+    let decoder = super::decoder(None);
+    let decoded = rows(&decoder, &RecordBatch::try_from_iter(sent).unwrap());
+    let extra = r#"{"s.not good":1,"s.GOOD":1}"#;
+    assert_eq!(own(&decoded.rows), [json!({"s": {"good": 1}, "_extra": extra})]);
+}
+
 /// A column that events made before the schema was declared is a field that the schema does not have.
 #[test]
 fn a_column_that_is_not_declared_is_unknown() {

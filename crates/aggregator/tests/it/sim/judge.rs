@@ -43,6 +43,7 @@ fn events(batch: &Batch) -> Result<Vec<Id>, String> {
             }
             ids
         }
+        other => return Err(format!("nobody emits this encoding encoding={other:?}")),
     };
     if ids.len() != batch.header.events as usize {
         return Err(format!(
