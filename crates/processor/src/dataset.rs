@@ -14,6 +14,7 @@ use queue::Record;
 use store::Progress;
 use warehouse::Table;
 
+use crate::place::PanickedAt;
 use crate::{Clock, Visibility};
 
 /// What a dataset's job is made of.
@@ -24,6 +25,8 @@ pub(crate) struct DatasetJob {
     pub(crate) failed: Arc<dyn Sink<RecordBatch>>,
     /// Set for tracers: the clock of the stamp that they get here.
     pub(crate) stamp: Option<Clock>,
+    /// Where the batch is noted whose functions panic.
+    pub(crate) panicked_at: PanickedAt,
 }
 
 /// A batch's part for one of the two tables.
@@ -42,8 +45,11 @@ impl DatasetJob {
             rows,
             failed,
             stamp,
+            panicked_at,
         } = self;
-        let pieces = Producer::<Local, Record>::source(source).flat_map(move |record: Record| match &stamp {
+        let records = Producer::<Local, Record>::source(source)
+            .flat_map(move |record: Record| panicked_at.watched(record));
+        let pieces = records.flat_map(move |record: Record| match &stamp {
             None => decode(&decoder, record),
             Some(clock) => decode(&decoder, stamped(record, clock())),
         });

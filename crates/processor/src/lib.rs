@@ -6,13 +6,15 @@
 //! | [`Processor`] | starts, watches and restarts the jobs of all datasets |
 //! | [`QueueSource`] | a dataset's queue as a `flow::Source` |
 //! | [`DatasetStream`] | a dataset's rows from the first to the live ones, with an exact seam |
+//! | [`Scaler`] | how many threads each job may use, by its lag, its tier and the others |
 //! | [`Visibility`] | how long events took from being emitted to being visible in SQL |
 //!
-//! Not here: HTTP, SQL, user-defined functions, scaling.
+//! Not here: HTTP, SQL, user-defined functions; more than one machine.
 
 mod dataset;
 mod error;
 mod limits;
+mod place;
 mod readers;
 mod scale;
 mod source;
@@ -21,7 +23,10 @@ mod supervisor;
 mod visibility;
 
 pub use error::{Error, ErrorKind, Result};
-pub use scale::{Decision, Demand, Limits, Observation, Reason, State, capacity, decide, share};
+pub use scale::{
+    Decision, Demand, JobScale, Lag, Limits, Measured, Observation, Reason, ScaleOptions, ScaleStatus,
+    Scaler, State, capacity, decide, share,
+};
 pub use source::QueueSource;
 pub use stream::DatasetStream;
 pub use supervisor::{Clock, DatasetStatus, Processor, ProcessorOptions};

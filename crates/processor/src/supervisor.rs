@@ -6,15 +6,20 @@ use std::time::Duration;
 
 use event::wire::Position;
 use event::{DatasetName, DatasetSchema, DatasetSettings, Decoder, TRACERS, failed_schema};
-use flow::{Graph, Job, JobOptions, JobStatus, Local, Sink};
+use flow::{Graph, Job, JobOptions, JobStatus, JobView, Local, Sink};
 use queue::{Offset, Partition, Queue};
+use store::Progress;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use warehouse::{Table, Warehouse};
 
 use crate::dataset::{DatasetJob, VisibleRows};
+use crate::place::{PanickedAt, Place};
 use crate::readers::{Readers, least, offsets};
-use crate::{DatasetStream, Error, ErrorKind, QueueSource, Result, Visibility};
+use crate::{
+    DatasetStream, Error, ErrorKind, JobScale, Lag, QueueSource, Result, ScaleOptions, ScaleStatus, Scaler,
+    Visibility,
+};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
@@ -31,8 +36,10 @@ pub struct ProcessorOptions {
     pub warehouse: Arc<Warehouse>,
     /// The settings of each dataset.
     pub settings: Arc<dyn Fn(&DatasetName) -> DatasetSettings + Send + Sync>,
-    /// How jobs run.
+    /// How jobs run; each gets its workers from the processor.
     pub job: JobOptions,
+    /// How many workers they get.
+    pub scale: ScaleOptions,
     /// For latencies.
     pub clock: Clock,
 }
@@ -46,10 +53,13 @@ pub struct DatasetStatus {
     pub job: Option<JobStatus>,
     /// Batches in the queue that the job has not taken yet.
     pub behind_batches: u64,
-    /// Why the job was last restarted.
+    /// Why the job was last restarted. If a function panicked it ends with the batch (`partition=… offset=…`), and how
+    /// often in a row that was the one.
     pub last_error: Option<String>,
     /// The job as it is planned, with its counts; as old as `job`.
     pub graph: Option<Graph>,
+    /// Its workers, as old as a second.
+    pub scale: ScaleStatus,
 }
 
 /// Runs one job for each dataset that the queue has or gets. A cheap handle: clones are the same processor.
@@ -60,29 +70,70 @@ struct Shared {
     options: ProcessorOptions,
     datasets: Mutex<BTreeMap<DatasetName, Arc<Dataset>>>,
     readers: Readers,
+    scaler: Scaler,
     stop: watch::Sender<bool>,
     watching: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What is known of a dataset while the processor runs.
-#[derive(Default)]
 struct Dataset {
     visibility: Arc<Visibility>,
-    state: Mutex<State>,
+    lag: Arc<Lag>,
+    scale: Arc<JobScale>,
+    panicked_at: PanickedAt,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
 struct State {
-    job: Option<JobStatus>,
-    graph: Option<Graph>,
+    /// Of the job that runs or, while none does, the last one.
+    view: Option<JobView>,
+    is_running: bool,
     last_error: Option<String>,
+    /// The batch whose functions panicked last, and how often in a row.
+    panicked: Option<(Place, u32)>,
+}
+
+impl State {
+    fn progress(&self) -> Progress {
+        let view = self.view.as_ref();
+        view.map_or_else(Progress::default, |view| view.progress().0)
+    }
+
+    /// Notes why the job ended. Says whether it had done something.
+    fn failed(&mut self, error: &Error, panicked_at: Option<Place>) -> bool {
+        self.is_running = false;
+        self.panicked = panicked_at.map(|place| match self.panicked {
+            Some((before, times)) if before == place => (place, times.saturating_add(1)),
+            _ => (place, 1),
+        });
+        self.last_error = Some(match self.panicked {
+            Some((place, times)) => format!("{error} {place} times={times}"),
+            None => error.to_string(),
+        });
+        self.view.as_ref().is_some_and(|view| view.progress().1 > 0)
+    }
 }
 
 impl Dataset {
-    fn note(&self, job: &Job) {
-        let (status, graph) = (job.status(), job.graph());
-        let mut state = locked(&self.state);
-        (state.job, state.graph) = (Some(status), Some(graph));
+    fn new(shared: &Shared, name: &DatasetName) -> Self {
+        let options = &shared.options;
+        let lag = Arc::new(Lag::new(options.queue.clone(), name.clone()));
+        let state = Arc::<Mutex<State>>::default();
+        let (of, clock, tier) = (
+            state.clone(),
+            options.clock.clone(),
+            (options.settings)(name).tier,
+        );
+        let measured = lag.clone();
+        let measure = move || measured.measured(&locked(&of).progress(), clock());
+        Self {
+            visibility: Arc::default(),
+            scale: shared.scaler.join(name.as_str(), tier, measure),
+            lag,
+            panicked_at: PanickedAt::default(),
+            state,
+        }
     }
 }
 
@@ -106,10 +157,12 @@ async fn told(stop: &mut watch::Receiver<bool>) {
 impl Processor {
     /// Starts on the current tokio runtime.
     pub fn start(options: ProcessorOptions) -> Self {
+        let scaler = Scaler::start(options.scale);
         let processor = Self(Arc::new(Shared {
             options,
             datasets: Mutex::default(),
             readers: Readers::default(),
+            scaler,
             stop: watch::Sender::new(false),
             watching: Mutex::default(),
         }));
@@ -128,7 +181,7 @@ impl Processor {
             for name in names {
                 let known = locked(&self.0.datasets).contains_key(&name);
                 if !known {
-                    let dataset = Arc::new(Dataset::default());
+                    let dataset = Arc::new(Dataset::new(&self.0, &name));
                     locked(&self.0.datasets).insert(name.clone(), dataset.clone());
                     let supervising = self.clone();
                     jobs.spawn(async move { supervising.supervise(name, dataset).await });
@@ -154,13 +207,12 @@ impl Processor {
             match outcome {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::error!(dataset = %name, "job failed, it starts again in {wait:?}: {error}");
                     let mut state = locked(&dataset.state);
-                    let had_run = state.job.take().is_some_and(|job| job.epochs > 0);
-                    state.last_error = Some(error.to_string());
-                    if had_run {
+                    if state.failed(&error, dataset.panicked_at.take()) {
                         wait = RESTART_WAIT_MIN;
                     }
+                    let error = state.last_error.as_deref().unwrap_or_default();
+                    tracing::error!(dataset = %name, "job failed, it starts again in {wait:?}: {error}");
                 }
             }
             tokio::select! {
@@ -177,18 +229,19 @@ impl Processor {
         dataset: &Dataset,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<()> {
-        let mut every_second = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tokio::select! {
-                ended = job.join() => {
-                    dataset.note(job);
-                    return ended.map_err(Error::from);
-                }
-                () = told(stop) => {
-                    job.stop();
-                    return job.join().await.map_err(Error::from);
-                }
-                _ = every_second.tick() => dataset.note(job),
+        {
+            let mut state = locked(&dataset.state);
+            (state.view, state.is_running) = (Some(job.view()), true);
+        }
+        tokio::select! {
+            ended = job.join() => return ended.map_err(Error::from),
+            () = told(stop) => job.stop(),
+        }
+        tokio::select! {
+            ended = job.join() => ended.map_err(Error::from),
+            () = dataset.scale.stuck() => {
+                tracing::error!(job = ?dataset.scale, "left behind: one of its functions does not come back");
+                Ok(())
             }
         }
     }
@@ -197,8 +250,9 @@ impl Processor {
         let Shared { options, .. } = self.0.as_ref();
         let (table, decoder) = self.table(name).await?;
         let failed = options.warehouse.create(&name.failed(), failed_schema()).await?;
+        let source = QueueSource::new(options.queue.clone(), name.clone());
         let job = DatasetJob {
-            source: Arc::new(QueueSource::new(options.queue.clone(), name.clone())),
+            source: Arc::new(source.with_lag(dataset.lag.clone())),
             decoder,
             rows: Arc::new(VisibleRows {
                 table,
@@ -207,8 +261,13 @@ impl Processor {
             }),
             stamp: (name.as_str() == TRACERS).then(|| options.clock.clone()),
             failed: failed as Arc<dyn Sink<_>>,
+            panicked_at: dataset.panicked_at.clone(),
         };
-        Ok(Local::run(name.as_str(), &job.graph(), options.job.clone())?)
+        let options = JobOptions {
+            workers: Some(dataset.scale.clone()),
+            ..options.job.clone()
+        };
+        Ok(Local::run(name.as_str(), &job.graph(), options)?)
     }
 
     /// A dataset's table, made if it is not there yet, and the decoder that fills it.
@@ -279,19 +338,20 @@ impl Processor {
         let datasets = locked(&self.0.datasets).clone();
         let status = |(name, dataset): (DatasetName, Arc<Dataset>)| {
             let state = locked(&dataset.state);
+            let running = state.view.as_ref().filter(|_| state.is_running);
+            let job = running.map(JobView::status);
             let taken = |partition: usize| {
-                state
-                    .job
-                    .as_ref()
+                job.as_ref()
                     .map_or(0, |job| job.progress.of(&partition.to_string()))
             };
             let ends = self.0.options.queue.ends(&name);
             let behind = |(partition, end): (usize, &Offset)| end.0.saturating_sub(taken(partition));
             DatasetStatus {
                 behind_batches: ends.iter().enumerate().map(behind).sum(),
-                job: state.job.clone(),
-                graph: state.graph.clone(),
+                job,
+                graph: running.map(JobView::graph),
                 last_error: state.last_error.clone(),
+                scale: dataset.scale.status(),
                 dataset: name,
             }
         };

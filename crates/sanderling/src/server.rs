@@ -9,7 +9,7 @@ use aggregator::{AggregatorOptions, Visibility};
 use async_trait::async_trait;
 use event::DatasetName;
 use flow::JobOptions;
-use processor::{Processor, ProcessorOptions};
+use processor::{Processor, ProcessorOptions, ScaleOptions};
 use queue::{LogOptions, LogQueue, Offset, Partition, Queue};
 use sql::{Engine, EngineOptions};
 use store::Embedded;
@@ -245,6 +245,7 @@ impl Parts {
             warehouse: warehouse.clone(),
             settings: Arc::new(move |name| of_dataset.dataset(name)),
             job: JobOptions::default(),
+            scale: ScaleOptions::default(),
             clock: Arc::new(jiff::Timestamp::now),
         });
         let entrance = Entrance::open(

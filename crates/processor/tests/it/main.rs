@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod isolation;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use event::wire::Position;
 use event::{Batch, BatchHeader, BatchKey, DatasetName, EmitterId, Encoding, Epoch, Sequence};
 use flow::{JobOptions, Source};
 use jiff::Timestamp;
-use processor::{Processor, ProcessorOptions, QueueSource};
+use processor::{Processor, ProcessorOptions, QueueSource, ScaleOptions};
 use queue::{MemoryQueue, Offset, Partition, Queue};
 use store::Progress;
 use warehouse::{Warehouse, WarehouseOptions};
@@ -57,6 +59,7 @@ fn processor(queue: &Arc<dyn Queue>, warehouse: &Arc<Warehouse>) -> Processor {
         warehouse: warehouse.clone(),
         settings: Arc::new(|_| event::DatasetSettings::default()),
         job: JobOptions::default(),
+        scale: ScaleOptions::default(),
         clock: Arc::new(Timestamp::now),
     })
 }
