@@ -15,6 +15,7 @@ use store::Progress;
 
 use crate::chain::{Chains, InChain};
 use crate::pace::PacedTable;
+use crate::place::PanickedAt;
 use crate::{Clock, Visibility};
 
 /// What a dataset's job is made of.
@@ -25,6 +26,8 @@ pub(crate) struct DatasetJob {
     pub(crate) failed: Arc<dyn Sink<RecordBatch>>,
     /// Set for tracers: the clock of the stamp that they get here.
     pub(crate) stamp: Option<Clock>,
+    /// Where the batch is noted whose functions panic.
+    pub(crate) panicked_at: PanickedAt,
 }
 
 /// A batch's part for one of the two tables.
@@ -44,9 +47,11 @@ impl DatasetJob {
             rows,
             failed,
             stamp,
+            panicked_at,
         } = self;
         let steps = chains.newest().names();
-        let records = Producer::<Local, Record>::source(source);
+        let records = Producer::<Local, Record>::source(source)
+            .flat_map(move |record: Record| panicked_at.watched(record));
         let begin = move |record: Record| match &stamp {
             None => chains.begin(record),
             Some(clock) => chains.begin(stamped(record, clock())),

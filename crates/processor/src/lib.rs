@@ -9,10 +9,11 @@
 //! | [`NativeUdf`] | a function of the program as a step |
 //! | [`QueueSource`] | a dataset's queue as a `flow::Source` |
 //! | [`DatasetStream`] | a dataset's rows from the first to the live ones, with an exact seam |
+//! | [`Scaler`] | how many threads each job may use, by its lag, its tier and the others |
 //! | [`Visibility`] | how long events took from being emitted to being visible in SQL |
 //!
-//! Not here: HTTP, SQL, scaling. What a chain was is not stored: after the process has ended, batches that were not
-//! committed go through the chain that the next one begins with. After a crash one of a dataset's two tables may be
+//! Not here: HTTP, SQL; more than one machine. What a chain was is not stored: after the process has ended, batches that were
+//! not committed go through the chain that the next one begins with. After a crash one of a dataset's two tables may be
 //! committed further than the other; a chain that has changed meanwhile is then not the one that made the rows there, so
 //! change it with [`Processor::set_chain`], or after an orderly end.
 
@@ -22,6 +23,7 @@ mod error;
 pub mod limits;
 mod native;
 mod pace;
+mod place;
 mod readers;
 mod scale;
 mod source;
@@ -32,7 +34,10 @@ mod visibility;
 pub use chain::{Chain, ChainStatus, StepStatus};
 pub use error::{Error, ErrorKind, Result};
 pub use native::{NativeUdf, NativeUdfs};
-pub use scale::{Decision, Demand, Limits, Observation, Reason, State, capacity, decide, share};
+pub use scale::{
+    Decision, Demand, JobScale, Lag, Limits, Measured, Observation, Reason, ScaleOptions, ScaleStatus,
+    Scaler, State, capacity, decide, share,
+};
 pub use source::QueueSource;
 pub use stream::DatasetStream;
 pub use supervisor::{ChainOf, Clock, DatasetStatus, Processor, ProcessorOptions};

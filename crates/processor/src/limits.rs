@@ -24,3 +24,14 @@ pub(crate) const CHAIN_VERSIONS_MAX: usize = 64;
 
 const _: () = assert!(CALL_ROWS_MAX <= CALL_OUT_ROWS_MAX);
 const _: () = assert!(CALLS_MAX >= 2 * 14); // one bad row of a full call is found
+/// Chunks of work that run too long and are no longer counted, of all jobs.
+pub(crate) const OVERDUE_TURNS_MAX: usize = 128;
+/// Reads of a partition of which is noted when they began.
+pub(crate) const NOTED_READS_MAX: usize = 64;
+/// Workers of all jobs at most, whatever the options say.
+pub(crate) const WORKERS_MAX: usize = 256;
+
+const _: () = assert!(
+    WORKERS_MAX + OVERDUE_TURNS_MAX < 512,
+    "there are threads left of those that tokio has for blocking work by default"
+);

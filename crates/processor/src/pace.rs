@@ -77,6 +77,13 @@ impl Pace {
 
     /// Lets the rows' table decide on what was seen since the last time, and the rejects' follow it.
     pub(crate) fn steer(&self) {
+        if matches!(self.rows.insert_status().mode, InsertMode::Auto(_)) {
+            self.observe();
+        }
+        self.follow();
+    }
+
+    fn observe(&self) {
         let (stats, now) = (self.rows.stats(), Instant::now());
         let observation = {
             let mut seen = locked(&self.seen);
@@ -91,7 +98,6 @@ impl Pace {
             }
         };
         self.rows.steer(&observation);
-        self.follow();
     }
 
     fn follow(&self) {

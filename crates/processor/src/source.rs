@@ -9,16 +9,29 @@ use futures::future::{FutureExt, select_all};
 use queue::{Offset, Partition, Queue, Record};
 use store::Progress;
 
+use crate::Lag;
+
 /// The batches of a dataset, as they were sent; each carries the time it was received.
 pub struct QueueSource {
     queue: Arc<dyn Queue>,
     dataset: DatasetName,
+    lag: Option<Arc<Lag>>,
 }
 
 impl QueueSource {
     /// The source of a dataset that the queue has.
     pub fn new(queue: Arc<dyn Queue>, dataset: DatasetName) -> Self {
-        Self { queue, dataset }
+        Self {
+            queue,
+            dataset,
+            lag: None,
+        }
+    }
+
+    /// This source, which notes in `lag` what it reads.
+    pub fn with_lag(mut self, lag: Arc<Lag>) -> Self {
+        self.lag = Some(lag);
+        self
     }
 
     /// Progress that takes in every batch kept by now.
@@ -38,6 +51,9 @@ impl QueueSource {
             .map_err(from_queue)?;
         if let Some(until) = part.until {
             records.retain(|record| record.offset < until);
+        }
+        if let Some(lag) = &self.lag {
+            lag.note(part.partition, &records);
         }
         let next = records.last().map_or(part.from.0, |record| record.offset.0 + 1);
         let bytes = records.iter().map(|record| record.batch.payload.len()).sum();

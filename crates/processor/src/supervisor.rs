@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use event::wire::Position;
 use event::{DatasetName, DatasetSchema, DatasetSettings, TRACERS, failed_schema};
-use flow::{Graph, Job, JobOptions, JobStatus, Local};
+use flow::{Graph, Job, JobOptions, JobStatus, JobView, Local};
 use queue::{Offset, Partition, Queue};
+use store::Progress;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use warehouse::{InsertStatus, Table, Warehouse};
@@ -15,8 +16,12 @@ use warehouse::{InsertStatus, Table, Warehouse};
 use crate::chain::{CallThreads, Chain, ChainStatus, Chains};
 use crate::dataset::{DatasetJob, VisibleRows};
 use crate::pace::{Pace, PacedSource, PacedTable};
+use crate::place::{PanickedAt, Place};
 use crate::readers::{Readers, least, offsets};
-use crate::{DatasetStream, Error, ErrorKind, QueueSource, Result, Visibility};
+use crate::{
+    DatasetStream, Error, ErrorKind, JobScale, Lag, QueueSource, Result, ScaleOptions, ScaleStatus, Scaler,
+    Visibility,
+};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
@@ -39,8 +44,10 @@ pub struct ProcessorOptions {
     /// The chain of each dataset, asked for when its job is first started; while it cannot be made the job waits, and
     /// [`DatasetStatus::last_error`] says why.
     pub chains: ChainOf,
-    /// How jobs run.
+    /// How jobs run; each gets its workers from the processor.
     pub job: JobOptions,
+    /// How many workers they get.
+    pub scale: ScaleOptions,
     /// For latencies.
     pub clock: Clock,
 }
@@ -54,7 +61,8 @@ pub struct DatasetStatus {
     pub job: Option<JobStatus>,
     /// Batches in the queue that the job has not taken yet.
     pub behind_batches: u64,
-    /// Why the job was last restarted.
+    /// Why the job was last restarted. If a function panicked it ends with the batch (`partition=… offset=…`), and how
+    /// often in a row that was the one.
     pub last_error: Option<String>,
     /// The job as it is planned, with its counts; as old as `job`.
     pub graph: Option<Graph>,
@@ -62,6 +70,8 @@ pub struct DatasetStatus {
     pub chain: Option<ChainStatus>,
     /// How rows get into its table, and why; `None` while there is none.
     pub insert: Option<InsertStatus>,
+    /// Its workers, as old as a second.
+    pub scale: ScaleStatus,
 }
 
 /// Runs one job for each dataset that the queue has or gets. A cheap handle: clones are the same processor.
@@ -73,34 +83,78 @@ struct Shared {
     datasets: Mutex<BTreeMap<DatasetName, Arc<Dataset>>>,
     readers: Readers,
     call_threads: Arc<CallThreads>,
+    scaler: Scaler,
     stop: watch::Sender<bool>,
     watching: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What is known of a dataset while the processor runs.
-#[derive(Default)]
 struct Dataset {
     visibility: Arc<Visibility>,
     chains: OnceLock<Arc<Chains>>,
     /// Its job is to start again, with a graph of the newest chain.
     renew: Notify,
-    state: Mutex<State>,
     /// Of the job that runs, or ran last.
     pace: Mutex<Option<Arc<Pace>>>,
+    lag: Arc<Lag>,
+    scale: Arc<JobScale>,
+    panicked_at: PanickedAt,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
 struct State {
-    job: Option<JobStatus>,
-    graph: Option<Graph>,
+    /// Of the job that runs or, while none does, the last one.
+    view: Option<JobView>,
+    is_running: bool,
     last_error: Option<String>,
+    /// The batch whose functions panicked last, and how often in a row.
+    panicked: Option<(Place, u32)>,
+}
+
+impl State {
+    fn progress(&self) -> Progress {
+        let view = self.view.as_ref();
+        view.map_or_else(Progress::default, |view| view.progress().0)
+    }
+
+    /// Notes why the job ended. Says whether it had done something.
+    fn failed(&mut self, error: &Error, panicked_at: Option<Place>) -> bool {
+        self.is_running = false;
+        self.panicked = panicked_at.map(|place| match self.panicked {
+            Some((before, times)) if before == place => (place, times.saturating_add(1)),
+            _ => (place, 1),
+        });
+        self.last_error = Some(match self.panicked {
+            Some((place, times)) => format!("{error} {place} times={times}"),
+            None => error.to_string(),
+        });
+        self.view.as_ref().is_some_and(|view| view.progress().1 > 0)
+    }
 }
 
 impl Dataset {
-    fn note(&self, job: &Job) {
-        let (status, graph) = (job.status(), job.graph());
-        let mut state = locked(&self.state);
-        (state.job, state.graph) = (Some(status), Some(graph));
+    fn new(shared: &Shared, name: &DatasetName) -> Self {
+        let options = &shared.options;
+        let lag = Arc::new(Lag::new(options.queue.clone(), name.clone()));
+        let state = Arc::<Mutex<State>>::default();
+        let (of, clock, tier) = (
+            state.clone(),
+            options.clock.clone(),
+            (options.settings)(name).tier,
+        );
+        let measured = lag.clone();
+        let measure = move || measured.measured(&locked(&of).progress(), clock());
+        Self {
+            visibility: Arc::default(),
+            chains: OnceLock::new(),
+            renew: Notify::new(),
+            pace: Mutex::default(),
+            scale: shared.scaler.join(name.as_str(), tier, measure),
+            lag,
+            panicked_at: PanickedAt::default(),
+            state,
+        }
     }
 
     fn pace(&self) -> Option<Arc<Pace>> {
@@ -135,11 +189,13 @@ async fn told(stop: &mut watch::Receiver<bool>) {
 impl Processor {
     /// Starts on the current tokio runtime.
     pub fn start(options: ProcessorOptions) -> Self {
+        let scaler = Scaler::start(options.scale);
         let processor = Self(Arc::new(Shared {
             options,
             datasets: Mutex::default(),
             readers: Readers::default(),
             call_threads: Arc::default(),
+            scaler,
             stop: watch::Sender::new(false),
             watching: Mutex::default(),
         }));
@@ -153,6 +209,7 @@ impl Processor {
         let (mut jobs, mut supervised) = (JoinSet::new(), BTreeSet::new());
         let mut datasets = self.0.options.queue.datasets();
         let mut stop = self.0.stop.subscribe();
+        let mut every_second = tokio::time::interval(Duration::from_secs(1));
         loop {
             let names = datasets.borrow_and_update().clone();
             for name in names {
@@ -164,13 +221,26 @@ impl Processor {
             tokio::select! {
                 changed = datasets.changed() => if changed.is_err() { break },
                 () = told(&mut stop) => break,
+                _ = every_second.tick() => self.steer(),
             }
         }
         jobs.join_all().await;
     }
 
+    /// Lets the tables that decide by themselves how rows get in look at what they have seen.
+    fn steer(&self) {
+        let datasets: Vec<_> = locked(&self.0.datasets).values().cloned().collect();
+        datasets
+            .iter()
+            .filter_map(|dataset| dataset.pace())
+            .for_each(|pace| pace.steer());
+    }
+
     fn dataset(&self, name: &DatasetName) -> Arc<Dataset> {
-        locked(&self.0.datasets).entry(name.clone()).or_default().clone()
+        locked(&self.0.datasets)
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(Dataset::new(&self.0, name)))
+            .clone()
     }
 
     /// Keeps one dataset's job running until the processor stops.
@@ -186,13 +256,12 @@ impl Processor {
                 Ok(Ended::Stopped) => return,
                 Ok(Ended::Renewed) => continue,
                 Err(error) => {
-                    tracing::error!(dataset = %name, "job failed, it starts again in {wait:?}: {error}");
                     let mut state = locked(&dataset.state);
-                    let had_run = state.job.take().is_some_and(|job| job.epochs > 0);
-                    state.last_error = Some(error.to_string());
-                    if had_run {
+                    if state.failed(&error, dataset.panicked_at.take()) {
                         wait = RESTART_WAIT_MIN;
                     }
+                    let error = state.last_error.as_deref().unwrap_or_default();
+                    tracing::error!(dataset = %name, "job failed, it starts again in {wait:?}: {error}");
                 }
             }
             tokio::select! {
@@ -209,27 +278,21 @@ impl Processor {
         dataset: &Dataset,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<Ended> {
-        let mut every_second = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tokio::select! {
-                ended = job.join() => {
-                    dataset.note(job);
-                    return Ok(ended.map(|()| Ended::Stopped)?);
-                }
-                () = told(stop) => {
-                    job.stop();
-                    return Ok(job.join().await.map(|()| Ended::Stopped)?);
-                }
-                () = dataset.renew.notified() => {
-                    job.stop();
-                    return Ok(job.join().await.map(|()| Ended::Renewed)?);
-                }
-                _ = every_second.tick() => {
-                    dataset.note(job);
-                    if let Some(pace) = dataset.pace() {
-                        pace.steer();
-                    }
-                }
+        {
+            let mut state = locked(&dataset.state);
+            (state.view, state.is_running) = (Some(job.view()), true);
+        }
+        let ended = tokio::select! {
+            ended = job.join() => return Ok(ended.map(|()| Ended::Stopped)?),
+            () = told(stop) => Ended::Stopped,
+            () = dataset.renew.notified() => Ended::Renewed,
+        };
+        job.stop();
+        tokio::select! {
+            joined = job.join() => Ok(joined.map(|()| ended)?),
+            () = dataset.scale.stuck() => {
+                tracing::error!(job = ?dataset.scale, "left behind: one of its functions does not come back");
+                Ok(ended)
             }
         }
     }
@@ -245,9 +308,10 @@ impl Processor {
             table,
             pace: pace.clone(),
         };
+        let source = QueueSource::new(options.queue.clone(), name.clone());
         let job = DatasetJob {
             source: Arc::new(PacedSource {
-                source: QueueSource::new(options.queue.clone(), name.clone()),
+                source: source.with_lag(dataset.lag.clone()),
                 pace: pace.clone(),
             }),
             chains,
@@ -258,8 +322,13 @@ impl Processor {
             }),
             stamp: (name.as_str() == TRACERS).then(|| options.clock.clone()),
             failed: Arc::new(paced(failed)),
+            panicked_at: dataset.panicked_at.clone(),
         };
-        Ok(Local::run(name.as_str(), &job.graph(), options.job.clone())?)
+        let options = JobOptions {
+            workers: Some(dataset.scale.clone()),
+            ..options.job.clone()
+        };
+        Ok(Local::run(name.as_str(), &job.graph(), options)?)
     }
 
     /// A dataset's table, made if it is not there yet.
@@ -370,26 +439,27 @@ impl Processor {
         let datasets = locked(&self.0.datasets).clone();
         let status = |(name, dataset): (DatasetName, Arc<Dataset>)| {
             let state = locked(&dataset.state);
+            let running = state.view.as_ref().filter(|_| state.is_running);
+            let job = running.map(JobView::status);
             let taken = |partition: usize| {
-                state
-                    .job
-                    .as_ref()
+                job.as_ref()
                     .map_or(0, |job| job.progress.of(&partition.to_string()))
             };
             let ends = self.0.options.queue.ends(&name);
             let behind = |(partition, end): (usize, &Offset)| end.0.saturating_sub(taken(partition));
             DatasetStatus {
                 behind_batches: ends.iter().enumerate().map(behind).sum(),
-                job: state.job.clone(),
-                graph: state.graph.clone(),
                 chain: dataset.chains.get().map(|chains| chains.newest().status()),
-                last_error: state.last_error.clone(),
                 insert: self
                     .0
                     .options
                     .warehouse
                     .table(name.as_str())
                     .map(|table| table.insert_status()),
+                job,
+                graph: running.map(JobView::graph),
+                last_error: state.last_error.clone(),
+                scale: dataset.scale.status(),
                 dataset: name,
             }
         };

@@ -138,6 +138,37 @@ const OF_TABLES: [Metric<TableStats>; 5] = [
     }),
 ];
 
+/// Of a dataset's job: name, help, value.
+type OfJob = (&'static str, &'static str, fn(&processor::DatasetStatus) -> u64);
+
+const OF_JOBS: [OfJob; 5] = [
+    (
+        "job_behind_batches",
+        "Batches that the dataset's job has not taken.",
+        |job| job.behind_batches,
+    ),
+    (
+        "job_lag_seconds",
+        "For how long the oldest of them has been there, in whole seconds.",
+        |job| job.scale.lag_age.as_secs(),
+    ),
+    (
+        "job_workers",
+        "Threads that the job's functions may use.",
+        |job| job.scale.workers as u64,
+    ),
+    (
+        "job_workers_wanted",
+        "Threads that it wants; 0 while it has nothing to do.",
+        |job| job.scale.wanted as u64,
+    ),
+    (
+        "job_stuck",
+        "Whether one of its functions does not come back.",
+        |job| u64::from(job.scale.is_stuck),
+    ),
+];
+
 /// `GET /metrics`.
 pub(crate) async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
     let mut text = String::new();
@@ -154,16 +185,10 @@ pub(crate) async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
     }
     held(&mut text, &retained);
     let jobs = parts.processor.status();
-    let behind = (
-        "job_behind_batches",
-        "gauge",
-        "Batches that the dataset's job has not taken.",
-    );
-    family(
-        &mut text,
-        behind,
-        jobs.iter().map(|job| (job.dataset.as_str(), job.behind_batches)),
-    );
+    for (name, help, value) in OF_JOBS {
+        let samples = jobs.iter().map(|job| (job.dataset.as_str(), value(job)));
+        family(&mut text, (name, "gauge", help), samples);
+    }
     let tables: Vec<_> = parts
         .warehouse
         .tables()

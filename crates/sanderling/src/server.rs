@@ -9,7 +9,7 @@ use aggregator::{AggregatorOptions, Visibility};
 use async_trait::async_trait;
 use event::DatasetName;
 use flow::JobOptions;
-use processor::{Processor, ProcessorOptions};
+use processor::{Processor, ProcessorOptions, ScaleOptions};
 use queue::{LogOptions, LogQueue, Offset, Partition, Queue};
 use sql::{Engine, EngineOptions};
 use store::Embedded;
@@ -246,6 +246,7 @@ impl Parts {
             settings: Arc::new(move |name| of_dataset.dataset(name)),
             chains: Arc::new(|_| Ok(processor::Chain::default())),
             job: JobOptions::default(),
+            scale: ScaleOptions::default(),
             clock: Arc::new(jiff::Timestamp::now),
         });
         let entrance = Entrance::open(

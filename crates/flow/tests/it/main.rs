@@ -26,3 +26,4 @@ mod options;
 mod planner;
 mod rules;
 mod snapshots;
+mod workers;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod chain;
+mod isolation;
 mod pace;
 
 use std::path::Path;
@@ -15,7 +16,7 @@ use event::wire::Position;
 use event::{Batch, BatchHeader, BatchKey, DatasetName, EmitterId, Encoding, Epoch, Sequence};
 use flow::{JobOptions, Source};
 use jiff::Timestamp;
-use processor::{Processor, ProcessorOptions, QueueSource};
+use processor::{Processor, ProcessorOptions, QueueSource, ScaleOptions};
 use queue::{MemoryQueue, Offset, Partition, Queue};
 use store::Progress;
 use warehouse::{Warehouse, WarehouseOptions};
@@ -61,6 +62,7 @@ fn processor(queue: &Arc<dyn Queue>, warehouse: &Arc<Warehouse>) -> Processor {
         settings: Arc::new(|_| event::DatasetSettings::default()),
         chains: Arc::new(|_| Ok(processor::Chain::default())),
         job: JobOptions::default(),
+        scale: ScaleOptions::default(),
         clock: Arc::new(Timestamp::now),
     })
 }

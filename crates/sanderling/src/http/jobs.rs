@@ -1,4 +1,4 @@
-//! The datasets' jobs: how they are doing, and their graphs. As old as a second.
+//! The datasets' jobs: how they are doing, and their graphs. What is said of workers is as old as a second.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -17,6 +17,12 @@ pub(super) struct Listed {
     epochs: u64,
     elements: u64,
     behind_batches: u64,
+    /// For how long the oldest of them has been there.
+    lag_seconds: f64,
+    tier: &'static str,
+    workers: usize,
+    workers_wanted: usize,
+    workers_reason: String,
     last_error: Option<String>,
 }
 
@@ -28,6 +34,11 @@ pub(super) async fn list(State(parts): State<Parts>) -> Json<Vec<Listed>> {
         epochs: status.job.as_ref().map_or(0, |job| job.epochs),
         elements: status.job.as_ref().map_or(0, |job| job.elements),
         behind_batches: status.behind_batches,
+        lag_seconds: status.scale.lag_age.as_secs_f64(),
+        tier: status.scale.tier.as_str(),
+        workers: status.scale.workers,
+        workers_wanted: status.scale.wanted,
+        workers_reason: status.scale.reason.to_string(),
         last_error: status.last_error,
     });
     Json(listed.collect())
