@@ -15,7 +15,7 @@ use warehouse::{Table, Warehouse};
 use crate::chain::{CallThreads, Chain, ChainStatus, Chains};
 use crate::dataset::{DatasetJob, VisibleRows};
 use crate::readers::{Readers, least, offsets};
-use crate::{DatasetStream, Error, ErrorKind, QueueSource, Result, Visibility};
+use crate::{DatasetStream, Error, ErrorKind, QueueSource, Result, Tap, TapPoint, Visibility};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
@@ -283,6 +283,28 @@ impl Processor {
         self.dataset(dataset).renew.notify_one();
         tracing::info!(%dataset, version, steps = ?chain.names().collect::<Vec<_>>(), "a chain was set");
         Ok(version)
+    }
+
+    /// A live view of a dataset's events; at most `events_max` of them wait for the viewer, see [`Tap`].
+    ///
+    /// # Errors
+    /// `NotFound` when the queue does not have the dataset, or the point names a step that its chain has not.
+    pub async fn tap(&self, dataset: &DatasetName, point: TapPoint, events_max: usize) -> Result<Tap> {
+        if self.0.options.queue.ends(dataset).is_empty() {
+            return Err(no_such(dataset));
+        }
+        let (_, chains) = self.table(dataset).await?;
+        if let TapPoint::Before(step) | TapPoint::After(step) = &point {
+            let steps = chains.newest().names();
+            if !steps.contains(step) {
+                let steps = steps.join(", ");
+                let text = format_args!(
+                    "the chain has no such step step={step:?} steps=[{steps}] dataset={dataset}"
+                );
+                return Err(Error::new(ErrorKind::NotFound, text));
+            }
+        }
+        Ok(chains.taps().open(point, events_max))
     }
 
     /// A dataset's rows: see [`DatasetStream::open`].

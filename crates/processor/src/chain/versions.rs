@@ -9,6 +9,7 @@ use super::rows::{InChain, Part};
 use super::step::Step;
 use super::{CallThreads, Chain, ChainStatus};
 use crate::limits::CHAIN_VERSIONS_MAX;
+use crate::tap::{TapPoint, Taps};
 
 /// Which chain each batch of a dataset goes through, while the process runs: what has gone through one goes through it
 /// again, whatever job or stream reads it.
@@ -21,6 +22,7 @@ pub(crate) struct Chains {
     input: Arc<DatasetSchema>,
     settings: DatasetSettings,
     threads: Arc<CallThreads>,
+    taps: Arc<Taps>,
 }
 
 /// A chain, and the batches that go through it.
@@ -50,6 +52,7 @@ impl Chains {
             input: Arc::new(DatasetSchema::empty()),
             settings,
             threads,
+            taps: Arc::default(),
         };
         chains.set(chain, Vec::new);
         chains
@@ -113,6 +116,18 @@ impl Chains {
         let version = self.of(record.partition, record.offset);
         version.begin(record)
     }
+
+    /// The same for the dataset's job, with its taps.
+    pub(crate) fn begin_tapped(&self, record: Record) -> InChain {
+        let mut batch = self.begin(record);
+        batch.taps = Some(self.taps.clone());
+        batch.show(|| TapPoint::Decoded);
+        batch
+    }
+
+    pub(crate) fn taps(&self) -> &Arc<Taps> {
+        &self.taps
+    }
 }
 
 impl ChainVersion {
@@ -134,6 +149,7 @@ impl ChainVersion {
             }],
             rejects: decoded.rejects,
             steps_done: 0,
+            taps: None,
         }
     }
 
