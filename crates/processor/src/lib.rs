@@ -9,6 +9,7 @@
 //! | [`NativeUdf`] | a function of the program as a step |
 //! | [`ChainTest`] | events, and the rows and rejects that a chain is to make of them |
 //! | [`Tap`] | a live view of a dataset's events, before or after any step |
+//! | [`FailedFilter`] | which rejects [`Processor::replay_failed`] sends again |
 //! | [`QueueSource`] | a dataset's queue as a `flow::Source` |
 //! | [`DatasetStream`] | a dataset's rows from the first to the live ones, with an exact seam |
 //! | [`Visibility`] | how long events took from being emitted to being visible in SQL |
@@ -25,6 +26,7 @@ mod fixture;
 pub mod limits;
 mod native;
 mod readers;
+mod replay;
 mod shown;
 mod source;
 mod stream;
@@ -36,6 +38,7 @@ pub use chain::{Chain, ChainStatus, StepStatus};
 pub use error::{Error, ErrorKind, Result};
 pub use fixture::{ChainReport, ChainTest, ExpectedReject};
 pub use native::{NativeUdf, NativeUdfs};
+pub use replay::{FailedFilter, REPLAYS, Replayed};
 pub use source::QueueSource;
 pub use stream::DatasetStream;
 pub use supervisor::{ChainOf, Clock, DatasetStatus, Processor, ProcessorOptions};

@@ -15,6 +15,7 @@ use warehouse::{Table, Warehouse};
 use crate::chain::{CallThreads, Chain, ChainStatus, Chains};
 use crate::dataset::{DatasetJob, VisibleRows};
 use crate::readers::{Readers, least, offsets};
+use crate::replay::REPLAYS;
 use crate::{DatasetStream, Error, ErrorKind, QueueSource, Result, Tap, TapPoint, Visibility};
 
 /// Tells the time.
@@ -35,7 +36,7 @@ pub struct ProcessorOptions {
     pub warehouse: Arc<Warehouse>,
     /// The settings of each dataset.
     pub settings: Arc<dyn Fn(&DatasetName) -> DatasetSettings + Send + Sync>,
-    /// The chain of each dataset, asked for when its job is first started; while it cannot be made the job waits, and
+    /// The chain of each dataset but the system's own, asked for when its job is first started; while it cannot be made the job waits, and
     /// [`DatasetStatus::last_error`] says why.
     pub chains: ChainOf,
     /// How jobs run.
@@ -70,6 +71,7 @@ struct Shared {
     datasets: Mutex<BTreeMap<DatasetName, Arc<Dataset>>>,
     readers: Readers,
     call_threads: Arc<CallThreads>,
+    replaying: tokio::sync::Mutex<()>,
     stop: watch::Sender<bool>,
     watching: Mutex<Option<JoinHandle<()>>>,
 }
@@ -106,6 +108,11 @@ fn no_such(dataset: &DatasetName) -> Error {
     )
 }
 
+/// Whether the system writes and reads the dataset itself.
+fn is_own(dataset: &DatasetName) -> bool {
+    [TRACERS, REPLAYS].contains(&dataset.as_str())
+}
+
 /// Why a job that was watched is over.
 enum Ended {
     Stopped,
@@ -131,6 +138,7 @@ impl Processor {
             datasets: Mutex::default(),
             readers: Readers::default(),
             call_threads: Arc::default(),
+            replaying: tokio::sync::Mutex::default(),
             stop: watch::Sender::new(false),
             watching: Mutex::default(),
         }));
@@ -255,7 +263,11 @@ impl Processor {
         if let Some(chains) = dataset.chains.get() {
             return Ok((table, chains.clone()));
         }
-        let chain = (options.chains)(name)?;
+        let chain = if is_own(name) {
+            Chain::default()
+        } else {
+            (options.chains)(name)?
+        };
         let threads = self.0.call_threads.clone();
         let chains = dataset
             .chains
@@ -271,12 +283,16 @@ impl Processor {
     /// and end in an orderly way or wait until [`Processor::committed`] is past.
     ///
     /// # Errors
-    /// `NotFound` when the queue does not have the dataset; those of the warehouse; that of a first chain which could not be
-    /// made. Then nothing has changed.
+    /// `NotFound` when the queue does not have the dataset; `Invalid` for the system's own datasets, which have no chain;
+    /// those of the warehouse; that of a first chain which could not be made. Then nothing has changed.
     pub async fn set_chain(&self, dataset: &DatasetName, chain: &Chain) -> Result<u64> {
         let queue = &self.0.options.queue;
         if queue.ends(dataset).is_empty() {
             return Err(no_such(dataset));
+        }
+        if is_own(dataset) {
+            let text = format_args!("a dataset of the system has no chain dataset={dataset}");
+            return Err(Error::new(ErrorKind::Invalid, text));
         }
         let (_, chains) = self.table(dataset).await?;
         let version = chains.set(chain, || queue.ends(dataset));
@@ -416,6 +432,55 @@ impl Processor {
                 .await;
         }
         Ok(())
+    }
+
+    /// Waits until all that the queue has of a dataset is in its two tables.
+    ///
+    /// # Errors
+    /// `NotFound` when the queue does not have the dataset; `Retry` when the processor stops.
+    pub(crate) async fn settled(&self, dataset: &DatasetName) -> Result<()> {
+        if !self.has(dataset) {
+            return Err(no_such(dataset));
+        }
+        let end = QueueSource::new(self.queue().clone(), dataset.clone()).end();
+        let (rows, _) = self.table(dataset).await?;
+        let rejects = self
+            .warehouse()
+            .create(&dataset.failed(), failed_schema())
+            .await?;
+        let mut stop = self.0.stop.subscribe();
+        for table in [rows, rejects] {
+            let mut version = table.changes();
+            tokio::select! {
+                // It ends only with its table, which is held here.
+                _ = version.wait_for(|version| version.progress.covers(&end)) => {}
+                () = told(&mut stop) => {
+                    return Err(Error::new(ErrorKind::Retry, "the processor stops"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn has(&self, dataset: &DatasetName) -> bool {
+        !self.queue().ends(dataset).is_empty()
+    }
+
+    pub(crate) fn queue(&self) -> &Arc<dyn Queue> {
+        &self.0.options.queue
+    }
+
+    pub(crate) fn warehouse(&self) -> &Arc<Warehouse> {
+        &self.0.options.warehouse
+    }
+
+    pub(crate) fn now(&self) -> jiff::Timestamp {
+        (self.0.options.clock)()
+    }
+
+    /// Held by the one replay that goes on.
+    pub(crate) fn replaying(&self) -> &tokio::sync::Mutex<()> {
+        &self.0.replaying
     }
 
     /// Ends every job after its current epoch.

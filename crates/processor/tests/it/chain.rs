@@ -19,7 +19,7 @@ fn values(rows: &RecordBatch) -> Vec<i64> {
 }
 
 /// Adds to the number.
-fn add(by: i64) -> Arc<dyn Udf> {
+pub(super) fn add(by: i64) -> Arc<dyn Udf> {
     Arc::new(NativeUdf::columns("add", move |rows| {
         let sums: Int64Array = values(rows).into_iter().map(|n| n + by).collect();
         Ok(vec![("n".to_owned(), Arc::new(sums) as _)])
@@ -27,7 +27,7 @@ fn add(by: i64) -> Arc<dyn Udf> {
 }
 
 /// Fails by the rows whose number is divisible.
-fn refuse(d: i64) -> Arc<dyn Udf> {
+pub(super) fn refuse(d: i64) -> Arc<dyn Udf> {
     Arc::new(NativeUdf::new("refuse", move |rows| {
         match values(rows).iter().any(|n| n % d == 0) {
             true => Err(UdfError::new(UdfErrorKind::Row, "divisible")),
@@ -36,11 +36,11 @@ fn refuse(d: i64) -> Arc<dyn Udf> {
     }))
 }
 
-fn chain(steps: Vec<Arc<dyn Udf>>) -> Chain {
+pub(super) fn chain(steps: Vec<Arc<dyn Udf>>) -> Chain {
     Chain::new(steps).unwrap()
 }
 
-fn with_chain(
+pub(super) fn with_chain(
     queue: &Arc<dyn Queue>,
     warehouse: &Arc<Warehouse>,
     chain: impl Fn(&DatasetName) -> processor::Result<Chain> + Send + Sync + 'static,
@@ -70,7 +70,7 @@ async fn all(table: &Table) -> Vec<RecordBatch> {
 }
 
 /// Waits until both tables have all.
-async fn caught_up(processor: &Processor, warehouse: &Warehouse) {
+pub(super) async fn caught_up(processor: &Processor, warehouse: &Warehouse) {
     processor.caught_up().await;
     let end = warehouse.table("d").unwrap().version().progress.clone();
     let mut failed = warehouse.table("d$failed").unwrap().changes();
@@ -81,7 +81,7 @@ async fn caught_up(processor: &Processor, warehouse: &Warehouse) {
 }
 
 /// The numbers in the table and, by their raw lines, among the rejects; sorted.
-async fn places(warehouse: &Warehouse) -> (Vec<i64>, Vec<(i64, String)>) {
+pub(super) async fn places(warehouse: &Warehouse) -> (Vec<i64>, Vec<(i64, String)>) {
     let mut rows = n(&all(&warehouse.table("d").unwrap()).await);
     rows.sort_unstable();
     let mut rejects = Vec::new();

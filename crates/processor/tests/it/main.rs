@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod chain;
+mod replay;
 
 use std::path::Path;
 use std::sync::Arc;
