@@ -53,8 +53,8 @@ impl DatasetJob {
         let records = Producer::<Local, Record>::source(source)
             .flat_map(move |record: Record| panicked_at.watched(record));
         let begin = move |record: Record| match &stamp {
-            None => chains.begin(record),
-            Some(clock) => chains.begin(stamped(record, clock())),
+            None => chains.begin_tapped(record),
+            Some(clock) => chains.begin_tapped(stamped(record, clock())),
         };
         let pieces = if steps.is_empty() {
             records.flat_map(move |record| pieces(begin(record)))

@@ -7,6 +7,9 @@
 //! | [`Processor`] | starts, watches and restarts the jobs of all datasets |
 //! | [`Chain`] | the steps that a dataset's events go through, each an [`event::Udf`] |
 //! | [`NativeUdf`] | a function of the program as a step |
+//! | [`ChainTest`] | events, and the rows and rejects that a chain is to make of them |
+//! | [`Tap`] | a live view of a dataset's events, before or after any step |
+//! | [`FailedFilter`] | which rejects [`Processor::replay_failed`] sends again |
 //! | [`QueueSource`] | a dataset's queue as a `flow::Source` |
 //! | [`DatasetStream`] | a dataset's rows from the first to the live ones, with an exact seam |
 //! | [`Scaler`] | how many threads each job may use, by its lag, its tier and the others |
@@ -20,20 +23,26 @@
 mod chain;
 mod dataset;
 mod error;
+mod fixture;
 pub mod limits;
 mod native;
 mod pace;
 mod place;
 mod readers;
+mod replay;
 mod scale;
+mod shown;
 mod source;
 mod stream;
 mod supervisor;
+mod tap;
 mod visibility;
 
 pub use chain::{Chain, ChainStatus, StepStatus};
 pub use error::{Error, ErrorKind, Result};
+pub use fixture::{ChainReport, ChainTest, ExpectedReject};
 pub use native::{NativeUdf, NativeUdfs};
+pub use replay::{FailedFilter, REPLAYS, Replayed};
 pub use scale::{
     Decision, Demand, JobScale, Lag, Limits, Measured, Observation, Reason, ScaleOptions, ScaleStatus,
     Scaler, State, capacity, decide, share,
@@ -41,4 +50,5 @@ pub use scale::{
 pub use source::QueueSource;
 pub use stream::DatasetStream;
 pub use supervisor::{ChainOf, Clock, DatasetStatus, Processor, ProcessorOptions};
+pub use tap::{Tap, TapPoint, Tapped};
 pub use visibility::Visibility;

@@ -21,7 +21,24 @@ pub const STEP_OUT_BYTES_MAX: usize = 256 << 20;
 pub(crate) const CALL_THREADS_IDLE_MAX: usize = 16;
 /// Versions of a dataset's chain that are remembered, for streams that are behind.
 pub(crate) const CHAIN_VERSIONS_MAX: usize = 64;
+/// Events that wait in a tap.
+pub const TAP_EVENTS_MAX: usize = 1_000;
+/// One event in a tap, in bytes of memory; larger ones are dropped and counted.
+pub const TAP_EVENT_BYTES_MAX: usize = 64 << 10;
+/// Rows of a chain's test that are aligned for its report; of more the report goes by place.
+pub(crate) const FIXTURE_ROWS_ALIGNED_MAX: usize = 2_000;
+/// Events of one replay of rejects.
+pub const REPLAY_EVENTS_MAX: usize = 10_000;
+/// Raw bytes of one replay of rejects.
+pub const REPLAY_BYTES_MAX: usize = 32 << 20;
+/// Raw bytes of one batch of a replay.
+pub(crate) const REPLAY_BATCH_BYTES_MAX: usize = 1 << 20;
 
+const _: () = assert!(event::limits::REJECT_RAW_BYTES_MAX <= REPLAY_BATCH_BYTES_MAX);
+// A plan is one batch.
+const _: () = assert!(
+    REPLAY_EVENTS_MAX * (512 + event::limits::DATASET_NAME_CHARS_MAX) <= event::limits::BATCH_BYTES_MAX
+);
 const _: () = assert!(CALL_ROWS_MAX <= CALL_OUT_ROWS_MAX);
 const _: () = assert!(CALLS_MAX >= 2 * 14); // one bad row of a full call is found
 /// Chunks of work that run too long and are no longer counted, of all jobs.

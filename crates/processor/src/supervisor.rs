@@ -18,9 +18,10 @@ use crate::dataset::{DatasetJob, VisibleRows};
 use crate::pace::{Pace, PacedSource, PacedTable};
 use crate::place::{PanickedAt, Place};
 use crate::readers::{Readers, least, offsets};
+use crate::replay::REPLAYS;
 use crate::{
     DatasetStream, Error, ErrorKind, JobScale, Lag, QueueSource, Result, ScaleOptions, ScaleStatus, Scaler,
-    Visibility,
+    Tap, TapPoint, Visibility,
 };
 
 /// Tells the time.
@@ -41,7 +42,7 @@ pub struct ProcessorOptions {
     pub warehouse: Arc<Warehouse>,
     /// The settings of each dataset.
     pub settings: Arc<dyn Fn(&DatasetName) -> DatasetSettings + Send + Sync>,
-    /// The chain of each dataset, asked for when its job is first started; while it cannot be made the job waits, and
+    /// The chain of each dataset but the system's own, asked for when its job is first started; while it cannot be made the job waits, and
     /// [`DatasetStatus::last_error`] says why.
     pub chains: ChainOf,
     /// How jobs run; each gets its workers from the processor.
@@ -83,6 +84,7 @@ struct Shared {
     datasets: Mutex<BTreeMap<DatasetName, Arc<Dataset>>>,
     readers: Readers,
     call_threads: Arc<CallThreads>,
+    replaying: tokio::sync::Mutex<()>,
     scaler: Scaler,
     stop: watch::Sender<bool>,
     watching: Mutex<Option<JoinHandle<()>>>,
@@ -169,6 +171,11 @@ fn no_such(dataset: &DatasetName) -> Error {
     )
 }
 
+/// Whether the system writes and reads the dataset itself.
+fn is_own(dataset: &DatasetName) -> bool {
+    [TRACERS, REPLAYS].contains(&dataset.as_str())
+}
+
 /// Why a job that was watched is over.
 enum Ended {
     Stopped,
@@ -195,6 +202,7 @@ impl Processor {
             datasets: Mutex::default(),
             readers: Readers::default(),
             call_threads: Arc::default(),
+            replaying: tokio::sync::Mutex::default(),
             scaler,
             stop: watch::Sender::new(false),
             watching: Mutex::default(),
@@ -352,7 +360,11 @@ impl Processor {
             return Ok(chains.clone());
         }
         let options = &self.0.options;
-        let chain = (options.chains)(name)?;
+        let chain = if is_own(name) {
+            Chain::default()
+        } else {
+            (options.chains)(name)?
+        };
         let threads = self.0.call_threads.clone();
         let chains = Chains::new(schema, &(options.settings)(name), &chain, threads)?;
         Ok(dataset.chains.get_or_init(|| Arc::new(chains)).clone())
@@ -366,8 +378,9 @@ impl Processor {
     /// So change what these give first, and end in an orderly way or wait until [`Processor::committed`] is past.
     ///
     /// # Errors
-    /// `NotFound` when the queue does not have the dataset; `Invalid` when its table cannot have the columns that are
-    /// declared; those of the warehouse; that of a first chain which could not be made. Then nothing has changed.
+    /// `NotFound` when the queue does not have the dataset; `Invalid` for the system's own datasets, which have no chain,
+    /// and when the table cannot have the columns that are declared; those of the warehouse; that of a first chain which
+    /// could not be made. Then nothing has changed.
     pub async fn set_chain(
         &self,
         dataset: &DatasetName,
@@ -378,12 +391,39 @@ impl Processor {
         if queue.ends(dataset).is_empty() {
             return Err(no_such(dataset));
         }
+        if is_own(dataset) {
+            let text = format_args!("a dataset of the system has no chain dataset={dataset}");
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
         let table = self.table(dataset).await?;
         let chains = self.chains(dataset, &table)?;
         let version = chains.set(settings, chain, || queue.ends(dataset))?;
         self.dataset(dataset).renew.notify_one();
         tracing::info!(%dataset, version, steps = ?chain.names().collect::<Vec<_>>(), "a chain was set");
         Ok(version)
+    }
+
+    /// A live view of a dataset's events; at most `events_max` of them wait for the viewer, see [`Tap`].
+    ///
+    /// # Errors
+    /// `NotFound` when the queue does not have the dataset, or the point names a step that its chain has not.
+    pub async fn tap(&self, dataset: &DatasetName, point: TapPoint, events_max: usize) -> Result<Tap> {
+        if self.0.options.queue.ends(dataset).is_empty() {
+            return Err(no_such(dataset));
+        }
+        let table = self.table(dataset).await?;
+        let chains = self.chains(dataset, &table)?;
+        if let TapPoint::Before(step) | TapPoint::After(step) = &point {
+            let steps = chains.newest().names();
+            if !steps.contains(step) {
+                let steps = steps.join(", ");
+                let text = format_args!(
+                    "the chain has no such step step={step:?} steps=[{steps}] dataset={dataset}"
+                );
+                return Err(Error::new(ErrorKind::NotFound, text));
+            }
+        }
+        Ok(chains.taps().open(point, events_max))
     }
 
     /// A dataset's rows: see [`DatasetStream::open`].
@@ -508,6 +548,55 @@ impl Processor {
                 .await;
         }
         Ok(())
+    }
+
+    /// Waits until all that the queue has of a dataset is in its two tables.
+    ///
+    /// # Errors
+    /// `NotFound` when the queue does not have the dataset; `Retry` when the processor stops.
+    pub(crate) async fn settled(&self, dataset: &DatasetName) -> Result<()> {
+        if !self.has(dataset) {
+            return Err(no_such(dataset));
+        }
+        let end = QueueSource::new(self.queue().clone(), dataset.clone()).end();
+        let rows = self.table(dataset).await?;
+        let rejects = self
+            .warehouse()
+            .create(&dataset.failed(), failed_schema())
+            .await?;
+        let mut stop = self.0.stop.subscribe();
+        for table in [rows, rejects] {
+            let mut version = table.changes();
+            tokio::select! {
+                // It ends only with its table, which is held here.
+                _ = version.wait_for(|version| version.progress.covers(&end)) => {}
+                () = told(&mut stop) => {
+                    return Err(Error::new(ErrorKind::Retry, "the processor stops"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn has(&self, dataset: &DatasetName) -> bool {
+        !self.queue().ends(dataset).is_empty()
+    }
+
+    pub(crate) fn queue(&self) -> &Arc<dyn Queue> {
+        &self.0.options.queue
+    }
+
+    pub(crate) fn warehouse(&self) -> &Arc<Warehouse> {
+        &self.0.options.warehouse
+    }
+
+    pub(crate) fn now(&self) -> jiff::Timestamp {
+        (self.0.options.clock)()
+    }
+
+    /// Held by the one replay that goes on.
+    pub(crate) fn replaying(&self) -> &tokio::sync::Mutex<()> {
+        &self.0.replaying
     }
 
     /// Ends every job after its current epoch.

@@ -10,6 +10,7 @@ use queue::Record;
 
 use super::ChainVersion;
 use crate::limits::CALL_ROWS_MAX;
+use crate::tap::{TapPoint, Taps};
 
 /// A batch between two steps: its rows so far, and the events of it that were rejected.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct InChain {
     pub(super) rejects: Vec<Reject>,
     /// How many steps it has been through.
     pub(super) steps_done: usize,
+    /// Who looks at it on its way.
+    pub(super) taps: Option<Arc<Taps>>,
 }
 
 /// Rows with one schema, the system's columns first, and the place of the event that each is of.
@@ -119,18 +122,44 @@ impl InChain {
         let Some(step) = version.steps.get(self.steps_done) else {
             return self;
         };
+        self.show(|| TapPoint::Before(step.name().to_string()));
         self.steps_done += 1;
         let (parts, rejected) = step.run(std::mem::take(&mut self.parts));
         self.parts = settled(parts, &rejected);
         if !rejected.is_empty() {
             self.reject("udf", Some(step.name()), rejected);
         }
+        self.show(|| TapPoint::After(step.name().to_string()));
         self
+    }
+
+    /// Shows the rows as they are now.
+    pub(super) fn show(&self, point: impl Fn() -> TapPoint) {
+        if let Some(taps) = self.taps.as_ref().filter(|taps| taps.is_open()) {
+            let point = point();
+            for part in &self.parts {
+                taps.rows(&point, &self.record, &part.rows, &part.lines);
+            }
+        }
     }
 
     /// Puts it through the steps that are left, and brings its rows to the table's columns: the rows, and the rejects by
     /// their places.
-    pub(crate) fn finish(mut self) -> (Vec<RecordBatch>, Vec<Reject>, Arc<Record>) {
+    pub(crate) fn finish(self) -> (Vec<RecordBatch>, Vec<Reject>, Arc<Record>) {
+        let done = self.finished();
+        let rows = done.parts.into_iter().map(|part| part.rows);
+        let rows = rows.filter(|rows| rows.num_rows() > 0).collect();
+        (rows, done.rejects, done.record)
+    }
+
+    /// The same, with the places of the rows' events.
+    pub(crate) fn finish_parts(self) -> (Vec<(RecordBatch, Vec<u32>)>, Vec<Reject>) {
+        let done = self.finished();
+        let parts = done.parts.into_iter().map(|part| (part.rows, part.lines));
+        (parts.collect(), done.rejects)
+    }
+
+    fn finished(mut self) -> Self {
         while self.steps_done < self.version.steps.len() {
             self = self.step();
         }
@@ -157,9 +186,11 @@ impl InChain {
             }
         }
         self.rejects.sort_by_key(|reject| reject.line);
-        let rows = self.parts.into_iter().map(|part| part.rows);
-        let rows = rows.filter(|rows| rows.num_rows() > 0).collect();
-        (rows, self.rejects, self.record)
+        self.show(|| TapPoint::Inserted);
+        if let Some(taps) = self.taps.as_ref().filter(|taps| taps.is_open()) {
+            taps.rejects(&self.record, &self.rejects);
+        }
+        self
     }
 }
 

@@ -10,6 +10,7 @@ use super::rows::{InChain, Part};
 use super::step::Step;
 use super::{CallThreads, Chain, ChainStatus};
 use crate::limits::CHAIN_VERSIONS_MAX;
+use crate::tap::{TapPoint, Taps};
 use crate::{Error, ErrorKind, Result};
 
 /// Which chain each batch of a dataset goes through, while the process runs: what has gone through one goes through it
@@ -19,6 +20,7 @@ pub(crate) struct Chains {
     versions: RwLock<Vec<Arc<ChainVersion>>>,
     table: Arc<DatasetSchema>,
     threads: Arc<CallThreads>,
+    taps: Arc<Taps>,
 }
 
 /// A chain, and the batches that go through it.
@@ -54,6 +56,7 @@ impl Chains {
             versions: RwLock::default(),
             table,
             threads,
+            taps: Arc::default(),
         };
         chains.set(settings, chain, Vec::new)?;
         Ok(chains)
@@ -152,6 +155,18 @@ impl Chains {
         let version = self.of(record.partition, record.offset);
         version.begin(record)
     }
+
+    /// The same for the dataset's job, with its taps.
+    pub(crate) fn begin_tapped(&self, record: Record) -> InChain {
+        let mut batch = self.begin(record);
+        batch.taps = Some(self.taps.clone());
+        batch.show(|| TapPoint::Decoded);
+        batch
+    }
+
+    pub(crate) fn taps(&self) -> &Arc<Taps> {
+        &self.taps
+    }
 }
 
 impl ChainVersion {
@@ -173,6 +188,7 @@ impl ChainVersion {
             }],
             rejects: decoded.rejects,
             steps_done: 0,
+            taps: None,
         }
     }
 

@@ -7,7 +7,7 @@ use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use event::{DatasetName, Udf, UdfError, UdfErrorKind};
 use flow::JobOptions;
-use processor::{Chain, ErrorKind, NativeUdf, Processor, ProcessorOptions};
+use processor::{Chain, ErrorKind, NativeUdf, Processor, ProcessorOptions, TapPoint};
 use proptest::prelude::*;
 use queue::{MemoryQueue, Queue};
 use warehouse::{Table, Warehouse};
@@ -19,7 +19,7 @@ fn values(rows: &RecordBatch) -> Vec<i64> {
 }
 
 /// Adds to the number.
-fn add(by: i64) -> Arc<dyn Udf> {
+pub(super) fn add(by: i64) -> Arc<dyn Udf> {
     Arc::new(NativeUdf::columns("add", move |rows| {
         let sums: Int64Array = values(rows).into_iter().map(|n| n + by).collect();
         Ok(vec![("n".to_owned(), Arc::new(sums) as _)])
@@ -27,7 +27,7 @@ fn add(by: i64) -> Arc<dyn Udf> {
 }
 
 /// Fails by the rows whose number is divisible.
-fn refuse(d: i64) -> Arc<dyn Udf> {
+pub(super) fn refuse(d: i64) -> Arc<dyn Udf> {
     Arc::new(NativeUdf::new("refuse", move |rows| {
         match values(rows).iter().any(|n| n % d == 0) {
             true => Err(UdfError::new(UdfErrorKind::Row, "divisible")),
@@ -36,11 +36,11 @@ fn refuse(d: i64) -> Arc<dyn Udf> {
     }))
 }
 
-fn chain(steps: Vec<Arc<dyn Udf>>) -> Chain {
+pub(super) fn chain(steps: Vec<Arc<dyn Udf>>) -> Chain {
     Chain::new(steps).unwrap()
 }
 
-fn with_chain(
+pub(super) fn with_chain(
     queue: &Arc<dyn Queue>,
     warehouse: &Arc<Warehouse>,
     chain: impl Fn(&DatasetName) -> processor::Result<Chain> + Send + Sync + 'static,
@@ -70,7 +70,7 @@ async fn all(table: &Table) -> Vec<RecordBatch> {
 }
 
 /// Waits until both tables have all.
-async fn caught_up(processor: &Processor, warehouse: &Warehouse) {
+pub(super) async fn caught_up(processor: &Processor, warehouse: &Warehouse) {
     processor.caught_up().await;
     let end = warehouse.table("d").unwrap().version().progress.clone();
     let mut failed = warehouse.table("d$failed").unwrap().changes();
@@ -81,7 +81,7 @@ async fn caught_up(processor: &Processor, warehouse: &Warehouse) {
 }
 
 /// The numbers in the table and, by their raw lines, among the rejects; sorted.
-async fn places(warehouse: &Warehouse) -> (Vec<i64>, Vec<(i64, String)>) {
+pub(super) async fn places(warehouse: &Warehouse) -> (Vec<i64>, Vec<(i64, String)>) {
     let mut rows = n(&all(&warehouse.table("d").unwrap()).await);
     rows.sort_unstable();
     let mut rejects = Vec::new();
@@ -306,4 +306,84 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(law(story));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tap_shows_events_at_its_point_and_drops_what_finds_no_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::new(1));
+    let warehouse = warehouse(folder.path()).await;
+    let processor = with_chain(&queue, &warehouse, |_| Ok(chain(vec![add(100), refuse(2)])));
+    let point = |name: &str| TapPoint::After(name.to_owned());
+    let missing = processor
+        .tap(&dataset(), TapPoint::Decoded, 10)
+        .await
+        .unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    queue.append(numbers(1, 0, 0..5)).await.unwrap();
+    caught_up(&processor, &warehouse).await;
+    let missing = processor.tap(&dataset(), point("ad"), 10).await.unwrap_err();
+    assert!(missing.to_string().contains("steps=[add, refuse]"), "{missing}");
+    let points = [
+        TapPoint::Decoded,
+        point("add"),
+        TapPoint::Before("refuse".to_owned()),
+        point("refuse"),
+        TapPoint::Inserted,
+        TapPoint::Rejected,
+    ];
+    let mut taps = Vec::new();
+    for point in points {
+        taps.push(processor.tap(&dataset(), point, 100).await.unwrap());
+    }
+    let mut small = processor.tap(&dataset(), point("add"), 2).await.unwrap();
+    queue.append(numbers(1, 1, 10..15)).await.unwrap();
+    caught_up(&processor, &warehouse).await;
+    let mut seen = Vec::new();
+    for tap in &mut taps {
+        let count = [5, 5, 5, 2, 2, 3][seen.len()];
+        let mut events = Vec::new();
+        for _ in 0..count {
+            let tapped = tap.next().await.unwrap();
+            assert_eq!(tapped.offset, queue::Offset(1));
+            let shown = tapped
+                .event
+                .get("n")
+                .or(tapped.event.get("raw"))
+                .unwrap()
+                .to_string();
+            events.push((tapped.line, shown));
+        }
+        assert_eq!(tap.dropped(), 0);
+        seen.push(events);
+    }
+    let lines = |lines: &[(u32, &str)]| {
+        lines
+            .iter()
+            .map(|(at, n)| (*at, (*n).to_owned()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        seen[0],
+        lines(&[(1, "10"), (2, "11"), (3, "12"), (4, "13"), (5, "14")])
+    );
+    assert_eq!(
+        seen[1],
+        lines(&[(1, "110"), (2, "111"), (3, "112"), (4, "113"), (5, "114")])
+    );
+    assert_eq!(seen[2], seen[1]);
+    assert_eq!(seen[3], lines(&[(2, "111"), (4, "113")]));
+    assert_eq!(seen[4], seen[3]);
+    let raw = [
+        (1, r#""{\"n\":10}""#),
+        (3, r#""{\"n\":12}""#),
+        (5, r#""{\"n\":14}""#),
+    ];
+    assert_eq!(seen[5], lines(&raw));
+    assert_eq!(small.dropped(), 3);
+    assert_eq!(small.next().await.unwrap().line, 1);
+    drop((taps, small));
+    queue.append(numbers(1, 2, 20..25)).await.unwrap();
+    caught_up(&processor, &warehouse).await;
+    processor.stop().await;
 }

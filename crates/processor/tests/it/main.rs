@@ -5,6 +5,7 @@
 mod chain;
 mod isolation;
 mod pace;
+mod replay;
 
 use std::path::Path;
 use std::sync::Arc;
