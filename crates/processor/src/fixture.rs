@@ -99,12 +99,7 @@ impl ChainTest {
             );
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        let chains = Chains::new(
-            Arc::new(DatasetSchema::empty()),
-            settings,
-            chain,
-            Arc::default(),
-        )?;
+        let chains = Chains::new(Arc::new(DatasetSchema::empty()), settings, chain, Arc::default())?;
         let (parts, rejects) = chains.begin(self.record()).finish_parts();
         let mut rows = Vec::new();
         for (batch, lines) in parts {

@@ -1,5 +1,5 @@
 //! The Flight door: `DoPut` takes batches, `DoGet` gives queries' rows and datasets' streams, `DoAction` reaches
-//! stores.
+//! stores; at the same address, Flight SQL.
 
 use std::sync::Arc;
 
@@ -7,16 +7,17 @@ use aggregator::access::Scope;
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::encode::FlightDataEncoderBuilder;
-use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
     HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
+use bytes::Bytes;
 use event::wire::{self, FlagsAnswer, FlagsRequest, Position, StreamHeader};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use processor::DatasetStream;
+use sql::FlightSql;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -68,21 +69,38 @@ impl Doors {
             .map_err(|error| Status::internal(error.to_string()))
     }
 
+    fn sql(&self) -> Result<FlightSql, Status> {
+        Ok(FlightSql::new(Arc::clone(&self.parts()?.engine)))
+    }
+
     async fn query(&self, sql: &str) -> Result<Messages, Status> {
-        let rows = self
-            .parts()?
-            .engine
-            .query(sql)
-            .await
-            .map_err(|error| match error.kind() {
-                sql::ErrorKind::Invalid => Status::invalid_argument(error.to_string()),
-                sql::ErrorKind::Retry => Status::resource_exhausted(error.to_string()),
-                _ => Status::internal(error.to_string()),
-            })?;
-        let schema = rows.schema().clone();
-        let batches = rows.map_err(|error| FlightError::Tonic(Box::new(Status::internal(error.to_string()))));
-        let encoded = FlightDataEncoderBuilder::new().with_schema(schema).build(batches);
-        Ok(encoded.map_err(Status::from).boxed())
+        Ok(sql::flight_messages(self.parts()?.engine.query(sql).await?))
+    }
+
+    /// The rows of a ticket: Flight SQL's, or JSON.
+    async fn rows(&self, ticket: &[u8]) -> Result<Messages, Status> {
+        if sql::is_flight_sql(ticket) {
+            return self.sql()?.get(ticket).await;
+        }
+        let ticket: wire::Ticket = serde_json::from_slice(ticket)
+            .map_err(|error| Status::invalid_argument(format!("not a ticket: {error}")))?;
+        match ticket {
+            wire::Ticket::Query { sql } => self.query(&sql).await,
+            wire::Ticket::Stream {
+                dataset,
+                from,
+                until,
+                follow,
+            } => {
+                self.stream(StreamTicket {
+                    dataset,
+                    from,
+                    until,
+                    follow,
+                })
+                .await
+            }
+        }
     }
 
     async fn stream(&self, ticket: StreamTicket) -> Result<Messages, Status> {
@@ -166,6 +184,12 @@ fn processor_status(error: processor::Error) -> Status {
     }
 }
 
+/// The answer to an action.
+fn results(body: Option<impl Into<Bytes>>) -> BoxStream<'static, Result<arrow_flight::Result, Status>> {
+    let result = body.map(|body| Ok(arrow_flight::Result { body: body.into() }));
+    futures::stream::iter(result).boxed()
+}
+
 fn not_here<T>(what: &str) -> Result<T, Status> {
     Err(Status::unimplemented(format!(
         "{what} is not offered: use DoPut to send, DoGet to read, DoAction for stores"
@@ -186,53 +210,54 @@ impl FlightService for Doors {
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
-        let (metadata, _, messages) = request.into_parts();
-        let messages = self.entrance.access.put(&metadata, messages)?;
-        Ok(Response::new(aggregator::do_put(
-            self.entrance.aggregator.clone(),
-            messages,
-        )))
+        let (metadata, _, mut messages) = request.into_parts();
+        self.entrance.access.check_known(&metadata)?;
+        let (entrance, sql) = (self.entrance.clone(), self.sql());
+        // Its first message says what it is; the client may wait for an answer before it sends that.
+        let answers = async move {
+            let first = messages.next().await;
+            let is_command = matches!(&first, Some(Ok(FlightData { flight_descriptor: Some(descriptor), .. }))
+                if sql::is_flight_sql(&descriptor.cmd));
+            let messages = futures::stream::iter(first).chain(messages);
+            if is_command {
+                let put = async {
+                    entrance.access.check_metadata(&metadata, &Scope::Query)?;
+                    sql?.put(messages).await
+                };
+                return futures::stream::iter([put.await]).boxed();
+            }
+            match entrance.access.put(&metadata, messages) {
+                Ok(messages) => aggregator::do_put(entrance.aggregator, messages),
+                Err(status) => futures::stream::iter([Err(status)]).boxed(),
+            }
+        };
+        Ok(Response::new(futures::stream::once(answers).flatten().boxed()))
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
         let access = &self.entrance.access;
         let who = access.check_metadata(request.metadata(), &Scope::Query)?;
-        let ticket: wire::Ticket = serde_json::from_slice(&request.into_inner().ticket)
-            .map_err(|error| Status::invalid_argument(format!("not a ticket: {error}")))?;
-        let stream = match ticket {
-            wire::Ticket::Query { sql } => self.query(&sql).await?,
-            wire::Ticket::Stream {
-                dataset,
-                from,
-                until,
-                follow,
-            } => {
-                self.stream(StreamTicket {
-                    dataset,
-                    from,
-                    until,
-                    follow,
-                })
-                .await?
-            }
-        };
+        let stream = self.rows(&request.into_inner().ticket).await?;
         let stream = access.while_allowed(who, Scope::Query, stream);
         Ok(Response::new(stream.boxed()))
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
         let (metadata, _, action) = request.into_parts();
+        if sql::FLIGHT_SQL_ACTIONS
+            .iter()
+            .any(|(name, _)| *name == action.r#type)
+        {
+            self.entrance.access.check_metadata(&metadata, &Scope::Query)?;
+            let answer = self.sql()?.action(&action.r#type, &action.body).await;
+            return Ok(Response::new(results(answer.transpose()?.flatten())));
+        }
         self.check_action(&metadata, &action)?;
         let body = match action.r#type.as_str() {
             wire::action::FLAGS => Some(self.flags(&action.body)?),
             name => stores::act(Arc::clone(&self.parts()?.stores), name, &action.body).await?,
         };
-        let results = body
-            .into_iter()
-            .map(|body| Ok(arrow_flight::Result { body: body.into() }));
-        Ok(Response::new(
-            futures::stream::iter(results.collect::<Vec<_>>()).boxed(),
-        ))
+        Ok(Response::new(results(body)))
     }
 
     async fn handshake(
@@ -246,8 +271,13 @@ impl FlightService for Doors {
         not_here("ListFlights")
     }
 
-    async fn get_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        not_here("GetFlightInfo")
+    async fn get_flight_info(
+        &self,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let access = &self.entrance.access;
+        access.check_metadata(request.metadata(), &Scope::Query)?;
+        Ok(Response::new(self.sql()?.info(request.into_inner()).await?))
     }
 
     async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
@@ -261,12 +291,16 @@ impl FlightService for Doors {
     async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
         let of_stores = self.parts.iter().flat_map(|_| stores::ACTIONS.iter());
         let flags = (wire::action::FLAGS, "the flags of clients");
-        let actions = of_stores.chain([&flags]).map(|(name, description)| {
-            Ok(ActionType {
-                r#type: (*name).to_owned(),
-                description: (*description).to_owned(),
-            })
-        });
+        let of_sql = self.parts.iter().flat_map(|_| sql::FLIGHT_SQL_ACTIONS.iter());
+        let actions = of_stores
+            .chain(of_sql)
+            .chain([&flags])
+            .map(|(name, description)| {
+                Ok(ActionType {
+                    r#type: (*name).to_owned(),
+                    description: (*description).to_owned(),
+                })
+            });
         Ok(Response::new(
             futures::stream::iter(actions.collect::<Vec<_>>()).boxed(),
         ))

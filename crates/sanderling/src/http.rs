@@ -21,6 +21,7 @@ POST /v1/cloudevents                 CloudEvents: binary, structured, batched
 POST /v1/{track,identify,page,screen,group,alias,batch}   Segment's calls
 POST /v1/logs                        OTLP logs, JSON or protobuf
 POST /v1/query                       SQL; ?format=json|ndjson|csv|arrow
+GET  /v1/queries                     those that run; DELETE /v1/queries/{id} ends one
 GET  /v1/stores/{job}/{key}          the sum of a job for a key
 GET  /v1/jobs                        the jobs of the datasets
 GET  /v1/jobs/{dataset}/graph        a job's graph with its counts; ?format=dot|mermaid

@@ -51,8 +51,8 @@ pub use client;
 pub use edge::Edge;
 pub use server::{Server, ServerError};
 pub use settings::{
-    DatasetSettings, Keep, LimitSettings, QueueSettings, RelaySettings, Settings, SettingsError, TlsSettings,
-    WarehouseSettings,
+    DatasetSettings, Keep, LimitSettings, QuerySettings, QueueSettings, RelaySettings, Settings,
+    SettingsError, TlsSettings, WarehouseSettings,
 };
 pub use signal::told_to_end;
 

@@ -11,7 +11,7 @@ use event::DatasetName;
 use flow::JobOptions;
 use processor::{Processor, ProcessorOptions, ScaleOptions};
 use queue::{LogOptions, LogQueue, Offset, Partition, Queue};
-use sql::{Engine, EngineOptions};
+use sql::{Engine, EngineOptions, Spill};
 use store::Embedded;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -22,6 +22,7 @@ use crate::entrance::{Entrance, address, bind, told};
 use crate::flight::Doors;
 use crate::limits::{DRAIN_WAIT_MAX, STORES_PERSIST_EVERY};
 use crate::retention::Retainer;
+use crate::settings::QuerySettings;
 use crate::{Settings, http};
 
 /// What kept a server from starting or ending well.
@@ -259,7 +260,8 @@ impl Parts {
                 ..AggregatorOptions::default()
             },
         )?;
-        let engine = Engine::new(EngineOptions::new(warehouse.clone(), stores.clone()))
+        let own = EngineOptions::new(warehouse.clone(), stores.clone());
+        let engine = Engine::new(query_options(own, &settings.query, folder("spill")))
             .map_err(|error| ServerError::new("cannot set up queries", error))?;
         let engine = Arc::new(engine);
         let retainer = Arc::new(Retainer::new(queue.clone(), processor.clone(), settings));
@@ -272,6 +274,21 @@ impl Parts {
             stores,
             engine,
         })
+    }
+}
+
+fn query_options(options: EngineOptions, settings: &QuerySettings, folder: PathBuf) -> EngineOptions {
+    EngineOptions {
+        memory_bytes_max: settings.memory_bytes_max as usize,
+        query_memory_bytes_max: settings.query_memory_bytes_max as usize,
+        spill: Some(Spill {
+            folder,
+            bytes_max: settings.spill_bytes_max,
+        }),
+        timeout: settings.timeout,
+        rows_max: settings.rows_max,
+        queries_max: settings.queries_max,
+        ..options
     }
 }
 

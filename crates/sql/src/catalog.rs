@@ -21,6 +21,8 @@ pub(crate) const CATALOG: &str = "sanderling";
 pub(crate) const PUBLIC: &str = "public";
 /// The schema of the stores.
 pub(crate) const STORES: &str = "stores";
+/// The schemas that tables are in.
+pub(crate) const SCHEMAS: [&str; 2] = [PUBLIC, STORES];
 /// `sanderling.x` is another name of the dataset `sanderling_x`: what the system tells of itself.
 const SYSTEM: &str = "sanderling";
 

@@ -1,17 +1,20 @@
 //! The engine: SQL text in, a stream of Arrow batches out.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider,
 };
-use datafusion::common::ParamValues;
-use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
@@ -22,14 +25,17 @@ use datafusion_postgres::datafusion_pg_catalog;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use futures::Stream;
 use store::Embedded;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warehouse::Warehouse;
 
 use crate::catalog::{CATALOG, PUBLIC, Pinning, STORES, Tables, TablesIn};
-use crate::limits::{QUERIES_RUNNING, QUERY_BYTES_MAX, QUERY_MEMORY_BYTES};
-use crate::rewrite::{parse, rewrite_statement};
+use crate::limits::{
+    QUERIES_MEMORY_BYTES, QUERIES_RUNNING, QUERY_BYTES_MAX, QUERY_MEMORY_BYTES, QUERY_TIMEOUT, SPILL_BYTES,
+};
+use crate::memory::QueryMemory;
+use crate::rewrite::{Catalog, parse, rewrite_statement};
+use crate::running::{Lease, Running};
 use crate::table::FILES_URL;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, RunningQuery};
 
 const PG_CATALOG: &str = "pg_catalog";
 
@@ -42,10 +48,47 @@ pub struct EngineOptions {
     pub stores: Arc<Embedded>,
     /// Bytes that all running queries hold together; default 1 GiB.
     pub memory_bytes_max: usize,
+    /// Bytes that one query holds, default 512 MiB; beyond it its steps go on on disk, if there is
+    /// [`EngineOptions::spill`].
+    pub query_memory_bytes_max: usize,
+    /// Where queries put what they have no memory for; default: nowhere, such a query fails.
+    pub spill: Option<Spill>,
+    /// How long a query runs, from its start to its last row; default 5 minutes.
+    pub timeout: Duration,
+    /// Rows that a query answers; default: without limit.
+    pub rows_max: Option<u64>,
     /// Queries that run at once; default 64.
     pub queries_max: usize,
     /// Threads' worth of partitions of each query; default: the machine's cores.
     pub partitions: usize,
+}
+
+/// Where queries put what they have no memory for.
+#[derive(Clone, Debug)]
+pub struct Spill {
+    /// A folder of the engine's own: what is in it when the engine is made is removed.
+    pub folder: PathBuf,
+    /// What all queries together may have there; default 10 GiB.
+    pub bytes_max: u64,
+}
+
+impl Spill {
+    /// The defaults, in this folder.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            bytes_max: SPILL_BYTES,
+        }
+    }
+}
+
+/// What one query asks for beside its text.
+#[derive(Clone, Debug, Default)]
+pub struct QueryOptions {
+    /// How long it may run, if that is shorter than [`EngineOptions::timeout`].
+    pub timeout: Option<Duration>,
+    /// The values of `$1`, `$2` …; of `?`, in their order.
+    pub parameters: Vec<ScalarValue>,
 }
 
 impl EngineOptions {
@@ -54,7 +97,11 @@ impl EngineOptions {
         Self {
             warehouse,
             stores,
-            memory_bytes_max: QUERY_MEMORY_BYTES,
+            memory_bytes_max: QUERIES_MEMORY_BYTES,
+            query_memory_bytes_max: QUERY_MEMORY_BYTES,
+            spill: None,
+            timeout: QUERY_TIMEOUT,
+            rows_max: None,
             queries_max: QUERIES_RUNNING,
             partitions: std::thread::available_parallelism().map_or(1, usize::from),
         }
@@ -66,7 +113,9 @@ pub struct Engine {
     options: EngineOptions,
     base: SessionContext,
     pg_catalog: Arc<dyn SchemaProvider>,
-    permits: Arc<Semaphore>,
+    /// As they are now.
+    tables: Arc<Tables>,
+    running: Arc<Running>,
 }
 
 /// A query's answer: its columns at once, its rows as they come.
@@ -74,8 +123,10 @@ pub struct Engine {
 /// A stream of batches of `schema`; dropping it ends the query.
 pub struct QueryStream {
     schema: SchemaRef,
-    batches: SendableRecordBatchStream,
-    _permit: OwnedSemaphorePermit,
+    /// `None` after its end.
+    batches: Option<SendableRecordBatchStream>,
+    lease: Lease,
+    rows_max: Option<u64>,
 }
 
 /// One query's session: the tables it has met stay at the version they had.
@@ -88,7 +139,7 @@ impl Engine {
     /// An engine.
     ///
     /// # Errors
-    /// `Bug` if the runtime cannot be set up.
+    /// `Retry` if the folder of [`EngineOptions::spill`] cannot be made, `Bug` if the runtime cannot be set up.
     pub fn new(options: EngineOptions) -> Result<Self> {
         let mut config = SessionConfig::new()
             .with_information_schema(true)
@@ -97,8 +148,15 @@ impl Engine {
             .with_target_partitions(options.partitions.max(1));
         // Names are resolved by `rewrite`, in the case that they are stored in.
         config.options_mut().sql_parser.enable_ident_normalization = false;
+        // What a sort sets aside for merging, of each of its parts: a share of what it may have.
+        let share = options.query_memory_bytes_max / (8 * options.partitions.max(1));
+        let execution = &mut config.options_mut().execution;
+        execution.sort_spill_reservation_bytes = execution.sort_spill_reservation_bytes.min(share);
+        // Errors tell their place.
+        config.options_mut().sql_parser.collect_spans = true;
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes_max)))
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(options.memory_bytes_max)))
+            .with_disk_manager_builder(disk(options.spill.as_ref())?)
             .build_arc()?;
         runtime.register_object_store(FILES_URL.as_ref(), options.warehouse.store());
         let state = SessionStateBuilder::new()
@@ -117,12 +175,13 @@ impl Engine {
         let pg_catalog = catalog
             .schema(PG_CATALOG)
             .ok_or_else(|| Error::new(ErrorKind::Bug, "pg_catalog was not registered"))?;
-        let permits = Arc::new(Semaphore::new(options.queries_max));
+        let running = Running::new(options.queries_max);
         Ok(Self {
             options,
             base,
             pg_catalog,
-            permits,
+            tables: live,
+            running,
         })
     }
 
@@ -130,13 +189,123 @@ impl Engine {
     ///
     /// # Errors
     /// `Invalid` if the text, a name or a type is wrong, or if the statement would change something; `Retry` if
-    /// too many queries run. Errors of running it come through the stream.
+    /// too many queries run; `Timeout` and `Cancelled`. Errors of running it come through the stream.
     pub async fn query(&self, sql: &str) -> Result<QueryStream> {
-        let permit = self.permit()?;
+        self.query_with(sql, QueryOptions::default()).await
+    }
+
+    /// Runs one query, with what it asks for beside its text.
+    ///
+    /// # Errors
+    /// As [`Engine::query`].
+    pub async fn query_with(&self, sql: &str, options: QueryOptions) -> Result<QueryStream> {
+        let lease = self.begin(check_size(sql)?, options.timeout)?;
+        let statement = one(parse(sql)?)?;
+        let values = ParamValues::from(options.parameters);
+        let run = self.run(lease, statement, Some(&values).filter(|values| has_any(values)));
+        run.await.map_err(|error| error.within(sql))
+    }
+
+    /// The columns that a query with these parameters would answer, and the types of its parameters by number, where
+    /// they are known. Without all parameters the columns are what can be said without them.
+    ///
+    /// # Errors
+    /// `Invalid`, as [`Engine::query`].
+    pub async fn describe(
+        &self,
+        sql: &str,
+        values: &[ScalarValue],
+    ) -> Result<(SchemaRef, Vec<Option<DataType>>)> {
         let statement = one(parse(check_size(sql)?)?)?;
-        let session = self.session()?;
-        let plan = session.plan(statement).await?;
-        session.run(plan, permit).await
+        let described = async {
+            let session = self.session()?;
+            let mut plan = session.plan(statement).await?;
+            let parameters = parameters(&plan)?;
+            if !values.is_empty() {
+                plan = plan.replace_params_with_values(&ParamValues::from(values.to_vec()))?;
+            }
+            if parameters.len() > values.len() {
+                return Ok((plan.schema().inner().clone(), parameters));
+            }
+            // The very schema of the rows.
+            let plan = session.context.state().create_physical_plan(&plan).await?;
+            Ok((plan.schema(), parameters))
+        };
+        described.await.map_err(|error: Error| error.within(sql))
+    }
+
+    /// The names of the schemas that tables are in.
+    pub fn schemas(&self) -> &'static [&'static str] {
+        &crate::catalog::SCHEMAS
+    }
+
+    /// The names of a schema's tables.
+    pub fn tables(&self, schema: &str) -> Vec<String> {
+        Catalog::names(self.tables.as_ref(), Some(schema))
+    }
+
+    /// The columns of a table.
+    ///
+    /// # Errors
+    /// `Invalid` if the name fits several tables, and those of opening a store.
+    pub fn columns(&self, schema: &str, table: &str) -> Result<Option<SchemaRef>> {
+        let found = self.tables.find(Some(schema), table)?;
+        Ok(found.map(|found| Arc::new(Schema::new(found.columns))))
+    }
+
+    /// The queries that run now, oldest first.
+    pub fn running(&self) -> Vec<Arc<RunningQuery>> {
+        self.running.list()
+    }
+
+    /// Ends the query of this [number](RunningQuery::id).
+    ///
+    /// # Errors
+    /// `NotFound` if it does not run.
+    pub fn cancel(&self, id: u64) -> Result<()> {
+        let Some(query) = self.running.find(id) else {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("no such query runs query={id}"),
+            ));
+        };
+        query.cancel();
+        Ok(())
+    }
+
+    /// Leave to run one more query.
+    pub(crate) fn begin(&self, sql: &str, timeout: Option<Duration>) -> Result<Lease> {
+        let timeout = timeout.map_or(self.options.timeout, |own| own.min(self.options.timeout));
+        let all = self.base.runtime_env().memory_pool.clone();
+        let memory = QueryMemory::new(self.options.query_memory_bytes_max, all);
+        self.running.begin(sql, timeout, Arc::new(memory))
+    }
+
+    /// Plans and starts a statement.
+    pub(crate) async fn run(
+        &self,
+        mut lease: Lease,
+        statement: Statement,
+        values: Option<&ParamValues>,
+    ) -> Result<QueryStream> {
+        let memory = lease.query().memory().clone();
+        let batches = lease
+            .within(async {
+                let session = self.session_in(memory)?;
+                let mut plan = session.plan(statement).await?;
+                if let Some(values) = values {
+                    plan = plan.replace_params_with_values(values)?;
+                }
+                let frame = session.context.execute_logical_plan(plan).await?;
+                Ok(frame.execute_stream().await?)
+            })
+            .await?;
+        Ok(QueryStream {
+            schema: batches.schema(),
+            batches: Some(batches),
+            lease,
+            rows_max: self.options.rows_max,
+        })
     }
 
     /// The stores.
@@ -144,19 +313,15 @@ impl Engine {
         &self.options.stores
     }
 
-    /// Leave to run one more query.
-    pub(crate) fn permit(&self) -> Result<OwnedSemaphorePermit> {
-        self.permits.clone().try_acquire_owned().map_err(|_| {
-            let max = self.options.queries_max;
-            Error::new(
-                ErrorKind::Retry,
-                format!("too many queries run at once, try again queries_max={max}"),
-            )
-        })
+    /// A session for planning.
+    pub(crate) fn session(&self) -> Result<Session> {
+        self.session_in(self.base.runtime_env().memory_pool.clone())
     }
 
-    /// A session for one query.
-    pub(crate) fn session(&self) -> Result<Session> {
+    /// A session for one query, which holds what it holds in this memory.
+    fn session_in(&self, memory: Arc<dyn MemoryPool>) -> Result<Session> {
+        let mut runtime = self.base.runtime_env().as_ref().clone();
+        runtime.memory_pool = memory;
         let tables = Tables::new(
             self.options.warehouse.clone(),
             self.options.stores.clone(),
@@ -169,6 +334,7 @@ impl Engine {
         list.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
         let state = SessionStateBuilder::new_from_existing(self.base.state())
             .with_catalog_list(Arc::new(list))
+            .with_runtime_env(Arc::new(runtime))
             .build();
         Ok(Session {
             context: SessionContext::new_with_state(state),
@@ -192,22 +358,6 @@ impl Session {
             .verify_plan(&plan)?;
         Ok(plan)
     }
-
-    /// Puts values for `$1`, `$2` …
-    pub(crate) fn bind(plan: LogicalPlan, values: &ParamValues) -> Result<LogicalPlan> {
-        Ok(plan.replace_params_with_values(values)?)
-    }
-
-    /// Starts a plan.
-    pub(crate) async fn run(self, plan: LogicalPlan, permit: OwnedSemaphorePermit) -> Result<QueryStream> {
-        let frame = self.context.execute_logical_plan(plan).await?;
-        let batches = frame.execute_stream().await?;
-        Ok(QueryStream {
-            schema: batches.schema(),
-            batches,
-            _permit: permit,
-        })
-    }
 }
 
 impl QueryStream {
@@ -215,13 +365,45 @@ impl QueryStream {
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
+
+    /// The query as it is listed while it runs.
+    pub fn query(&self) -> &Arc<RunningQuery> {
+        self.lease.query()
+    }
+
+    fn counted(&self, batch: RecordBatch) -> Result<RecordBatch> {
+        let rows = self.query().count(batch.num_rows());
+        match self.rows_max {
+            Some(max) if rows > max => Err(Error::new(
+                ErrorKind::Limit,
+                format!(
+                    "query answers more rows than it may, write LIMIT or raise query.rows_max rows_max={max}"
+                ),
+            )),
+            _ => Ok(batch),
+        }
+    }
 }
 
 impl Stream for QueryStream {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.batches.as_mut().poll_next(cx).map_err(Error::from)
+        let this = &mut *self;
+        let Some(batches) = &mut this.batches else {
+            return Poll::Ready(None);
+        };
+        // Its end is asked for first: a query that is always busy leaves it no turn after.
+        let polled = match this.lease.ended().poll(cx) {
+            Poll::Ready(error) => Poll::Ready(Some(Err(error))),
+            Poll::Pending => batches.as_mut().poll_next(cx).map_err(Error::from),
+        };
+        let polled = polled.map(|batch| batch.map(|batch| self.counted(batch?)));
+        // Whatever it holds is let go at its end, though its reader may keep the stream.
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.batches = None;
+        }
+        polled
     }
 }
 
@@ -242,7 +424,7 @@ impl Drop for Engine {
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
-            .field("permits", &self.permits)
+            .field("running", &self.running.list().len())
             .finish_non_exhaustive()
     }
 }
@@ -288,4 +470,38 @@ fn register(catalog: &MemoryCatalogProvider, tables: &Arc<Tables>) -> Result<()>
         )?;
     }
     Ok(())
+}
+
+fn has_any(values: &ParamValues) -> bool {
+    !matches!(values, ParamValues::List(values) if values.is_empty())
+}
+
+/// The types of `$1`, `$2` …, where the plan says.
+pub(crate) fn parameters(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
+    let types = plan.get_parameter_types()?;
+    let number = |name: &String| name.trim_start_matches('$').parse::<u32>().unwrap_or(u32::MAX);
+    let mut types: Vec<_> = types.into_iter().map(|(name, of)| (number(&name), of)).collect();
+    types.sort_by_key(|(number, _)| *number);
+    Ok(types.into_iter().map(|(_, of)| of).collect())
+}
+
+/// Where steps without memory go on: in the folder, emptied of what a crash has left there.
+fn disk(spill: Option<&Spill>) -> Result<DiskManagerBuilder> {
+    let Some(Spill { folder, bytes_max }) = spill else {
+        return Ok(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled));
+    };
+    let bad = |error: std::io::Error| {
+        let folder = folder.display();
+        Error::new(
+            ErrorKind::Retry,
+            format!("cannot make the folder of queries: {error} folder={folder}"),
+        )
+    };
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(bad(error)),
+        _ => std::fs::create_dir_all(folder).map_err(bad)?,
+    }
+    Ok(DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::Directories(vec![folder.clone()]))
+        .with_max_temp_directory_size(*bytes_max))
 }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
@@ -24,13 +24,17 @@ use crate::{Engine, Error, ErrorKind, Format, QueryStream, Result, Shape};
 ///   `{"query": "…", "format": "json|ndjson|csv|arrow"}`. The format is the body's, else `?format=`, else the
 ///   `Accept` header's, else JSON. The answer streams; if the query fails after the first rows, the connection
 ///   is cut.
+/// * `GET /v1/queries`: those that run, `DELETE /v1/queries/{id}` ends one (204).
 /// * `GET /v1/stores/{job}/{key}`: `{"key": …, "value": …}`, or 404. The key is text, or JSON where the store's
 ///   keys are no text.
 ///
-/// Errors are `{"error": {"kind": "invalid", "message": "…"}}` with status 400, 404, 429 or 500.
+/// Errors are `{"error": {"kind": "invalid", "message": "…", "line": 1, "column": 8}}` with status 400, 404, 409
+/// (cancelled), 422 (over a limit), 429 or 500; `line` and `column` where the place in the query is known, and then the message shows it as well.
 pub fn router(engine: Arc<Engine>) -> Router {
     Router::new()
         .route("/v1/query", post(query))
+        .route("/v1/queries", get(queries))
+        .route("/v1/queries/{id}", delete(cancel))
         .route("/v1/stores/{job}/{key}", get(value))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(engine)
@@ -120,6 +124,26 @@ fn rest(batches: QueryStream, encoder: Encoder) -> impl Stream<Item = Result<Byt
     })
 }
 
+async fn queries(State(engine): State<Arc<Engine>>) -> Response {
+    let queries = engine.running();
+    let queries = queries.iter().map(|query| {
+        json!({
+            "id": query.id(),
+            "sql": query.text(),
+            "seconds": query.since().elapsed().unwrap_or_default().as_secs_f64(),
+            "rows": query.rows(),
+            "memory_bytes": query.memory_bytes(),
+        })
+    });
+    let body = Value::Array(queries.collect()).to_string();
+    ([(header::CONTENT_TYPE, Format::Json.content_type())], body).into_response()
+}
+
+async fn cancel(State(engine): State<Arc<Engine>>, Path(id): Path<u64>) -> Result<StatusCode> {
+    engine.cancel(id)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 async fn value(
     State(engine): State<Arc<Engine>>,
     Path((job, key)): Path<(String, String)>,
@@ -166,9 +190,16 @@ impl IntoResponse for Error {
             ErrorKind::Invalid => StatusCode::BAD_REQUEST,
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
             ErrorKind::Retry => StatusCode::TOO_MANY_REQUESTS,
+            ErrorKind::Limit | ErrorKind::Timeout => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorKind::Cancelled => StatusCode::CONFLICT,
             ErrorKind::Corrupt | ErrorKind::Bug => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        let body = json!({"error": {"kind": self.kind().name(), "message": self.to_string()}}).to_string();
+        let mut told = json!({"kind": self.kind().name(), "message": self.to_string()});
+        if let Some(place) = self.place() {
+            told["line"] = place.line.into();
+            told["column"] = place.column.into();
+        }
+        let body = json!({ "error": told }).to_string();
         let mut response = (
             status,
             [(header::CONTENT_TYPE, Format::Json.content_type())],

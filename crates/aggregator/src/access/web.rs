@@ -56,7 +56,7 @@ const SHAPES: [&str; 9] = [
 ];
 
 /// What the paths of a server need: `/health` and `/ready` nothing, `/v1/datasets/{dataset}/events` sending to that
-/// dataset, the other routes of [`crate::router`] sending to some, `/`, `/metrics`, `/v1/query`, `/v1/stores/…`, `/v1/jobs…` and `/v1/openapi.json` reading, and all others
+/// dataset, the other routes of [`crate::router`] sending to some, `/`, `/metrics`, `/v1/query`, `/v1/queries…`, `/v1/stores/…`, `/v1/jobs…` and `/v1/openapi.json` reading, and all others
 /// `admin`.
 pub fn scope_of(parts: &Parts) -> Option<Scope> {
     let mut path = parts.uri.path().split('/').skip(1);
@@ -69,7 +69,7 @@ pub fn scope_of(parts: &Parts) -> Option<Scope> {
             }
             (Some("v1"), Some(shape), None, ..) if SHAPES.contains(&shape) => Scope::SendSome,
             (Some("" | "metrics"), None, ..) => Scope::Query,
-            (Some("v1"), Some("query" | "stores" | "jobs" | "openapi.json"), ..) => Scope::Query,
+            (Some("v1"), Some("query" | "queries" | "stores" | "jobs" | "openapi.json"), ..) => Scope::Query,
             _ => Scope::Admin,
         },
     )

@@ -14,7 +14,8 @@ use queue::{Retention, Untaken};
 use serde::Deserialize;
 
 pub use sections::{
-    DatasetSettings, LimitSettings, QueueSettings, RelaySettings, TlsSettings, WarehouseSettings,
+    DatasetSettings, LimitSettings, QuerySettings, QueueSettings, RelaySettings, TlsSettings,
+    WarehouseSettings,
 };
 pub use units::Keep;
 
@@ -49,6 +50,8 @@ pub struct Settings {
     pub queue: QueueSettings,
     /// The warehouse.
     pub warehouse: WarehouseSettings,
+    /// What queries may use.
+    pub query: QuerySettings,
     /// Datasets by name; one that is not named has the default of each setting.
     pub datasets: BTreeMap<DatasetName, DatasetSettings>,
 }
@@ -70,6 +73,7 @@ impl Default for Settings {
             relay: RelaySettings::default(),
             queue: QueueSettings::default(),
             warehouse: WarehouseSettings::default(),
+            query: QuerySettings::default(),
             datasets: BTreeMap::new(),
         }
     }
@@ -137,6 +141,7 @@ impl Settings {
             return Err(SettingsError("retention_every must be at least 1ms".to_owned()));
         }
         settings.limits.check().map_err(SettingsError)?;
+        settings.query.check().map_err(SettingsError)?;
         Ok(settings)
     }
 

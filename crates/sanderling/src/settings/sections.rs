@@ -65,6 +65,57 @@ pub struct WarehouseSettings {
     pub hot_bytes_max: u64,
 }
 
+/// What queries may use.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuerySettings {
+    /// How long a query runs, from its start to its last row. Default `5m`.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// Rows that a query answers. Default: without limit.
+    pub rows_max: Option<u64>,
+    /// Queries that run at once; one more is told to try again. Default 64.
+    pub queries_max: usize,
+    /// What all running queries hold in memory. Default `1GiB`.
+    #[serde(deserialize_with = "size")]
+    pub memory_bytes_max: u64,
+    /// What one query holds in memory; beyond it sorts, groups and joins go on on disk. Default `512MiB`.
+    #[serde(deserialize_with = "size")]
+    pub query_memory_bytes_max: u64,
+    /// What all running queries have on disk, in the folder `spill` of the data folder. Default `10GiB`.
+    #[serde(deserialize_with = "size")]
+    pub spill_bytes_max: u64,
+}
+
+impl QuerySettings {
+    /// The error is what is wrong.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.timeout.is_zero() || self.queries_max == 0 || self.rows_max == Some(0) {
+            return Err("timeout, queries_max and rows_max of [query] must be at least 1".to_owned());
+        }
+        if self.query_memory_bytes_max > self.memory_bytes_max {
+            return Err(
+                "query_memory_bytes_max of [query] must not be more than memory_bytes_max, which is for all queries"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Default for QuerySettings {
+    fn default() -> Self {
+        Self {
+            timeout: sql::limits::QUERY_TIMEOUT,
+            rows_max: None,
+            queries_max: sql::limits::QUERIES_RUNNING,
+            memory_bytes_max: sql::limits::QUERIES_MEMORY_BYTES as u64,
+            query_memory_bytes_max: sql::limits::QUERY_MEMORY_BYTES as u64,
+            spill_bytes_max: sql::limits::SPILL_BYTES,
+        }
+    }
+}
+
 /// How much the doors hold, and for how long they wait for whom.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -65,13 +65,19 @@ pub(crate) fn single(name: &str, value: &str) -> PgWireResult<QueryResponse> {
 /// An error as clients see it, with the SQLSTATE of its kind.
 pub(crate) fn error(error: Error) -> PgWireError {
     let code = match error.kind() {
+        _ if error.sqlstate().is_some() => error.sqlstate().unwrap_or_default(),
         ErrorKind::Invalid => "42000",
         ErrorKind::NotFound => "42P01",
         ErrorKind::Retry => "53000",
+        ErrorKind::Limit => "54000",
+        ErrorKind::Timeout | ErrorKind::Cancelled => "57014",
         ErrorKind::Corrupt => "XX001",
         ErrorKind::Bug => "XX000",
     };
-    state(code, &error.to_string())
+    let mut info = ErrorInfo::new("ERROR".to_owned(), code.to_owned(), error.message().to_owned());
+    // psql shows the line and a caret of its own.
+    info.position = error.place().map(|place| place.position.to_string());
+    PgWireError::UserError(Box::new(info))
 }
 
 /// An error of this SQLSTATE.

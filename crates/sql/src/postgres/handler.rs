@@ -4,43 +4,40 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::ParamValues;
 use datafusion::sql::sqlparser::ast::Statement;
 use datafusion_postgres::arrow_pg::datatypes::df::deserialize_parameters_with_server_types;
 use datafusion_postgres::arrow_pg::datatypes::into_pg_type;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
-use datafusion_postgres::pgwire::api::auth::StartupHandler;
-use datafusion_postgres::pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
 use datafusion_postgres::pgwire::api::portal::{Format, Portal};
 use datafusion_postgres::pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
 use datafusion_postgres::pgwire::api::results::{FieldInfo, Response};
 use datafusion_postgres::pgwire::api::stmt::QueryParser;
 use datafusion_postgres::pgwire::api::store::PortalStore;
-use datafusion_postgres::pgwire::api::{
-    ClientInfo, ClientPortalStore, ConnectionManager, PgWireServerHandlers, Type,
-};
+use datafusion_postgres::pgwire::api::{ClientInfo, ClientPortalStore, Type};
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
 use datafusion_postgres::pgwire::messages::response::TransactionStatus;
 use futures::Sink;
 
+use super::cancel::{Connection, Connections};
 use super::encode::{self, error, state};
 use super::startup::{Startup, check_let_in};
 use super::{PostgresOptions, settings};
-use crate::engine::{Session, check_size};
+use crate::engine::{check_size, parameters};
 use crate::rewrite::parse;
-use crate::{Engine, Result};
+use crate::{Engine, QueryStream, Result};
 
 /// What each connection is served with.
 pub(crate) struct Handlers {
     queries: Arc<Queries>,
     startup: Arc<Startup>,
-    cancel: Arc<DefaultCancelHandler>,
+    connections: Arc<Connections>,
 }
 
 impl Handlers {
     pub(crate) fn new(engine: Arc<Engine>, options: PostgresOptions) -> Self {
-        let connections = Arc::new(ConnectionManager::new());
+        let connections = Arc::new(Connections::default());
         let parser = Arc::new(Parser {
             engine,
             catalog_parser: PostgresCompatibilityParser::new(),
@@ -48,30 +45,30 @@ impl Handlers {
         Self {
             queries: Arc::new(Queries { parser }),
             startup: Arc::new(Startup::new(connections.clone(), options)),
-            cancel: Arc::new(DefaultCancelHandler::new(connections)),
+            connections,
         }
     }
 }
 
-impl PgWireServerHandlers for Handlers {
-    fn simple_query_handler(&self) -> Arc<impl SimpleQueryHandler> {
+impl Handlers {
+    /// Who answers queries, in both protocols.
+    pub(crate) fn queries(&self) -> Arc<Queries> {
         self.queries.clone()
     }
 
-    fn extended_query_handler(&self) -> Arc<impl ExtendedQueryHandler> {
-        self.queries.clone()
-    }
-
-    fn startup_handler(&self) -> Arc<impl StartupHandler> {
+    /// Who lets connections in.
+    pub(crate) fn startup(&self) -> Arc<Startup> {
         self.startup.clone()
     }
 
-    fn cancel_handler(&self) -> Arc<impl CancelHandler> {
-        self.cancel.clone()
+    /// Who takes requests to cancel.
+    pub(crate) fn connections(&self) -> Arc<Connections> {
+        self.connections.clone()
     }
 }
 
-struct Queries {
+/// Answers queries.
+pub(crate) struct Queries {
     parser: Arc<Parser>,
 }
 
@@ -80,11 +77,13 @@ struct Queries {
 #[derive(Clone)]
 pub(crate) struct Prepared {
     statement: Statement,
+    text: Arc<str>,
     parameters: Vec<Option<DataType>>,
     schema: SchemaRef,
 }
 
-struct Parser {
+/// Parses and prepares statements.
+pub(crate) struct Parser {
     engine: Arc<Engine>,
     catalog_parser: PostgresCompatibilityParser,
 }
@@ -100,25 +99,38 @@ impl Parser {
         parse(sql)
     }
 
-    /// Starts a planned statement.
-    async fn run(&self, session: Session, plan: LogicalPlan, format: &Format) -> PgWireResult<Response> {
-        let permit = self.engine.permit().map_err(error)?;
-        let batches = session.run(plan, permit).await.map_err(error)?;
-        Ok(Response::Query(encode::rows(batches, format)?))
+    /// Runs one statement of this text.
+    async fn run(
+        &self,
+        client: &impl ClientInfo,
+        (statement, text): (Statement, &str),
+        values: Option<&ParamValues>,
+    ) -> Result<QueryStream> {
+        let connection = Connection::of(client);
+        let timeout = connection.as_ref().and_then(|connection| connection.timeout());
+        let lease = self.engine.begin(text, timeout)?;
+        if let Some(connection) = connection {
+            connection.runs(lease.query());
+        }
+        let run = self.engine.run(lease, statement, values);
+        run.await.map_err(|error| error.within(text))
     }
 
-    async fn prepare(&self, statement: Statement) -> Result<Prepared> {
-        if let Some((name, _)) = settings::shown(&statement) {
+    async fn prepare(&self, statement: Statement, text: &str) -> Result<Prepared> {
+        let text = Arc::from(text);
+        if let Some((name, _)) = settings::shown(&statement, None) {
             let schema = Schema::new(vec![arrow::datatypes::Field::new(name, DataType::Utf8, true)]);
             return Ok(Prepared {
                 statement,
+                text,
                 parameters: Vec::new(),
                 schema: Arc::new(schema),
             });
         }
-        if settings::respond(&statement).is_some() {
+        if settings::is_own(&statement) {
             return Ok(Prepared {
                 statement,
+                text,
                 parameters: Vec::new(),
                 schema: Arc::new(Schema::empty()),
             });
@@ -126,19 +138,11 @@ impl Parser {
         let plan = self.engine.session()?.plan(statement.clone()).await?;
         Ok(Prepared {
             statement,
+            text,
             parameters: parameters(&plan)?,
             schema: plan.schema().inner().clone(),
         })
     }
-}
-
-/// The types of `$1`, `$2` …, where the plan says.
-fn parameters(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
-    let types = plan.get_parameter_types()?;
-    let number = |name: &String| name.trim_start_matches('$').parse::<u32>().unwrap_or(u32::MAX);
-    let mut types: Vec<_> = types.into_iter().map(|(name, of)| (number(&name), of)).collect();
-    types.sort_by_key(|(number, _)| *number);
-    Ok(types.into_iter().map(|(_, of)| of).collect())
 }
 
 fn wire_types(prepared: &Prepared) -> PgWireResult<Vec<Type>> {
@@ -168,7 +172,10 @@ impl QueryParser for Parser {
         let mut statements = self.parse(sql).map_err(error)?;
         match statements.len() {
             0 => Ok(None),
-            1 => Ok(Some(self.prepare(statements.remove(0)).await.map_err(error)?)),
+            1 => {
+                let prepared = self.prepare(statements.remove(0), sql).await;
+                Ok(Some(prepared.map_err(|e| error(e.within(sql)))?))
+            }
             _ => Err(state(
                 "42601",
                 "cannot insert multiple commands into a prepared statement",
@@ -203,13 +210,16 @@ impl SimpleQueryHandler for Queries {
         let mut responses = Vec::with_capacity(statements.len());
         for statement in statements {
             check_transaction(client, &statement)?;
-            if let Some(response) = settings::respond(&statement) {
+            if let Some(response) = settings::respond(&statement, Connection::of(client).as_deref()) {
                 responses.push(response?);
                 continue;
             }
-            let session = self.parser.engine.session().map_err(error)?;
-            let plan = session.plan(statement).await.map_err(error)?;
-            responses.push(self.parser.run(session, plan, &Format::UnifiedText).await?);
+            let rows = self
+                .parser
+                .run(client, (statement, sql), None)
+                .await
+                .map_err(error)?;
+            responses.push(Response::Query(encode::rows(rows, &Format::UnifiedText)?));
         }
         if responses.is_empty() {
             responses.push(Response::EmptyQuery);
@@ -237,21 +247,31 @@ impl ExtendedQueryHandler for Queries {
         check_let_in(client)?;
         let prepared = &portal.statement.statement;
         check_transaction(client, &prepared.statement)?;
-        if let Some(response) = settings::respond(&prepared.statement) {
+        if let Some(response) = settings::respond(&prepared.statement, Connection::of(client).as_deref()) {
             return response;
         }
-        let session = self.parser.engine.session().map_err(error)?;
-        let mut plan = session.plan(prepared.statement.clone()).await.map_err(error)?;
-        if plan.schema().inner().fields() != prepared.schema.fields() {
-            return Err(state("0A000", "cached plan must not change result type"));
-        }
+        let mut values = None;
         if !prepared.parameters.is_empty() {
             let types: Vec<Option<&DataType>> = prepared.parameters.iter().map(Option::as_ref).collect();
             let wire = wire_types(prepared)?;
             let wire: Vec<Option<&Type>> = wire.iter().map(Some).collect();
-            let values = deserialize_parameters_with_server_types(portal, &types, &wire)?;
-            plan = Session::bind(plan, &values).map_err(error)?;
+            values = Some(deserialize_parameters_with_server_types(portal, &types, &wire)?);
         }
-        self.parser.run(session, plan, &portal.result_column_format).await
+        let statement = (prepared.statement.clone(), &*prepared.text);
+        let rows = self
+            .parser
+            .run(client, statement, values.as_ref())
+            .await
+            .map_err(error)?;
+        let columns = |schema: &Schema| -> Vec<(String, DataType)> {
+            let fields = schema.fields().iter();
+            fields
+                .map(|field| (field.name().clone(), field.data_type().clone()))
+                .collect()
+        };
+        if columns(rows.schema()) != columns(&prepared.schema) {
+            return Err(state("0A000", "cached plan must not change result type"));
+        }
+        Ok(Response::Query(encode::rows(rows, &portal.result_column_format)?))
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Queries are those of [`Engine::query`](crate::Engine::query). What a client asks of `pg_catalog` (psql's `\d`,
 //! drivers' look-ups) is parsed as Postgres and answered by `datafusion-pg-catalog`. Transactions begin and end
-//! without effect, since nothing is written; `SET` of a client's own setting is acknowledged without effect.
+//! without effect, since nothing is written; `SET statement_timeout` is kept to, `SET` of a client's other settings is
+//! acknowledged without effect. A request to cancel ends the query, and so does a client that goes away.
 //!
 //! Structs and lists of structs are sent as `json`.
 
+mod cancel;
+mod connection;
 mod encode;
 mod handler;
 mod settings;
@@ -15,7 +18,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use datafusion_postgres::pgwire::tokio::{TlsAcceptor, process_socket};
+use datafusion_postgres::pgwire::tokio::TlsAcceptor;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -77,7 +80,7 @@ pub async fn serve_postgres(
             if let Err(error) = socket.set_nodelay(true) {
                 tracing::debug!(%peer, %error, "a Postgres connection stays with delayed sends");
             }
-            if let Err(error) = process_socket(socket, tls, handlers).await {
+            if let Err(error) = connection::serve(socket, tls, handlers).await {
                 tracing::debug!(%peer, %error, "a Postgres connection ended");
             }
         });

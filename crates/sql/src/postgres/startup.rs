@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion_postgres::pgwire::api::auth::{
@@ -9,23 +10,24 @@ use datafusion_postgres::pgwire::api::auth::{
     save_startup_parameters_to_metadata,
 };
 use datafusion_postgres::pgwire::api::{
-    ClientInfo, ConnectionManager, PgWireConnectionState, PidSecretKeyGenerator, RandomPidSecretKeyGenerator,
+    ClientInfo, PgWireConnectionState, PidSecretKeyGenerator, RandomPidSecretKeyGenerator,
 };
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::startup::Authentication;
 use datafusion_postgres::pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use futures::{Sink, SinkExt};
 
-use super::{PostgresOptions, PostgresPassword};
+use super::cancel::Connections;
+use super::{PostgresOptions, PostgresPassword, settings};
 
 /// The beginning of each connection.
 pub(crate) struct Startup {
-    connections: Arc<ConnectionManager>,
+    connections: Arc<Connections>,
     options: PostgresOptions,
 }
 
 impl Startup {
-    pub(crate) fn new(connections: Arc<ConnectionManager>, options: PostgresOptions) -> Self {
+    pub(crate) fn new(connections: Arc<Connections>, options: PostgresOptions) -> Self {
         Self { connections, options }
     }
 
@@ -37,13 +39,32 @@ impl Startup {
     {
         let (pid, secret_key) = RandomPidSecretKeyGenerator::default().generate(client);
         client.set_pid_and_secret_key(pid, secret_key.clone());
-        let (handle, guard) = self.connections.register(pid, secret_key);
-        client.session_extensions().insert(handle);
-        client.session_extensions().insert(guard);
+        let connection = self.connections.add(pid, &secret_key);
+        if let Some(timeout) = asked_timeout(client) {
+            connection.set_timeout(timeout.map_err(|why| refused("22023", &why))?);
+        }
+        client.session_extensions().insert(connection);
         let password = self.options.password.clone();
         client.session_extensions().insert(LetIn(password.zip(given)));
         finish_authentication(client, &DefaultServerParameterProvider::default()).await
     }
+}
+
+/// `options='-c statement_timeout=5s'`, or the same as a parameter of its own.
+fn asked_timeout(client: &impl ClientInfo) -> Option<Result<Option<Duration>, String>> {
+    let asked = client.metadata();
+    let value = match asked.get("statement_timeout") {
+        Some(value) => value.as_str(),
+        None => {
+            let options = asked.get("options")?;
+            options
+                .split("statement_timeout=")
+                .nth(1)?
+                .split_whitespace()
+                .next()?
+        }
+    };
+    Some(settings::timeout(value))
 }
 
 /// Says that a connection was let in, and with what. pgwire reads on after a startup that failed, so each query asks.

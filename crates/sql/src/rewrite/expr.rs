@@ -6,11 +6,12 @@ use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Expr, Ident, Query, Subscript, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
+use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::function::{self, args_of, call, single_name, text};
 use super::query::{Resolver, With};
-use super::quoted;
 use super::scope::{Aliases, Scope, field, lowered};
+use super::{quoted, spelled};
 use crate::{Error, Result};
 
 /// Resolves every name of `node`: an expression, or what holds expressions but no SELECT of its own.
@@ -100,12 +101,14 @@ impl Names<'_> {
 
     /// The expression that a path means.
     fn path(&self, path: &[Ident]) -> Result<Option<Expr>> {
-        let Some(resolved) = self.scope.resolve(path, self.aliases)? else {
+        let place = path.first().map_or(Span::empty(), |name| name.span);
+        let resolved = self.scope.resolve(path, self.aliases);
+        let Some(resolved) = resolved.map_err(|error| error.at(place))? else {
             let lower = self.scope.is_open() && path.iter().any(|name| name.quote_style.is_none());
-            let names: Vec<Ident> = path.iter().map(|name| quoted(&lowered(name))).collect();
-            return Ok(lower.then(|| written(names)));
+            let names = path.iter().map(|name| spelled(&lowered(name), name.span));
+            return Ok(lower.then(|| written(names.collect())));
         };
-        let mut expr = written(resolved.path.iter().map(|name| quoted(name)).collect());
+        let mut expr = written(resolved.path.iter().map(|name| spelled(name, place)).collect());
         let mut data_type = resolved.data_type;
         for name in &path[resolved.taken..] {
             let (next, spelled) = step(data_type.as_ref(), name)?;
@@ -150,7 +153,8 @@ impl Names<'_> {
 }
 
 fn step(data_type: Option<&DataType>, name: &Ident) -> Result<(Option<DataType>, String)> {
-    Ok(match field(data_type, &name.value)? {
+    let found = field(data_type, &name.value).map_err(|error| error.at(name.span))?;
+    Ok(match found {
         Some(field) => (field.data_type, field.name),
         None => (None, name.value.clone()),
     })

@@ -11,7 +11,7 @@
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, Value,
+    FunctionArguments, Ident, ObjectName, Spanned, Value,
 };
 
 /// Rewrites one call, if it is one of these.
@@ -82,7 +82,8 @@ pub(crate) fn args_of(function: &Function) -> Vec<Expr> {
 }
 
 fn rename(function: &mut Function, name: &str) {
-    function.name = ObjectName::from(vec![Ident::new(name)]);
+    let place = function.name.span();
+    function.name = ObjectName::from(vec![Ident::with_span(place, name)]);
 }
 
 fn add(expr: &mut Expr, op: BinaryOperator) {

@@ -6,6 +6,7 @@
 //! * A path of names (`event.clientName`) may lead into structs; selected bare, its column is called as its last name.
 //! * An expression without an alias is called as it was written (`COUNT(*)`).
 //! * BigQuery's functions that DataFusion has under other names become those: see [`function`].
+//! * `?` is a parameter as `$1` is, numbered by its place.
 //! * Only statements that read are let through.
 //!
 //! A name that is not found is left as it is, so that DataFusion's error names it and its neighbours.
@@ -16,10 +17,15 @@ mod query;
 mod scope;
 mod select;
 
+use std::ops::ControlFlow;
+
 use arrow::datatypes::Fields;
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ShowStatementIn, Statement};
+use datafusion::sql::sqlparser::ast::{
+    Ident, ObjectName, ShowStatementIn, Statement, Value, ValueWithSpan, VisitMut, VisitorMut,
+};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Span;
 
 use crate::{Error, Result};
 use query::{Resolver, With};
@@ -52,17 +58,17 @@ pub struct Found {
 /// # Errors
 /// `Invalid` if it does not parse, is not one that only reads, or has a name that fits several.
 pub fn rewrite(sql: &str, catalog: &dyn Catalog) -> Result<Statement> {
-    rewrite_statement(crate::engine::one(parse(sql)?)?, catalog)
+    rewrite_statement(crate::engine::one(parse(sql)?)?, catalog).map_err(|error| error.within(sql))
 }
 
 /// Parses statements.
 pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
-    Parser::parse_sql(&GenericDialect {}, sql)
-        .map_err(|e| Error::invalid(format!("query does not parse: {e}")))
+    Parser::parse_sql(&GenericDialect {}, sql).map_err(|error| Error::syntax(error, sql))
 }
 
 /// Rewrites one parsed statement.
 pub(crate) fn rewrite_statement(mut statement: Statement, catalog: &dyn Catalog) -> Result<Statement> {
+    number_placeholders(&mut statement);
     let resolver = Resolver { catalog };
     match &mut statement {
         Statement::Query(query) => {
@@ -95,6 +101,25 @@ pub(crate) fn rewrite_statement(mut statement: Statement, catalog: &dyn Catalog)
         }
     }
     Ok(statement)
+}
+
+/// Each `?` becomes `$1`, `$2` … in the order that they stand in.
+fn number_placeholders(statement: &mut Statement) {
+    struct Numbers(usize);
+    impl VisitorMut for Numbers {
+        type Break = std::convert::Infallible;
+
+        fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<Self::Break> {
+            if let Value::Placeholder(name) = &mut value.value
+                && name == "?"
+            {
+                self.0 += 1;
+                *name = format!("${}", self.0);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _: ControlFlow<_> = statement.visit(&mut Numbers(0));
 }
 
 const SHOW_TABLES: &str = "SELECT table_schema, table_name, table_type FROM information_schema.tables \
@@ -138,6 +163,11 @@ fn same(a: &str, b: &str) -> bool {
 
 fn quoted(name: &str) -> Ident {
     Ident::with_quote('"', name)
+}
+
+/// A name as it is stored, at the place of what was written.
+fn spelled(name: &str, written: Span) -> Ident {
+    Ident::with_quote_and_span('"', written, name)
 }
 
 fn idents(name: &ObjectName) -> Vec<Ident> {

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::expr::resolve;
 use super::function::single_name;
 use super::scope::{Aliases, Column, Relation, Scope, lowered};
-use super::{Catalog, idents, match_name, quoted};
+use super::{Catalog, idents, match_name, quoted, spelled};
 use crate::{Error, Result};
 
 /// The columns of something, if known.
@@ -112,15 +112,15 @@ impl Resolver<'_> {
                 columns: None,
             });
         }
-        let Some(found) = self.catalog.find(schema.as_deref(), &table.value)? else {
-            let mut names = self.catalog.names(schema.as_deref());
-            names.truncate(20);
-            return Err(Error::invalid(format!(
-                "no such table table={name} tables={}",
-                names.join(",")
-            )));
+        let found = self.catalog.find(schema.as_deref(), &table.value);
+        let Some(found) = found.map_err(|error| error.at(table.span))? else {
+            let names = self.catalog.names(schema.as_deref());
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            return Err(Error::unknown("table", &name.to_string(), &table.value, &names)
+                .with_sqlstate("42P01")
+                .at(idents(name).first().map_or(table.span, |first| first.span)));
         };
-        *name = ObjectName::from(vec![quoted(&found.schema), quoted(&found.name)]);
+        *name = ObjectName::from(vec![quoted(&found.schema), spelled(&found.name, table.span)]);
         let columns = found
             .columns
             .iter()

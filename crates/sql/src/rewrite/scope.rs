@@ -201,15 +201,8 @@ pub(crate) fn field(data_type: Option<&DataType>, name: &str) -> Result<Option<C
             .find(|f| f.name() == spelled)
             .map(|f| Column::from(f.as_ref()))),
         None => {
-            let names: Vec<&str> = fields
-                .iter()
-                .take(20)
-                .map(|field| field.name().as_str())
-                .collect();
-            Err(Error::invalid(format!(
-                "no such field in the struct field={name} fields={}",
-                names.join(",")
-            )))
+            let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+            Err(Error::unknown("field", name, name, &names).with_sqlstate("42703"))
         }
     }
 }

@@ -108,6 +108,10 @@ async fn http_tells_mistakes() {
         body.starts_with(r#"{"error":{"kind":"invalid","message":"no such table table=nowhere"#),
         "{body}"
     );
+    assert!(
+        body.contains(r#""line":1"#) && body.contains(r#""column":15"#),
+        "{body}"
+    );
     let (status, _, body) = post(&world, "/v1/query?format=xml", "*/*", "select 1").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(body.contains("no such format"), "{body}");
@@ -234,6 +238,19 @@ async fn postgres_clients_are_served() {
     assert!(
         format!("{error:?}").contains("only statements that read"),
         "{error:?}"
+    );
+    let error = client
+        .simple_query("select 1;\nselect usrId from d")
+        .await
+        .unwrap_err();
+    let told = error.as_db_error().unwrap();
+    assert_eq!(
+        (told.code().code(), told.position()),
+        ("42703", Some(&tokio_postgres::error::ErrorPosition::Original(18)))
+    );
+    assert!(
+        told.message().starts_with("no such column, is userId meant?"),
+        "{told}"
     );
     assert_eq!(
         simple("select 1").await.len(),

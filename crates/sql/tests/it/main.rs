@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod doors;
+mod flight;
+mod limits;
 mod queries;
 mod sketches;
 mod steps;

@@ -301,10 +301,10 @@ async fn mistakes_are_told() {
             "select * from nowhere",
             "no such table table=nowhere tables=Clients,user_behavior_events",
         ),
-        ("select nothing from clients", "No field named nothing"),
+        ("select nothing from clients", "no such column column=nothing"),
         (
             "select event.nothing from user_behavior_events",
-            "no such field in the struct field=nothing fields=clientName",
+            "no such field field=nothing fields=clientName",
         ),
         ("drop table clients", "only statements that read can be run"),
         (
@@ -350,4 +350,66 @@ async fn one_query_too_many_is_told_to_wait() {
     );
     drop(running);
     engine.query("select 1").await.unwrap();
+}
+
+#[tokio::test]
+async fn mistakes_are_told_with_their_place_and_what_was_meant() {
+    let world = world().await;
+    let queries = [
+        ("select * form clients", "query does not parse: ", 1, 10),
+        (
+            "select (1 + ",
+            "query does not parse: expected an expression, found EOF",
+            1,
+            12,
+        ),
+        (
+            "select 'open",
+            "query does not parse: Unterminated string literal",
+            1,
+            8,
+        ),
+        (
+            "select 1\n  from clinets",
+            "no such table, is Clients meant? table=clinets",
+            2,
+            8,
+        ),
+        (
+            "select userId,\n\tusrId from user_behavior_events",
+            "no such column, is userId meant? column=usrId",
+            2,
+            2,
+        ),
+        (
+            "select e.clientNaem from (select event as e from user_behavior_events) as x",
+            "no such field, is clientName meant? field=clientNaem",
+            1,
+            10,
+        ),
+        (
+            "select 1 from user_behavior_events where uppr('x') = 'X'",
+            "no such function, is upper meant? function=uppr",
+            1,
+            42,
+        ),
+    ];
+    let mut wrong = String::new();
+    for (sql, start, line, column) in queries {
+        let error = world.ask(sql).await.unwrap_err();
+        let place = error.place().map(|place| (place.line, place.column));
+        if error.kind() != ErrorKind::Invalid
+            || !error.message().starts_with(start)
+            || place != Some((line, column))
+        {
+            wrong += &format!("\n{sql}\n  answered {place:?} {error}\n");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    let error = world
+        .ask("select 1\n  from clinets where true")
+        .await
+        .unwrap_err();
+    let shown = " line=2 column=8\n    from clinets where true\n         ^";
+    assert!(error.to_string().ends_with(shown), "{error}");
 }
