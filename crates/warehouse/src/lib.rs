@@ -16,6 +16,9 @@
 //! What a commit names is on the disk when the commit is, and the commit when [`Table::durable_progress`] tells of it:
 //! files, the log and the folders that name them are synced.
 //!
+//! Google's and Azure's stores have been opened here, but no server of theirs has been written to; S3 is tested with
+//! moto (`.ci/object-stores`). A store is one writer's; who writes is not recorded in it.
+//!
 //! Not here: SQL, compaction, vacuum. A crash between the upload of a file and the commit that names it leaves an
 //! orphan file; it is not in the log, so no reader ever sees it.
 
