@@ -62,7 +62,9 @@ async fn run(load: Load, mode: Option<InsertMode>) -> Outcome<(f64, u64)> {
             queue: queue.clone(),
             warehouse: warehouse.clone(),
             settings: Arc::new(|_| event::DatasetSettings::default()),
+            chains: Arc::new(|_| Ok(processor::Chain::default())),
             job: JobOptions::default(),
+            scale: processor::ScaleOptions::default(),
             clock,
         }));
     }

@@ -75,6 +75,7 @@ async fn main() {
         queue,
         warehouse: warehouse.clone(),
         settings: Arc::new(|_| event::DatasetSettings::default()),
+        chains: Arc::new(|_| Ok(processor::Chain::default())),
         job: JobOptions::default(),
         scale: ScaleOptions::default(),
         clock: Arc::new(jiff::Timestamp::now),

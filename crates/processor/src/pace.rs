@@ -19,6 +19,9 @@ use warehouse::{InsertMode, Observation, Table};
 
 use crate::QueueSource;
 
+/// A window that is too long for the clock ends after this.
+const WINDOW_MAX: Duration = Duration::from_secs(86_400);
+
 /// What source, sinks and supervisor of one run of a dataset's job share.
 pub(crate) struct Pace {
     rows: Arc<Table>,
@@ -75,29 +78,26 @@ impl Pace {
         self.lag_us.fetch_max(lag_us, Ordering::Relaxed);
     }
 
-    /// Lets the rows' table decide on what was seen since the last time, and the rejects' follow it.
+    /// Lets `auto` decide on what was seen since the last time; the rejects' table follows that of the rows.
     pub(crate) fn steer(&self) {
         if matches!(self.rows.insert_status().mode, InsertMode::Auto(_)) {
-            self.observe();
+            self.rows.steer(&self.observe());
         }
         self.follow();
     }
 
-    fn observe(&self) {
+    fn observe(&self) -> Observation {
         let (stats, now) = (self.rows.stats(), Instant::now());
-        let observation = {
-            let mut seen = locked(&self.seen);
-            let seconds = now.duration_since(seen.at).as_secs_f64().max(0.001);
-            let rows = stats.rows_taken.saturating_sub(seen.rows);
-            (seen.at, seen.rows) = (now, stats.rows_taken);
-            Observation {
-                at: now.duration_since(seen.begun),
-                rows_per_second: rows as f64 / seconds,
-                lag: Duration::from_micros(self.lag_us.swap(0, Ordering::Relaxed)),
-                commit: stats.commit_time,
-            }
-        };
-        self.rows.steer(&observation);
+        let mut seen = locked(&self.seen);
+        let seconds = now.duration_since(seen.at).as_secs_f64().max(0.001);
+        let rows = stats.rows_taken.saturating_sub(seen.rows);
+        (seen.at, seen.rows) = (now, stats.rows_taken);
+        Observation {
+            at: now.duration_since(seen.begun),
+            rows_per_second: rows as f64 / seconds,
+            lag: Duration::from_micros(self.lag_us.swap(0, Ordering::Relaxed)),
+            commit: stats.commit_time,
+        }
     }
 
     fn follow(&self) {
@@ -141,7 +141,9 @@ impl PacedSource {
                 if !from.covers(&open.until) {
                     return false;
                 }
-                open.ended.map_or_else(Instant::now, |ended| ended + window)
+                let now = Instant::now();
+                let ends = open.ended.map_or(Some(now), |ended| ended.checked_add(window));
+                ends.unwrap_or(now + WINDOW_MAX)
             };
             tokio::select! {
                 () = tokio::time::sleep_until(ends) => {}

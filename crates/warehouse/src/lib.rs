@@ -21,6 +21,9 @@
 //! one commit that says nothing of progress and one swap of the version; a crash leaves the table as it was before or
 //! as it is after. The loop does it by itself as [`MaintenanceOptions`] say.
 //!
+//! Google's and Azure's stores have been opened here, but no server of theirs has been written to; S3 is tested with
+//! moto (`.ci/object-stores`). A store is one writer's; who writes is not recorded in it.
+//!
 //! Not here: SQL; deletion vectors; sorting or clustering of rows. A crash between the upload of a file and the commit
 //! that names it leaves an orphan; it is not in the log, so no reader ever sees it, and a vacuum deletes it. Half a
 //! file that a crash left under a hidden name (`….parquet#<digits>`, local folders only) stays.

@@ -1,6 +1,6 @@
 //! One table: appends into the hot tail, versions for readers, flushes into the log.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -521,8 +521,8 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        let bytes = self.state().tail.bytes();
-        self.shared.hot.changed(bytes, 0);
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.shared.hot.changed(state.tail.bytes(), 0);
         self.shared.hot.room.notify_waiters();
     }
 }

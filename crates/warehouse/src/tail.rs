@@ -178,9 +178,10 @@ impl Tail {
         self.frozen.rows + self.live.rows
     }
 
-    /// When the oldest row will be `age` old; `None` where there is no row.
+    /// When the oldest row will be `age` old; `None` where there is no row, or no such time.
     pub(crate) fn due(&self, age: Duration) -> Option<Instant> {
-        self.frozen.since.or(self.live.since).map(|since| since + age)
+        let since = self.frozen.since.or(self.live.since)?;
+        since.checked_add(age)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Micro-batches of a dataset's job.
 
-use warehouse::InsertMode;
+use warehouse::{AutoOptions, Costs, InsertMode};
 
 use super::*;
 
@@ -127,4 +127,42 @@ async fn windows_end_by_themselves_and_each_batch_is_stored_once_over_restarts()
             warehouse.close().await.unwrap();
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn auto_is_decided_by_what_the_job_sees() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::new(1));
+    // Commits are all that costs something here, so a window is cheaper.
+    let auto = AutoOptions {
+        hold: Duration::ZERO,
+        ..AutoOptions::new(Costs {
+            streaming_row: Duration::ZERO,
+            micro_batch_row: Duration::ZERO,
+            commit: Duration::from_millis(10),
+            streaming_commit_age: Duration::from_secs(1),
+        })
+    };
+    let warehouse = gathering(folder.path(), InsertMode::Auto(auto)).await;
+    let processor = processor(&queue, &warehouse);
+    queue.append(mixed(0)).await.unwrap();
+    let name = dataset();
+    processor.visible(&name, Partition(0), Offset(0)).await.unwrap();
+    for table in ["d", "d$failed"] {
+        let mut window = warehouse.table(table).unwrap().insert_window();
+        window.wait_for(Option::is_some).await.unwrap();
+    }
+    let insert = processor.status().remove(0).insert.unwrap();
+    assert_eq!(insert.changes, 1);
+    assert!(insert.reason.contains("cheaper"), "{insert:?}");
+    // One for the window that begins, one that waits in it.
+    for sequence in 1..3 {
+        queue.append(mixed(sequence)).await.unwrap();
+    }
+    processor.caught_up().await;
+    processor.visible(&name, Partition(0), Offset(2)).await.unwrap();
+    let (files, hot) = rows_of(&warehouse, "d");
+    assert_eq!(files + hot, 15);
+    processor.stop().await;
+    warehouse.close().await.unwrap();
 }
