@@ -38,7 +38,7 @@ pub enum Instances {
 /// A guest sees its rows and its settings alone, and is stopped at its [`Limits`]. Calls on several threads run at once,
 /// each in an instance of its own.
 ///
-/// Costs, beside the guest's own work: two copies of the rows on each way, and microseconds a call.
+/// Costs, beside the guest's own work: the rows are written as IPC and copied into the guest's memory, and the same back.
 pub struct WasmUdf {
     name: String,
     program: Program,
@@ -49,7 +49,7 @@ pub struct WasmUdf {
 impl WasmUdf {
     /// Compiles a component (of the world in `wit/udf.wit`, binary) and starts its first instance.
     ///
-    /// Compiling takes about a second for each megabyte, on this thread.
+    /// Compiles on this thread; do it where a thread may be busy for a while.
     ///
     /// # Errors
     /// `Invalid` if it is no such component, `Refused` if it did not start with its settings and limits.
