@@ -36,7 +36,7 @@ fn header(codec: &str) -> Vec<u8> {
     out.extend(codec.as_bytes());
     out.extend(b"\x16avro.schema");
     let bytes = SCHEMA.len() as u8 * 2;
-    out.extend([bytes | 0x80, (SCHEMA.len() * 2 >> 7) as u8]);
+    out.extend([bytes | 0x80, ((SCHEMA.len() * 2) >> 7) as u8]);
     out.extend(SCHEMA);
     out.push(0);
     out.extend(SYNC);

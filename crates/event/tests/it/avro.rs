@@ -331,7 +331,7 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(bytes: Vec<u8>) {
         let schema = record(json!([{"name": "n", "type": "long"}, {"name": "t", "type": ["null", "string"]}]));
-        decode(&decoder(None), container(&schema, &[&[bytes.clone()]]));
+        decode(&decoder(None), container(&schema, &[std::slice::from_ref(&bytes)]));
         let _ = count(&[&b"Obj\x01"[..], &bytes].concat());
     }
 }
