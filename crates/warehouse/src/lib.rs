@@ -28,6 +28,7 @@ mod delete;
 mod encode;
 mod error;
 mod flusher;
+mod held;
 pub mod limits;
 mod log;
 mod maintenance;
