@@ -426,6 +426,36 @@ async fn a_merged_file_of_many_parts_has_its_rows() {
     );
 }
 
+/// A table with work left does not keep another one from its turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_loop_goes_round_the_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = WarehouseOptions {
+        maintenance: MaintenanceOptions {
+            // Every look at a table finds a round due.
+            every: Some(Duration::from_nanos(1)),
+            ..at_once()
+        },
+        ..options(&folder)
+    };
+    let warehouse = Warehouse::open(options).await.unwrap();
+    let mut tables = Vec::new();
+    for name in ["a", "b", "c"] {
+        let table = warehouse.create(name, dataset()).await.unwrap();
+        flushed(&table, 0..10).await;
+        flushed(&table, 10..20).await;
+        tables.push(table);
+    }
+    for table in &tables {
+        let mut changes = table.changes();
+        changes
+            .wait_for(|version| version.files.len() == 1)
+            .await
+            .unwrap();
+    }
+    warehouse.close().await.unwrap();
+}
+
 /// What a reader finds wrong. Ids with a rest of 3 are deleted now and then, all that there are at a time.
 fn check_seen(seen: &[i64], next: i64) {
     let unique: BTreeSet<i64> = seen.iter().copied().collect();
