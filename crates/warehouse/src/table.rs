@@ -42,7 +42,7 @@ pub struct Table {
     name: String,
     columns: TableSchema,
     store: Arc<dyn ObjectStore>,
-    pub(crate) limits: TableLimits,
+    limits: TableLimits,
     /// Locked before `log`, and for the length of one piece of maintenance: files are replaced by one at a time.
     pub(crate) replacing: tokio::sync::Mutex<()>,
     /// Locked before `state`, and for the length of a flush.
