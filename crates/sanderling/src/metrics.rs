@@ -122,7 +122,7 @@ const OF_RELAY: [Metric<RelayCounts>; 8] = [
     ),
 ];
 
-const OF_TABLES: [Metric<TableStats>; 5] = [
+const OF_TABLES: [Metric<TableStats>; 10] = [
     ("table_hot_rows", "gauge", "Rows in the hot tail.", |stats| {
         stats.hot_rows
     }),
@@ -136,6 +136,36 @@ const OF_TABLES: [Metric<TableStats>; 5] = [
     ("table_file_bytes", "gauge", "Size of the data files.", |stats| {
         stats.file_bytes
     }),
+    (
+        "table_compactions_total",
+        "counter",
+        "Compactions of data files.",
+        |stats| stats.maintenance.compactions,
+    ),
+    (
+        "table_rewritten_bytes_total",
+        "counter",
+        "Size of the data files that compactions and deletions wrote.",
+        |stats| stats.maintenance.bytes_rewritten,
+    ),
+    (
+        "table_deleted_rows_total",
+        "counter",
+        "Rows that were deleted, by predicate or for their age.",
+        |stats| stats.maintenance.rows_deleted,
+    ),
+    (
+        "table_vacuumed_files_total",
+        "counter",
+        "Data files that no version needed and that were deleted.",
+        |stats| stats.maintenance.files_vacuumed,
+    ),
+    (
+        "table_vacuumed_bytes_total",
+        "counter",
+        "Size of the data files that were deleted.",
+        |stats| stats.maintenance.bytes_vacuumed,
+    ),
 ];
 
 /// Of a dataset's job: name, help, value.

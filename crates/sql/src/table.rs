@@ -97,7 +97,9 @@ impl WarehouseTable {
             file.object_meta.size as usize
         });
         let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
-        let reader = CachedParquetFileReaderFactory::new(self.store.clone(), cache);
+        // A plan outlives the table it was made from, and its files must stay.
+        let store = self.version.holding(self.store.clone());
+        let reader = CachedParquetFileReaderFactory::new(store, cache);
         let options = TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()

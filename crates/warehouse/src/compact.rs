@@ -71,8 +71,8 @@ impl Table {
     /// itself, see [`MaintenanceOptions::compact_files`].
     ///
     /// Appends, flushes and queries go on. Each compaction is one commit without progress, whose rows are the same in
-    /// the same order. Memory: the largest row group of the sources as stored, a row group of the new file, and a
-    /// batch of rows (see [`crate::limits`]). Errors: `Retry` if storage does not answer, `Corrupt` if a file is not
+    /// the same order. Memory: the largest row group of the sources as stored, two of the new file, a batch of rows
+    /// and two parts of an upload (see [`crate::limits`]). Errors: `Retry` if storage does not answer, `Corrupt` if a file is not
     /// what was written, `Conflict` if another process has written to this table.
     pub async fn compact(&self) -> Result<u64> {
         let mut compactions = 0;

@@ -18,6 +18,8 @@ struct Lane {
     max: usize,
     running: JoinSet<()>,
     in_flight: HashMap<tokio::task::Id, String>,
+    /// The table that had a place last.
+    last: String,
 }
 
 impl Lane {
@@ -26,6 +28,7 @@ impl Lane {
             max,
             running: JoinSet::new(),
             in_flight: HashMap::new(),
+            last: String::new(),
         }
     }
 
@@ -41,6 +44,7 @@ impl Lane {
             Due::Now if self.running.len() < self.max => {
                 let task = self.running.spawn(work(table.clone()));
                 self.in_flight.insert(task.id(), table.name().to_owned());
+                self.last = table.name().to_owned();
                 None
             }
             Due::At(at) => Some(at),
@@ -77,6 +81,11 @@ pub(crate) async fn run(tables: Weak<Tables>, shared: Shared) {
             }
             let now = Instant::now();
             let mut all = tables.all();
+            // With few places, a table that always has work must not keep the others from them.
+            let turn = all
+                .iter()
+                .position(|table| table.name() > maintenance.last.as_str());
+            all.rotate_left(turn.unwrap_or(0));
             let pressed = shared.hot.is_pressed();
             if pressed {
                 all.sort_by_cached_key(|table| Reverse(table.freeable(now)));

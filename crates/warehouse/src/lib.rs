@@ -35,6 +35,7 @@ mod delete;
 mod encode;
 mod error;
 mod flusher;
+mod held;
 mod hot;
 mod insert;
 pub mod limits;

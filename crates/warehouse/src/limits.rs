@@ -55,7 +55,7 @@ pub const MAINTENANCE_MAX: usize = 1;
 pub const COMPACT_SOURCES_MAX: usize = 256;
 
 /// A row group of a file that a compaction or deletion writes has about this many encoded bytes, at most.
-pub const REWRITE_GROUP_BYTES_MAX: usize = 32 << 20;
+pub const REWRITE_GROUP_BYTES_MAX: usize = 16 << 20;
 
 /// Rows are decoded in batches of about this many bytes by compactions and deletions, of one row at least.
 pub const REWRITE_BATCH_BYTES: usize = 8 << 20;

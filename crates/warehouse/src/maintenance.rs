@@ -231,7 +231,18 @@ impl Table {
         if log.pending.is_some() {
             self.settle(&mut log).await?;
         }
-        let before = self.state().durable.clone();
+        let (before, files_now) = {
+            let state = self.state();
+            (state.durable.clone(), state.files.clone())
+        };
+        if !removed.iter().all(|file| files_now.contains(file)) {
+            // Settling has found a commit of somebody else.
+            let message = format_args!(
+                "files to replace are gone, another writer has committed: stop one of them table={}",
+                self.name()
+            );
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
         log.pending = Some(Prepared::replace(what, before, removed, files));
         self.settle(&mut log).await
     }

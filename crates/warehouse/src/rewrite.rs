@@ -1,7 +1,7 @@
 //! Rows of files into one new file, without those that match, a batch at a time.
 //!
-//! Memory: one row group of a source as it is stored, one row group of the new file
-//! ([`REWRITE_GROUP_BYTES_MAX`]), a batch of rows, and the parts of the upload on their way.
+//! Memory: one row group of a source as it is stored, one row group of the new file twice, as it is encoded and as it is
+//! sent ([`REWRITE_GROUP_BYTES_MAX`]), a batch of rows, and the parts of the upload on their way.
 
 use std::ops::Range;
 use std::sync::{Arc, Weak};

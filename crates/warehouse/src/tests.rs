@@ -1,5 +1,6 @@
 //! Tables from end to end, with storage that fails on demand.
 
+mod faults;
 mod faulty;
 mod insert;
 mod maintenance;

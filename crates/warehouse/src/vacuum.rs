@@ -3,8 +3,8 @@
 //!
 //! A file stays while one of these holds: the table has it; a pending commit names it; a reader in this process holds
 //! the list it is in (a [`crate::Version`], or what [`Table::files_at`] gave); it was removed, or uploaded, less than
-//! `vacuum_after` ago. The last is the limit for whoever cannot be counted: other engines, a query whose plan no longer
-//! holds its version, a stream that comes back with a position.
+//! `vacuum_after` ago. The last is the limit for whoever cannot be counted: other engines, a stream that comes back with
+//! a position.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use processor::{Processor, ProcessorOptions, QueueSource, ScaleOptions};
 use queue::{MemoryQueue, Offset, Partition, Queue};
 use store::Progress;
-use warehouse::{Warehouse, WarehouseOptions};
+use warehouse::{MaintenanceOptions, Vacuum, Warehouse, WarehouseOptions};
 
 fn dataset() -> DatasetName {
     "d".parse().unwrap()
@@ -48,9 +48,15 @@ fn numbers(emitter: u128, sequence: u64, range: std::ops::Range<i64>) -> Batch {
 }
 
 async fn warehouse(folder: &Path) -> Arc<Warehouse> {
-    // Only the test flushes.
+    // Only the test flushes, merges and vacuums, and nothing is kept for its age.
     let options = WarehouseOptions {
         flush_age: Duration::from_secs(3600),
+        maintenance: MaintenanceOptions {
+            every: None,
+            compact_files: 2,
+            vacuum_after: Duration::ZERO,
+            ..MaintenanceOptions::default()
+        },
         ..WarehouseOptions::new(folder)
     };
     Arc::new(Warehouse::open(options).await.unwrap())
@@ -130,6 +136,51 @@ async fn a_stream_gives_history_and_live_rows_once_from_wherever_it_goes_on() {
         got.sort_unstable();
         assert_eq!(got, (0..sent).collect::<Vec<_>>());
     }
+    processor.stop().await;
+    warehouse.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_reads_files_that_were_merged_since_and_one_that_comes_back_too_late_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::new(1));
+    let warehouse = warehouse(folder.path()).await;
+    let processor = processor(&queue, &warehouse);
+    for sequence in 0..6 {
+        let first = sequence as i64 * 5;
+        queue
+            .append(numbers(1, sequence, first..first + 5))
+            .await
+            .unwrap();
+        processor.caught_up().await;
+        warehouse.table("d").unwrap().flush().await.unwrap();
+    }
+    let table = warehouse.table("d").unwrap();
+    let mut stream = processor.stream(dataset(), None, None, false).await.unwrap();
+    let (rows, position) = stream.next().await.unwrap().unwrap();
+    let mut got = n(&rows);
+    assert_eq!(table.compact().await.unwrap(), 1);
+    assert_eq!(table.vacuum(Vacuum::Now).await.unwrap().left, 6);
+    while let Some((rows, _)) = stream.next().await.unwrap() {
+        got.extend(n(&rows));
+    }
+    assert_eq!(got, (0..30).collect::<Vec<_>>());
+    drop(stream);
+
+    let mut again = processor.stream(dataset(), None, None, false).await.unwrap();
+    let mut got = Vec::new();
+    while let Some((rows, _)) = again.next().await.unwrap() {
+        got.extend(n(&rows));
+    }
+    assert_eq!(got, (0..30).collect::<Vec<_>>(), "merged rows keep their order");
+    assert_eq!(table.vacuum(Vacuum::Due).await.unwrap().files, 6);
+    let mut late = processor
+        .stream(dataset(), Some(position), None, false)
+        .await
+        .unwrap();
+    let error = late.next().await.unwrap_err();
+    assert_eq!(error.kind(), processor::ErrorKind::NotFound, "{error}");
+    assert!(error.to_string().contains("read the table again"), "{error}");
     processor.stop().await;
     warehouse.close().await.unwrap();
 }
