@@ -30,6 +30,7 @@
 mod call;
 mod check;
 mod rows;
+mod size;
 mod step;
 mod versions;
 
