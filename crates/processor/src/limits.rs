@@ -15,7 +15,7 @@ pub const CALL_ROWS_MAX: usize = 8_192;
 pub const CALLS_MAX: usize = 1_024;
 /// Rows that may come out of one call.
 pub const CALL_OUT_ROWS_MAX: usize = 1 << 20;
-/// Bytes of Arrow memory that may come out of a step for one batch, the rows that go on unchanged among them.
+/// Bytes of values that may come out of a step for one batch, those that go on unchanged among them.
 pub const STEP_OUT_BYTES_MAX: usize = 256 << 20;
 /// Threads for calls that are kept while they have nothing to do.
 pub(crate) const CALL_THREADS_IDLE_MAX: usize = 16;

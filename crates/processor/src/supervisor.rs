@@ -423,7 +423,7 @@ impl Processor {
                 return Err(Error::new(ErrorKind::NotFound, text));
             }
         }
-        Ok(chains.taps().open(point, events_max))
+        Ok(chains.taps().open(point, events_max, self.0.stop.subscribe()))
     }
 
     /// A dataset's rows: see [`DatasetStream::open`].

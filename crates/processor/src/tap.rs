@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::RecordBatch;
 use queue::{Offset, Partition, Record};
 use serde_json::{Map, Value};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::limits::{TAP_EVENT_BYTES_MAX, TAP_EVENTS_MAX};
 use crate::shown::json_rows;
@@ -61,12 +61,18 @@ pub struct Tap {
     events: mpsc::Receiver<Tapped>,
     spout: Arc<Spout>,
     taps: Arc<Taps>,
+    stop: watch::Receiver<bool>,
 }
 
 impl Tap {
-    /// The next event; waits for it.
+    /// The next event; waits for it. `None` when the processor was told to stop and all that it showed was taken.
     pub async fn next(&mut self) -> Option<Tapped> {
-        self.events.recv().await
+        tokio::select! {
+            biased;
+            event = self.events.recv() => event,
+            // An error means that the processor is gone, which is the same.
+            _ = self.stop.wait_for(|stop| *stop) => None,
+        }
     }
 
     /// How many events found no room since it was opened.
@@ -98,8 +104,13 @@ struct Spout {
 }
 
 impl Taps {
-    /// Opens a tap in which at most so many events wait.
-    pub(crate) fn open(self: &Arc<Self>, point: TapPoint, events_max: usize) -> Tap {
+    /// Opens a tap in which at most so many events wait, until `stop` says so.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        point: TapPoint,
+        events_max: usize,
+        stop: watch::Receiver<bool>,
+    ) -> Tap {
         let (sender, events) = mpsc::channel(events_max.clamp(1, TAP_EVENTS_MAX));
         let dropped = AtomicU64::new(0);
         let spout = Arc::new(Spout {
@@ -111,7 +122,12 @@ impl Taps {
         spouts.push(spout.clone());
         self.open.store(spouts.len(), Ordering::Relaxed);
         let taps = self.clone();
-        Tap { events, spout, taps }
+        Tap {
+            events,
+            spout,
+            taps,
+            stop,
+        }
     }
 
     /// Whether anybody looks.

@@ -19,11 +19,18 @@
 //!   [`StepStatus::stuck_calls`] says so. Replacing the chain helps the rows to come; only the end of the process ends the
 //!   thread.
 //!
-//! What does not take part in the decision what a row becomes is the time limit alone: all else is the same in a replay.
+//! The columns that go into a chain are inferred from the events alone, beside those of the table, which are what comes
+//! out. They are kept in memory: after a start they are inferred anew, so a field may get another type (an integer, where
+//! the first event of the last process had a fraction), and one that no event has had since is not among the columns. The
+//! first chain of a dataset that had none begins with the columns of the table.
+//!
+//! What a row becomes depends on the row, on the others of its batch and on the chain; and on the clock where a call takes
+//! too long: a job that starts again after a crash may then give another answer than before.
 
 mod call;
 mod check;
 mod rows;
+mod size;
 mod step;
 mod versions;
 
@@ -119,7 +126,7 @@ pub struct ChainStatus {
     pub steps: Vec<StepStatus>,
 }
 
-/// What a step has done since its chain was set; work that a job did again is counted again.
+/// What a step has done since its chain was set; work that a job did again, or a stream, is counted again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StepStatus {
     /// Its name.

@@ -15,6 +15,7 @@ use event::{ROW_COLUMN, SystemColumn, Udf, UdfError, UdfErrorKind, times_of};
 use super::call::{CallThreads, NoAnswer};
 use super::check::{Output, check};
 use super::rows::{Part, Reasons, SYSTEM};
+use super::size::bytes_of;
 use super::{Chain, StepStatus};
 use crate::limits::{CALL_ROWS_MAX, CALLS_MAX, STEP_OUT_BYTES_MAX};
 
@@ -123,7 +124,7 @@ impl Step {
             calls += 1;
             let rows = part.slice(range.start, range.len());
             match self.call(&rows) {
-                Ok(output) if out.bytes + output.fields.get_array_memory_size() > STEP_OUT_BYTES_MAX => {
+                Ok(output) if out.bytes + bytes_of(&output.fields) > STEP_OUT_BYTES_MAX => {
                     let reason = format!("too much came out for one batch bytes_max={STEP_OUT_BYTES_MAX}");
                     out.reject(part, range, &reason);
                 }
@@ -218,7 +219,7 @@ impl Out {
             time,
             error,
         } = output;
-        self.bytes += fields.get_array_memory_size();
+        self.bytes += bytes_of(&fields);
         let lines: Vec<u32> = from
             .values()
             .iter()

@@ -382,8 +382,15 @@ async fn a_tap_shows_events_at_its_point_and_drops_what_finds_no_room() {
     assert_eq!(seen[5], lines(&raw));
     assert_eq!(small.dropped(), 3);
     assert_eq!(small.next().await.unwrap().line, 1);
-    drop((taps, small));
+    drop(taps);
     queue.append(numbers(1, 2, 20..25)).await.unwrap();
     caught_up(&processor, &warehouse).await;
     processor.stop().await;
+    // What it has is given; then it is over.
+    assert_eq!(small.next().await.unwrap().line, 2);
+    assert_eq!(
+        (small.next().await.unwrap().offset, small.dropped()),
+        (queue::Offset(2), 7)
+    );
+    assert_eq!(small.next().await, None);
 }
