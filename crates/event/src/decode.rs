@@ -213,15 +213,8 @@ impl Decoder {
     }
 
     fn decode_avro(&self, payload: &[u8]) -> (Own, Vec<Reject>) {
-        let opened = avro::Container::open(payload).and_then(|container| {
-            let packed = container.codec() != avro::Codec::Null;
-            if packed {
-                avro::count(payload)?;
-            }
-            Ok((avro::Schema::parse(container.schema())?, container))
-        });
-        match opened {
-            Ok((schema, container)) => {
+        match avro::open(payload) {
+            Ok((container, schema)) => {
                 self.grow_by(avro::columns(&schema));
                 self.read_events(|reading| reading.avro(payload, &container, &schema))
             }

@@ -19,7 +19,7 @@ pub const AVRO_SCHEMA_BYTES_MAX: usize = 1 << 20;
 /// How deep records of Avro or Protobuf may nest.
 pub const RECORD_DEPTH_MAX: usize = 64;
 /// Values of a batch of Avro that take no bytes (nulls that are no branch of a union, records without a byte).
-pub const ZERO_BYTE_VALUES_MAX: usize = 2 << 20;
+pub const ZERO_BYTE_VALUES_MAX: usize = 1 << 20;
 /// The descriptors of Protobuf messages, encoded.
 pub const PROTOBUF_DESCRIPTORS_BYTES_MAX: usize = 4 << 20;
 /// The text of why an event was rejected; the rest is cut.

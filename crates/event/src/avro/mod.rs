@@ -45,17 +45,23 @@ use crate::{Error, Result};
 /// # Errors
 /// `Invalid`: the bytes are not a container (with the place), its schema is not of a record, or its blocks are packed.
 pub fn count(payload: &[u8]) -> Result<u64> {
+    let (container, _) = open(payload)?;
+    container
+        .blocks()
+        .try_fold(0_u64, |sum, block| Ok(sum.saturating_add(block?.records)))
+}
+
+/// A container whose blocks are not packed, with its schema.
+pub(crate) fn open(payload: &[u8]) -> Result<(Container<'_>, Schema)> {
     let container = Container::open(payload)?;
-    Schema::parse(container.schema())?;
+    let schema = Schema::parse(container.schema())?;
     if container.codec() != Codec::Null {
         return Err(Error::invalid(format_args!(
             "blocks of the container are packed, send them with the codec null codec={}",
             container.codec().name()
         )));
     }
-    container
-        .blocks()
-        .try_fold(0_u64, |sum, block| Ok(sum.saturating_add(block?.records)))
+    Ok((container, schema))
 }
 
 /// The bytes of each record, in order, up to the first whose end cannot be told.

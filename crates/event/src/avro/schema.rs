@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::field_type::DECIMAL_DIGITS_MAX;
 use crate::{Error, Result};
 
-/// Types by number; the last-read is not special, [`Schema::root`] is the record of the events.
+/// Types by number; [`Schema::root`] is the record of the events.
 #[derive(Clone, Debug)]
 pub(crate) struct Schema {
     types: Vec<Type>,
