@@ -82,11 +82,14 @@ fn identity(instances: Instances) -> WasmUdf {
     WasmUdf::new(&Runtime::new().unwrap(), "identity", &component, with(instances)).unwrap()
 }
 
-/// The example, if it is at hand.
-fn example(name: &str, instances: Instances) -> Option<WasmUdf> {
-    let folder = std::env::var("SANDERLING_UDF_EXAMPLES").ok()?;
+fn are_examples_missing() -> bool {
+    std::env::var_os("SANDERLING_UDF_EXAMPLES").is_none()
+}
+
+fn example(name: &str, instances: Instances) -> WasmUdf {
+    let folder = std::env::var("SANDERLING_UDF_EXAMPLES").unwrap();
     let file = Path::new(&folder).join(name).with_extension("wasm");
-    Some(WasmUdf::from_file(&Runtime::new().unwrap(), name, file, with(instances)).unwrap())
+    WasmUdf::from_file(&Runtime::new().unwrap(), name, file, with(instances)).unwrap()
 }
 
 /// What `redact` does, on the columns as they are.
@@ -124,31 +127,23 @@ fn identity_fresh(bencher: Bencher, rows: usize) {
     apply(bencher, rows, &identity(Instances::Fresh));
 }
 
-#[divan::bench(args = ROWS)]
+#[divan::bench(args = ROWS, ignore = are_examples_missing())]
 fn redact_reused(bencher: Bencher, rows: usize) {
-    if let Some(redact) = example("redact", Instances::Reused) {
-        apply(bencher, rows, &redact);
-    }
+    apply(bencher, rows, &example("redact", Instances::Reused));
 }
 
-#[divan::bench(args = ROWS)]
+#[divan::bench(args = ROWS, ignore = are_examples_missing())]
 fn redact_fresh(bencher: Bencher, rows: usize) {
-    if let Some(redact) = example("redact", Instances::Fresh) {
-        apply(bencher, rows, &redact);
-    }
+    apply(bencher, rows, &example("redact", Instances::Fresh));
 }
 
-#[divan::bench(args = ROWS)]
+#[divan::bench(args = ROWS, ignore = are_examples_missing())]
 fn bots_reused(bencher: Bencher, rows: usize) {
-    if let Some(bots) = example("bots", Instances::Reused) {
-        apply(bencher, rows, &bots);
-    }
+    apply(bencher, rows, &example("bots", Instances::Reused));
 }
 
 /// Compiling the component and starting its first instance.
-#[divan::bench(sample_count = 3, sample_size = 1)]
+#[divan::bench(sample_count = 3, sample_size = 1, ignore = are_examples_missing())]
 fn redact_load(bencher: Bencher) {
-    if example("redact", Instances::Fresh).is_some() {
-        bencher.bench_local(|| example("redact", Instances::Fresh).unwrap());
-    }
+    bencher.bench_local(|| example("redact", Instances::Fresh));
 }

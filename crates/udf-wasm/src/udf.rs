@@ -118,17 +118,9 @@ impl WasmUdf {
         }
     }
 
-    /// Asks one instance. It waits for the next call afterwards, unless it broke.
-    fn ask(&self, mut instance: Instance, input: &[u8], rows: usize) -> Result<RecordBatch, UdfError> {
-        let limits = &self.options.limits;
-        let answer = self
-            .program
-            .ask(&mut instance, input, limits)
-            .and_then(|out| rows::decode(out, rows).map_err(|why| UdfError::new(UdfErrorKind::Broken, why)));
-        if !matches!(&answer, Err(error) if error.kind() == UdfErrorKind::Broken) {
-            self.keep(instance);
-        }
-        answer
+    fn ask(&self, instance: &mut Instance, input: &[u8], rows: usize) -> Result<RecordBatch, UdfError> {
+        let out = self.program.ask(instance, input, &self.options.limits)?;
+        rows::decode(out, rows).map_err(|why| UdfError::new(UdfErrorKind::Broken, why))
     }
 }
 
@@ -151,14 +143,19 @@ impl Udf for WasmUdf {
             );
             return Err(UdfError::new(UdfErrorKind::Row, text));
         }
-        if let Some(used) = self.waiting()
-            && let Ok(out) = self.ask(used, &input, rows.num_rows())
+        if let Some(mut used) = self.waiting()
+            && let Ok(out) = self.ask(&mut used, &input, rows.num_rows())
         {
+            self.keep(used);
             return Ok(out);
         }
         let fresh = self.program.start(&self.options.settings, &self.options.limits);
-        let fresh = fresh.map_err(|why| UdfError::new(UdfErrorKind::Broken, why))?;
-        self.ask(fresh, &input, rows.num_rows())
+        let mut fresh = fresh.map_err(|why| UdfError::new(UdfErrorKind::Broken, why))?;
+        let answer = self.ask(&mut fresh, &input, rows.num_rows());
+        if !matches!(&answer, Err(error) if error.kind() == UdfErrorKind::Broken) {
+            self.keep(fresh);
+        }
+        answer
     }
 }
 
