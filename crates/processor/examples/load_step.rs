@@ -157,7 +157,7 @@ async fn main() {
     let rate = Arc::new(AtomicU64::new(once));
     tokio::spawn(send(queue, dataset, rate.clone()));
     println!("second,load,done,workers,wanted,reason,lag_s,p99_s");
-    let (first, last) = (10, step / 2 + 60);
+    let (first, last) = (10, 120);
     let (mut ticks, mut done) = (tokio::time::interval(Duration::from_secs(1)), 0);
     ticks.tick().await;
     for second in 1..=first + step + last {

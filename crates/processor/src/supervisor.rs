@@ -120,9 +120,9 @@ impl State {
         view.map_or_else(Progress::default, |view| view.progress().0)
     }
 
-    /// Notes why the job ended. Says whether it had done something.
+    /// Notes why the job ended, or did not start. Says whether it had done something.
     fn failed(&mut self, error: &Error, panicked_at: Option<Place>) -> bool {
-        self.is_running = false;
+        let had_started = std::mem::take(&mut self.is_running);
         self.panicked = panicked_at.map(|place| match self.panicked {
             Some((before, times)) if before == place => (place, times.saturating_add(1)),
             _ => (place, 1),
@@ -131,7 +131,8 @@ impl State {
             Some((place, times)) => format!("{error} {place} times={times}"),
             None => error.to_string(),
         });
-        self.view.as_ref().is_some_and(|view| view.progress().1 > 0)
+        let has_committed = |view: &JobView| view.progress().1 > 0;
+        had_started && self.view.as_ref().is_some_and(has_committed)
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Observation {
     pub bytes_per_second_done: f64,
     /// In which share of its workers' time functions ran: 0 to 1.
     pub busy_share: f64,
-    /// In which share of their time functions wanted a core, rather than wait for something: 0 to 1. Nothing is known of
+    /// In which share of their time functions computed, rather than wait for something: 0 to 1. Nothing is known of
     /// functions that have not run for long: 1.
     pub cpu_share: f64,
     /// The workers that it had.

@@ -15,6 +15,9 @@ use super::turns::{JobId, Turns, Used};
 use super::{Decision, Demand, Limits, Observation, Reason, State, capacity, decide, share};
 use crate::limits::{OVERDUE_TURNS_MAX, WORKERS_MAX};
 
+/// Beside a chunk that takes this long, dividing an epoch into more of them costs nothing.
+const LONG_CHUNK: Duration = Duration::from_millis(20);
+
 /// How workers are given out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScaleOptions {
@@ -66,7 +69,7 @@ pub struct ScaleStatus {
     pub lag_age: Duration,
     /// In which share of its workers' time its functions ran: 0 to 1.
     pub busy_share: f64,
-    /// In which share of their time its functions wanted a core; 1 while nothing is known.
+    /// In which share of their time its functions computed, rather than wait; 1 while nothing is known.
     pub cpu_share: f64,
     /// For how long the oldest chunk of its work has been running.
     pub oldest_turn: Option<Duration>,
@@ -89,6 +92,8 @@ struct Scaled {
     name: String,
     tier: Tier,
     grant: AtomicUsize,
+    /// Into how many chunks an epoch is divided.
+    chunks: AtomicUsize,
     measure: Box<dyn Fn() -> Measured + Send + Sync>,
     watched: Mutex<Watched>,
 }
@@ -135,6 +140,7 @@ impl Scaler {
             name: name.into(),
             tier,
             grant: AtomicUsize::new(1),
+            chunks: AtomicUsize::new(1),
             measure: Box::new(measure),
             watched: Mutex::default(),
         });
@@ -186,8 +192,10 @@ impl fmt::Debug for JobScale {
 
 #[async_trait]
 impl Workers for JobScale {
+    /// As many as it was granted. Where chunks take long, as many as it may be granted: what is granted while an epoch is
+    /// under way then helps this epoch too.
     fn most(&self) -> usize {
-        self.job.grant.load(Ordering::Relaxed)
+        self.job.chunks.load(Ordering::Relaxed)
     }
 
     async fn turn(&self) -> Box<dyn Turn> {
@@ -261,6 +269,10 @@ impl Inner {
             .collect();
         let grants = share(workers, &demands);
         for ((job, (decision, seen, wanted)), grant) in jobs.iter().zip(&decided).zip(&grants) {
+            let took = used
+                .get(&job.id)
+                .map(|used| used.longest.max(used.oldest.unwrap_or_default()));
+            job.divide(took, (*grant).max(1), &self.options);
             job.apply(decision, seen, *wanted, (*grant).max(1));
         }
         self.turns
@@ -299,6 +311,14 @@ impl Scaled {
             patience: options.patience,
         };
         (decide(&seen, &mut watched.state, &limits), seen)
+    }
+
+    /// Says how epochs are divided, after how long a chunk has taken.
+    fn divide(&self, took: Option<Duration>, grant: usize, options: &ScaleOptions) {
+        let was_long = self.chunks.load(Ordering::Relaxed) > self.grant.load(Ordering::Relaxed);
+        let is_long = took.map_or(was_long, |took| took >= LONG_CHUNK);
+        let chunks = if is_long { options.job_workers_most } else { grant };
+        self.chunks.store(chunks.max(grant), Ordering::Relaxed);
     }
 
     fn apply(&self, decision: &Decision, seen: &Observation, wanted: usize, grant: usize) {

@@ -82,7 +82,7 @@ impl PartialOrd for Asking {
     }
 }
 
-/// How many workers a machine has in all, when functions want a core for `cpu_share` of their time: twice as many as keep
+/// How many workers a machine has in all, when functions compute for `cpu_share` of their time: twice as many as keep
 /// the cores busy, and at most `most`.
 pub fn capacity(cores: usize, cpu_share: f64, most: usize) -> usize {
     let workers = 2.0 * cores.max(1) as f64 / cpu_share.clamp(0.001, 1.0);

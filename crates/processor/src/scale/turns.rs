@@ -49,6 +49,8 @@ struct JobTurns {
     /// In which list it stands; entries of other lists are stale.
     ready: Option<Class>,
     busy: Duration,
+    /// Of the turns that have ended.
+    longest: Duration,
     cpu_share: Option<f64>,
     sampled_at: Option<Instant>,
 }
@@ -72,8 +74,10 @@ struct Running {
 pub(super) struct Used {
     /// The time of all of them.
     pub(super) busy: Duration,
-    /// In which share of it functions wanted a core, as far as known.
+    /// In which share of it functions computed, as far as known.
     pub(super) cpu_share: Option<f64>,
+    /// The longest of those that have ended.
+    pub(super) longest: Duration,
     /// The age of its oldest turn.
     pub(super) oldest: Option<Duration>,
 }
@@ -106,6 +110,7 @@ impl Turns {
             waiting: VecDeque::new(),
             ready: None,
             busy: Duration::ZERO,
+            longest: Duration::ZERO,
             cpu_share: None,
             sampled_at: None,
         };
@@ -182,6 +187,7 @@ impl Turns {
             if job.busy > Duration::ZERO || job.running > 0 {
                 let used = used.entry(*id).or_default();
                 (used.busy, used.cpu_share) = (std::mem::take(&mut job.busy), job.cpu_share);
+                used.longest = std::mem::take(&mut job.longest);
             }
         }
         used
@@ -364,6 +370,7 @@ impl Drop for Pass {
             if let Some(job) = inner.jobs.get_mut(&self.job) {
                 job.running -= 1;
                 job.busy += now.saturating_duration_since(turn.busy_until);
+                job.longest = job.longest.max(now.saturating_duration_since(turn.began));
                 if let Some(share) = cpu_share {
                     job.cpu_share = Some(job.cpu_share.map_or(share, |before| (before + share) / 2.0));
                 }
