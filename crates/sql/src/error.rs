@@ -192,6 +192,11 @@ impl From<DataFusionError> for Error {
         if let E::ResourcesExhausted(text) = root {
             return exhausted(text).with_source(error);
         }
+        // A file that may not grow comes as an error of writing it.
+        let text = root.to_string();
+        if text.contains(DISK_IS_FULL) {
+            return exhausted(&text).with_source(error);
+        }
         let kind = match root {
             E::IoError(_) | E::ObjectStore(_) => ErrorKind::Retry,
             E::ParquetError(_) => ErrorKind::Corrupt,
@@ -212,13 +217,15 @@ impl From<DataFusionError> for Error {
     }
 }
 
+/// The words of DataFusion's disk manager.
+const DISK_IS_FULL: &str = "spilling process has exceeded the allowable limit";
+
 fn exhausted(text: &str) -> Error {
     let line = text.lines().next().unwrap_or_default();
     match memory::is_for_others(text) {
         Some(true) => Error::new(ErrorKind::Retry, line).with_sqlstate("53200"),
         Some(false) => Error::new(ErrorKind::Limit, line).with_sqlstate("53200"),
-        // The words of DataFusion's disk manager.
-        None if text.contains("exceeded the allowable limit") => {
+        None if text.contains(DISK_IS_FULL) => {
             let text = "queries have more on disk than they may, ask for less or raise query.spill_bytes_max";
             Error::new(ErrorKind::Limit, text).with_sqlstate("53100")
         }

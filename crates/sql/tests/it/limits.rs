@@ -16,7 +16,7 @@ const ENDLESS: &str = "select sum(value) from generate_series(1, 1000000000000)"
 
 /// More than some MiB to sort.
 const LARGE: &str =
-    "select repeat(cast(value as varchar), 20) as t from generate_series(100000, 599999) order by t desc";
+    "select repeat(cast(value as varchar), 20) as t from generate_series(100000, 399999) order by t desc";
 
 async fn engine(change: impl FnOnce(&mut EngineOptions)) -> (World, Arc<Engine>) {
     let world = World::new().await;
@@ -51,6 +51,8 @@ async fn a_query_without_memory_goes_on_on_disk() {
     std::fs::write(spill.join("left by a crash"), "x").unwrap();
     let (_world, engine) = engine(|options| {
         options.query_memory_bytes_max = 32 << 20;
+        // What merges the sorted parts of several has no share of the memory by right.
+        options.partitions = 1;
         options.spill = Some(Spill::new(&spill));
     })
     .await;
@@ -65,7 +67,7 @@ async fn a_query_without_memory_goes_on_on_disk() {
         .skip(1)
         .any(|rest| !rest.starts_with('0'));
     assert!(spilled, "{plan}");
-    assert_eq!(rows(&engine, LARGE).await.unwrap(), 500_000);
+    assert_eq!(rows(&engine, LARGE).await.unwrap(), 300_000);
 }
 
 #[tokio::test]
