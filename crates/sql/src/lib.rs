@@ -12,7 +12,8 @@
 //! Besides DataFusion's functions there are those of sketches (`hll`, `theta`, `kll`, `frequent_items`) and BigQuery's
 //! spellings of some.
 //!
-//! Schema `public` has a table per dataset and one per `<dataset>$failed`, schema `stores` one per job's store.
+//! Schema `public` has a table per dataset and one per `<dataset>$failed`, schema `stores` one per job's store, schema
+//! `sanderling` those of the server itself ([`SystemTable`]).
 //! A query reads one version of each table, taken once.
 //!
 //! Not here: writing (every statement that would is refused), users and passwords.
@@ -32,6 +33,7 @@ mod running;
 mod shape;
 mod sketch;
 mod store_table;
+mod system;
 mod table;
 mod text;
 
@@ -45,3 +47,4 @@ pub use postgres::{PostgresOptions, PostgresPassword, PostgresTls, serve_postgre
 pub use rewrite::{Catalog, Found, rewrite};
 pub use running::RunningQuery;
 pub use shape::Shape;
+pub use system::SystemTable;
