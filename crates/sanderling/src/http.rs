@@ -1,6 +1,6 @@
 //! The HTTP door: events in, queries and stores out, health and metrics.
 
-mod jobs;
+pub(crate) mod jobs;
 
 use std::fmt::Write;
 

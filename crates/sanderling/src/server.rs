@@ -260,7 +260,8 @@ impl Parts {
                 ..AggregatorOptions::default()
             },
         )?;
-        let own = EngineOptions::new(warehouse.clone(), stores.clone());
+        let mut own = EngineOptions::new(warehouse.clone(), stores.clone());
+        own.system = vec![http::jobs::table(processor.clone())];
         let engine = Engine::new(query_options(own, &settings.query, folder("spill")))
             .map_err(|error| ServerError::new("cannot set up queries", error))?;
         let engine = Arc::new(engine);

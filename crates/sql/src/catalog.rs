@@ -12,6 +12,7 @@ use warehouse::Warehouse;
 
 use crate::rewrite::{Catalog, Found, match_name};
 use crate::store_table::StoreTable;
+use crate::system::System;
 use crate::table::WarehouseTable;
 use crate::{Error, Result};
 
@@ -22,9 +23,9 @@ pub(crate) const PUBLIC: &str = "public";
 /// The schema of the stores.
 pub(crate) const STORES: &str = "stores";
 /// The schemas that tables are in.
-pub(crate) const SCHEMAS: [&str; 2] = [PUBLIC, STORES];
-/// `sanderling.x` is another name of the dataset `sanderling_x`: what the system tells of itself.
-const SYSTEM: &str = "sanderling";
+pub(crate) const SCHEMAS: [&str; 3] = [PUBLIC, STORES, SYSTEM];
+/// The schema of what the system tells of itself; `sanderling.x` may also be the dataset `sanderling_x`.
+pub(crate) const SYSTEM: &str = "sanderling";
 
 /// How long a table stays at the version it was first met with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,15 +43,17 @@ type Pinned = HashMap<(&'static str, String), Arc<dyn TableProvider>>;
 pub(crate) struct Tables {
     warehouse: Arc<Warehouse>,
     stores: Arc<Embedded>,
+    system: System,
     pinning: Pinning,
     pinned: Mutex<Pinned>,
 }
 
 impl Tables {
-    pub(crate) fn new(warehouse: Arc<Warehouse>, stores: Arc<Embedded>, pinning: Pinning) -> Arc<Self> {
+    pub(crate) fn new(system: System, stores: Arc<Embedded>, pinning: Pinning) -> Arc<Self> {
         Arc::new(Self {
-            warehouse,
+            warehouse: system.warehouse.clone(),
             stores,
+            system,
             pinning,
             pinned: Mutex::default(),
         })
@@ -64,6 +67,7 @@ impl Tables {
                 .iter()
                 .map(|table| table.name().to_owned())
                 .collect(),
+            SYSTEM => self.system.names(),
             _ => self.stores.names(),
         }
     }
@@ -80,6 +84,10 @@ impl Tables {
         let table: Arc<dyn TableProvider> = match schema {
             PUBLIC => match self.warehouse.table(name) {
                 Some(table) => Arc::new(WarehouseTable::new(table.version(), table.store())),
+                None => return Ok(None),
+            },
+            SYSTEM => match self.system.open(name)? {
+                Some(table) => table,
                 None => return Ok(None),
             },
             // A store that is asked for by name is made, so look first.
@@ -102,6 +110,7 @@ impl Catalog for Tables {
         let (schema, name) = match schema {
             None => (PUBLIC, name),
             Some(schema) if schema.eq_ignore_ascii_case(PUBLIC) => (PUBLIC, name),
+            Some(schema) if schema.eq_ignore_ascii_case(SYSTEM) && self.system.has(name) => (SYSTEM, name),
             Some(schema) if schema.eq_ignore_ascii_case(SYSTEM) => {
                 of_system = format!("{SYSTEM}_{name}");
                 (PUBLIC, of_system.as_str())
@@ -124,6 +133,7 @@ impl Catalog for Tables {
     fn names(&self, schema: Option<&str>) -> Vec<String> {
         match schema {
             Some(schema) if schema.eq_ignore_ascii_case(STORES) => Tables::names(self, STORES),
+            Some(schema) if schema.eq_ignore_ascii_case(SYSTEM) => Tables::names(self, SYSTEM),
             _ => Tables::names(self, PUBLIC),
         }
     }

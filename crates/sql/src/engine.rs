@@ -27,13 +27,14 @@ use futures::Stream;
 use store::Embedded;
 use warehouse::Warehouse;
 
-use crate::catalog::{CATALOG, PUBLIC, Pinning, STORES, Tables, TablesIn};
+use crate::catalog::{CATALOG, PUBLIC, Pinning, SCHEMAS, Tables, TablesIn};
 use crate::limits::{
     QUERIES_MEMORY_BYTES, QUERIES_RUNNING, QUERY_BYTES_MAX, QUERY_MEMORY_BYTES, QUERY_TIMEOUT, SPILL_BYTES,
 };
 use crate::memory::QueryMemory;
 use crate::rewrite::{Catalog, parse, rewrite_statement};
 use crate::running::{Lease, Running};
+use crate::system::{System, SystemTable};
 use crate::table::FILES_URL;
 use crate::{Error, ErrorKind, Result, RunningQuery};
 
@@ -59,6 +60,8 @@ pub struct EngineOptions {
     pub rows_max: Option<u64>,
     /// Queries that run at once; default 64.
     pub queries_max: usize,
+    /// More tables of the schema `sanderling`; default: none.
+    pub system: Vec<SystemTable>,
     /// Threads' worth of partitions of each query; default: the machine's cores.
     pub partitions: usize,
 }
@@ -103,6 +106,7 @@ impl EngineOptions {
             timeout: QUERY_TIMEOUT,
             rows_max: None,
             queries_max: QUERIES_RUNNING,
+            system: Vec::new(),
             partitions: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -115,7 +119,7 @@ pub struct Engine {
     pg_catalog: Arc<dyn SchemaProvider>,
     /// As they are now.
     tables: Arc<Tables>,
-    running: Arc<Running>,
+    system: System,
 }
 
 /// A query's answer: its columns at once, its rows as they come.
@@ -167,21 +171,27 @@ impl Engine {
         let base = SessionContext::new_with_state(state);
         crate::sketch::register(&base);
 
-        let live = Tables::new(options.warehouse.clone(), options.stores.clone(), Pinning::Never);
+        let system = System {
+            warehouse: options.warehouse.clone(),
+            running: Running::new(options.queries_max),
+            more: options.system.clone(),
+        };
+        base.register_udf(crate::system::cancel(system.running.clone()));
+        let live = Tables::new(system.clone(), options.stores.clone(), Pinning::Never);
         let catalog = Arc::new(MemoryCatalogProvider::new());
         register(catalog.as_ref(), &live)?;
         base.register_catalog(CATALOG, catalog.clone());
         datafusion_pg_catalog::setup_pg_catalog(&base, CATALOG, EmptyContextProvider).map_err(|e| *e)?;
+        base.register_udf(crate::system::version());
         let pg_catalog = catalog
             .schema(PG_CATALOG)
             .ok_or_else(|| Error::new(ErrorKind::Bug, "pg_catalog was not registered"))?;
-        let running = Running::new(options.queries_max);
         Ok(Self {
             options,
             base,
             pg_catalog,
             tables: live,
-            running,
+            system,
         })
     }
 
@@ -236,7 +246,7 @@ impl Engine {
 
     /// The names of the schemas that tables are in.
     pub fn schemas(&self) -> &'static [&'static str] {
-        &crate::catalog::SCHEMAS
+        &SCHEMAS
     }
 
     /// The names of a schema's tables.
@@ -255,7 +265,7 @@ impl Engine {
 
     /// The queries that run now, oldest first.
     pub fn running(&self) -> Vec<Arc<RunningQuery>> {
-        self.running.list()
+        self.system.running.list()
     }
 
     /// Ends the query of this [number](RunningQuery::id).
@@ -263,7 +273,7 @@ impl Engine {
     /// # Errors
     /// `NotFound` if it does not run.
     pub fn cancel(&self, id: u64) -> Result<()> {
-        let Some(query) = self.running.find(id) else {
+        let Some(query) = self.system.running.find(id) else {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!("no such query runs query={id}"),
@@ -278,7 +288,7 @@ impl Engine {
         let timeout = timeout.map_or(self.options.timeout, |own| own.min(self.options.timeout));
         let all = self.base.runtime_env().memory_pool.clone();
         let memory = QueryMemory::new(self.options.query_memory_bytes_max, all);
-        self.running.begin(sql, timeout, Arc::new(memory))
+        self.system.running.begin(sql, timeout, Arc::new(memory))
     }
 
     /// Plans and starts a statement.
@@ -322,11 +332,7 @@ impl Engine {
     fn session_in(&self, memory: Arc<dyn MemoryPool>) -> Result<Session> {
         let mut runtime = self.base.runtime_env().as_ref().clone();
         runtime.memory_pool = memory;
-        let tables = Tables::new(
-            self.options.warehouse.clone(),
-            self.options.stores.clone(),
-            Pinning::Once,
-        );
+        let tables = Tables::new(self.system.clone(), self.options.stores.clone(), Pinning::Once);
         let catalog = MemoryCatalogProvider::new();
         register(&catalog, &tables)?;
         catalog.register_schema(PG_CATALOG, self.pg_catalog.clone())?;
@@ -424,7 +430,7 @@ impl Drop for Engine {
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
-            .field("running", &self.running.list().len())
+            .field("running", &self.system.running.list().len())
             .finish_non_exhaustive()
     }
 }
@@ -460,7 +466,7 @@ pub(crate) fn one(mut statements: Vec<Statement>) -> Result<Statement> {
 }
 
 fn register(catalog: &MemoryCatalogProvider, tables: &Arc<Tables>) -> Result<()> {
-    for schema in [PUBLIC, STORES] {
+    for schema in SCHEMAS {
         catalog.register_schema(
             schema,
             Arc::new(TablesIn {

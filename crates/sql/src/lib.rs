@@ -13,7 +13,8 @@
 //! Besides DataFusion's functions there are those of sketches (`hll`, `theta`, `kll`, `frequent_items`) and BigQuery's
 //! spellings of some.
 //!
-//! Schema `public` has a table per dataset and one per `<dataset>$failed`, schema `stores` one per job's store.
+//! Schema `public` has a table per dataset and one per `<dataset>$failed`, schema `stores` one per job's store, schema
+//! `sanderling` those of the server itself ([`SystemTable`]).
 //! A query reads one version of each table, taken once.
 //!
 //! Not here: writing (every statement that would is refused), users and passwords.
@@ -34,6 +35,7 @@ mod shape;
 mod sketch;
 mod step;
 mod store_table;
+mod system;
 mod table;
 mod text;
 
@@ -48,3 +50,4 @@ pub use rewrite::{Catalog, Found, rewrite};
 pub use running::RunningQuery;
 pub use shape::Shape;
 pub use step::{RowFilter, RowQuery, SqlUdf};
+pub use system::SystemTable;

@@ -1,10 +1,15 @@
 //! The datasets' jobs: how they are doing, and their graphs. What is said of workers is as old as a second.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use flow::JobState;
+use processor::{DatasetStatus, Processor};
 use serde::{Deserialize, Serialize};
+use sql::SystemTable;
 
 use crate::server::Parts;
 
@@ -42,6 +47,40 @@ pub(super) async fn list(State(parts): State<Parts>) -> Json<Vec<Listed>> {
         last_error: status.last_error,
     });
     Json(listed.collect())
+}
+
+/// The same as the table `sanderling.jobs`.
+pub(crate) fn table(processor: Processor) -> SystemTable {
+    let rows = move || {
+        let jobs = processor.status();
+        let texts = |of: &dyn Fn(&DatasetStatus) -> Option<String>| -> ArrayRef {
+            Arc::new(jobs.iter().map(of).collect::<StringArray>())
+        };
+        let numbers = |of: &dyn Fn(&DatasetStatus) -> u64| -> ArrayRef {
+            Arc::new(UInt64Array::from_iter_values(jobs.iter().map(of)))
+        };
+        let state = |job: &DatasetStatus| job.job.as_ref().map_or("starting", |job| word(job.state));
+        RecordBatch::try_from_iter_with_nullable([
+            ("dataset", texts(&|job| Some(job.dataset.to_string())), false),
+            ("state", texts(&|job| Some(state(job).to_owned())), false),
+            (
+                "epochs",
+                numbers(&|job| job.job.as_ref().map_or(0, |job| job.epochs)),
+                false,
+            ),
+            (
+                "elements",
+                numbers(&|job| job.job.as_ref().map_or(0, |job| job.elements)),
+                false,
+            ),
+            ("behind_batches", numbers(&|job| job.behind_batches), false),
+            ("last_error", texts(&|job| job.last_error.clone()), true),
+        ])
+    };
+    SystemTable {
+        name: "jobs",
+        rows: Arc::new(rows),
+    }
 }
 
 fn word(state: JobState) -> &'static str {

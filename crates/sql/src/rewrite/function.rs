@@ -7,6 +7,7 @@
 //! | `COUNTIF(x)` | `count(*) FILTER (WHERE x)` |
 //! | `APPROX_COUNT_DISTINCT(x)` | `approx_distinct(x)` |
 //! | `IF(c, a, b)` | `CASE WHEN c THEN a ELSE b END` |
+//! | of times, `SAFE_DIVIDE`, `REGEXP_CONTAINS`, … | see [`super::bigquery`] |
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
@@ -27,7 +28,11 @@ pub(crate) fn rewrite(expr: &mut Expr) {
         "countif" => count_if(function),
         "approx_count_distinct" => rename(function, "approx_distinct"),
         "if" => choose(expr),
-        _ => {}
+        other => {
+            if let Some(written) = super::bigquery::written(other, &args_of(function)) {
+                *expr = written;
+            }
+        }
     }
 }
 

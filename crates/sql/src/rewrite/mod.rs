@@ -11,6 +11,7 @@
 //!
 //! A name that is not found is left as it is, so that DataFusion's error names it and its neighbours.
 
+mod bigquery;
 mod expr;
 mod function;
 mod query;

@@ -1,12 +1,15 @@
 //! The names of what is selected, and what it is called.
 
-use datafusion::sql::sqlparser::ast::{Expr, ObjectName, SelectItem, SelectItemQualifiedWildcardKind};
+use datafusion::sql::sqlparser::ast::{
+    ExcludeSelectItem, Expr, Ident, ObjectName, SelectItem, SelectItemQualifiedWildcardKind,
+    WildcardAdditionalOptions,
+};
 
 use super::expr::{resolve, type_of};
 use super::function::{args_of, single_name};
 use super::query::{Columns, Resolver, With};
 use super::scope::{Aliases, Column, Scope};
-use super::{idents, quoted, same};
+use super::{idents, quoted, same, spelled};
 use crate::Result;
 
 impl Resolver<'_> {
@@ -56,22 +59,70 @@ impl Resolver<'_> {
                         data_type: type_of(expr, scope),
                     }]));
                 }
-                SelectItem::Wildcard(_) => {
+                SelectItem::Wildcard(options) => {
                     let all = scope.relations.iter().map(|relation| relation.columns.clone());
-                    add(all.collect::<Option<Vec<_>>>().map(|columns| columns.concat()));
+                    let all = all.collect::<Option<Vec<_>>>().map(|columns| columns.concat());
+                    add(without(all, &spell(options, scope)?));
                 }
-                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
                     let relation = idents(name).last().and_then(|name| scope.relation(&name.value));
                     if let Some(spelled) = relation.and_then(|relation| relation.name.as_deref()) {
                         *name = ObjectName::from(vec![quoted(spelled)]);
                     }
-                    add(relation.and_then(|relation| relation.columns.clone()));
+                    let all = relation.and_then(|relation| relation.columns.clone());
+                    add(without(all, &spell(options, scope)?));
                 }
                 SelectItem::QualifiedWildcard(..) | SelectItem::ExprWithAliases { .. } => add(None),
             }
         }
         Ok(columns)
     }
+}
+
+/// Spells the columns that `* EXCEPT (a) REPLACE (1 AS b)` names, and says which it leaves out.
+fn spell(options: &mut WildcardAdditionalOptions, scope: &Scope<'_>) -> Result<Vec<String>> {
+    let mut left_out = Vec::new();
+    let spell = |name: &mut Ident| -> Result<String> {
+        let found = scope.resolve(std::slice::from_ref(name), Aliases::Hidden);
+        if let Some(stored) = found
+            .map_err(|error| error.at(name.span))?
+            .and_then(|found| found.path.last().cloned())
+        {
+            *name = spelled(&stored, name.span);
+        }
+        Ok(name.value.clone())
+    };
+    if let Some(except) = &mut options.opt_except {
+        left_out.push(spell(&mut except.first_element)?);
+        for name in &mut except.additional_elements {
+            left_out.push(spell(name)?);
+        }
+    }
+    let excluded = match &mut options.opt_exclude {
+        Some(ExcludeSelectItem::Single(name)) => std::slice::from_mut(name),
+        Some(ExcludeSelectItem::Multiple(names)) => names.as_mut_slice(),
+        None => &mut [],
+    };
+    for name in excluded {
+        if let [only] = idents(name).as_mut_slice() {
+            left_out.push(spell(only)?);
+            *name = ObjectName::from(vec![only.clone()]);
+        }
+    }
+    for replaced in options
+        .opt_replace
+        .iter_mut()
+        .flat_map(|replace| &mut replace.items)
+    {
+        spell(&mut replaced.column_name)?;
+    }
+    Ok(left_out)
+}
+
+fn without(columns: Columns, left_out: &[String]) -> Columns {
+    let mut columns = columns?;
+    columns.retain(|column| !left_out.contains(&column.name));
+    Some(columns)
 }
 
 /// The name that an item certainly gets.

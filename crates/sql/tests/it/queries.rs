@@ -413,3 +413,88 @@ async fn mistakes_are_told_with_their_place_and_what_was_meant() {
     let shown = " line=2 column=8\n    from clinets where true\n         ^";
     assert!(error.to_string().ends_with(shown), "{error}");
 }
+
+#[tokio::test]
+async fn bigquery_forms() {
+    let world = world().await;
+    let one = |expr: &str| format!("select {expr} as x");
+    let (a, b) = (
+        "TIMESTAMP '2024-03-01 12:30:15.250Z'",
+        "TIMESTAMP '2024-02-28 12:31:00Z'",
+    );
+    let mut wrong = String::new();
+    for (expr, expected) in [
+        ("IFNULL(NULL, 2)".to_owned(), "2"),
+        ("SAFE_CAST('x' AS INT64)".to_owned(), ""),
+        ("SAFE_CAST('7' AS INT64)".to_owned(), "7"),
+        ("CAST(7 AS STRING)".to_owned(), "7"),
+        ("SAFE_DIVIDE(1, 0)".to_owned(), ""),
+        ("SAFE_DIVIDE(1, 4)".to_owned(), "0.25"),
+        ("REGEXP_CONTAINS('abc', '^a.c$')".to_owned(), "true"),
+        ("REGEXP_EXTRACT('user=17;', 'user=([0-9]+)')".to_owned(), "17"),
+        ("REGEXP_EXTRACT('none', 'user=([0-9]+)')".to_owned(), ""),
+        (format!("TIMESTAMP_DIFF({a}, {b}, HOUR)"), "47"),
+        (format!("TIMESTAMP_DIFF({b}, {a}, HOUR)"), "-47"),
+        (format!("TIMESTAMP_DIFF({a}, {b}, DAY)"), "1"),
+        (format!("DATE_DIFF({a}, {b}, DAY)"), "2"),
+        (format!("DATE_DIFF({a}, {b}, MONTH)"), "1"),
+        (format!("DATE_DIFF({a}, {b}, YEAR)"), "0"),
+        (format!("UNIX_SECONDS({a})"), "1709296215"),
+        (format!("UNIX_MILLIS({a})"), "1709296215250"),
+        (format!("UNIX_MICROS({a})"), "1709296215250000"),
+        (
+            "UNIX_MILLIS(TIMESTAMP_MILLIS(1709296215250))".to_owned(),
+            "1709296215250",
+        ),
+        ("UNIX_MICROS(TIMESTAMP_MICROS(17))".to_owned(), "17"),
+        ("UNIX_SECONDS(TIMESTAMP_SECONDS(17))".to_owned(), "17"),
+        (format!("FORMAT_TIMESTAMP('%Y/%m/%d %H', {a})"), "2024/03/01 12"),
+        (
+            "UNIX_SECONDS(PARSE_TIMESTAMP('%Y/%m/%d %H:%M', '2024/03/01 12:30'))".to_owned(),
+            "1709296200",
+        ),
+        ("PARSE_DATE('%d.%m.%Y', '01.03.2024')".to_owned(), "2024-03-01"),
+        (format!("DATE({a})"), "2024-03-01"),
+        ("UNIX_SECONDS(TIMESTAMP('2024-03-01'))".to_owned(), "1709251200"),
+        (format!("EXTRACT(HOUR FROM {a})"), "12"),
+        (
+            format!("DATE_TRUNC(DATE({a}), MONTH) = DATE '2024-03-01'"),
+            "true",
+        ),
+        (
+            format!("DATE_ADD(DATE({a}), INTERVAL 1 MONTH) = DATE '2024-04-01'"),
+            "true",
+        ),
+        ("STRUCT(1 AS a, 'x' AS b).b".to_owned(), "x"),
+        ("ARRAY_AGG(1)".to_owned(), "[1]"),
+    ] {
+        let answer = world.ask(&one(&expr)).await.map_err(|error| error.to_string());
+        if answer.as_deref().ok() != Some(&*format!("x\n{expected}")) {
+            wrong += &format!("\n{expr}\n  expected {expected:?}\n  answered {answer:?}\n");
+        }
+    }
+    for (sql, expected) in [
+        (
+            "select * except (ISROBOT) from (select userId, isRobot from user_behavior_events where userId = 9)",
+            "userId\n9",
+        ),
+        (
+            "select * replace (1 as USERID) from (select userId, isRobot from user_behavior_events where userId = 9)",
+            "userId|isRobot\n1|true",
+        ),
+        (
+            "select USERID from (select * except (isrobot) from user_behavior_events) where userid = 9",
+            "userId\n9",
+        ),
+        (
+            "select userId from user_behavior_events where isRobot qualify row_number() over (order by userId desc) = 1",
+            "userId\n9",
+        ),
+    ] {
+        let answer = world.ask(sql).await.map_err(|error| error.to_string());
+        if answer.as_deref().ok() != Some(expected) {
+            wrong += &format!("\n{sql}\n  expected {expected:?}\n  answered {answer:?}\n");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}

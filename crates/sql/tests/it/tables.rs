@@ -247,3 +247,53 @@ async fn what_the_system_tells_of_itself_has_a_schema_of_its_own() {
         .fails("select * from sanderling.other", ErrorKind::Invalid, missing)
         .await;
 }
+
+#[tokio::test]
+async fn the_system_tells_of_itself() {
+    let world = World::new().await;
+    let clicks = world.dataset("clicks", vec![number("n")]).await;
+    append(&clicks, 1, &[json!({"n": 1}), json!({"n": 2})]).await;
+    clicks.flush().await.unwrap();
+    append(&clicks, 2, &[json!({"n": 3})]).await;
+    world
+        .check("select count(*) as n from sanderling.failed", "n\n0")
+        .await;
+    for name in ["a$failed", "b$failed"] {
+        let failed = plain(&world, name).await;
+        append(
+            &failed,
+            1,
+            &[json!({"stage": "decode", "reason": name, "line": 1, "raw": "78"})],
+        )
+        .await;
+    }
+    world
+        .check_all(&[
+            (
+                "select dataset, files, file_rows, hot_rows from sanderling.datasets where dataset = 'clicks'",
+                "dataset|files|file_rows|hot_rows\nclicks|1|2|1",
+            ),
+            (
+                "select dataset, rows, event_time_min <= event_time_max as ok from sanderling.FILES",
+                "dataset|rows|ok\nclicks|2|true",
+            ),
+            (
+                "select dataset, STAGE, reason from sanderling.failed order by dataset",
+                "dataset|stage|reason\na|decode|a$failed\nb|decode|b$failed",
+            ),
+            (
+                "select sql, rows, memory_bytes >= 0 as m from sanderling.queries",
+                "sql|rows|m\nselect sql, rows, memory_bytes >= 0 as m from sanderling.queries|0|true",
+            ),
+            ("select sanderling_cancel(1000000) as found", "found\nfalse"),
+        ])
+        .await;
+}
+
+async fn plain(world: &World, name: &str) -> std::sync::Arc<warehouse::Table> {
+    world
+        .warehouse
+        .create(name, event::failed_schema())
+        .await
+        .unwrap()
+}
