@@ -54,11 +54,13 @@ impl Edge {
             .await
             .map_err(|error| ServerError::new("cannot pass batches on, look at [relay]", error))?;
         let relay = Arc::new(relay);
+        let rates = settings.clone();
         let options = AggregatorOptions {
             // An ack that comes before the core's cannot say whether the batch is spooled, so that its sender would be
             // free to go elsewhere: see decision 12.
             early_bytes_max: 0,
             visibility: Some(Arc::new(Elsewhere)),
+            rates: Arc::new(move |name| rates.rate(name)),
             ..AggregatorOptions::default()
         };
         let entrance = Entrance::open(&settings, relay.clone(), options)?;

@@ -35,7 +35,7 @@ pub(crate) struct Entrance {
 impl Entrance {
     /// Reads the files that the settings name. `options` are for what the settings do not say.
     pub(crate) fn open(
-        settings: &Arc<Settings>,
+        settings: &Settings,
         queue: Arc<dyn Queue>,
         options: AggregatorOptions,
     ) -> Result<Self, ServerError> {
@@ -59,11 +59,9 @@ impl Entrance {
         for ignored in ignored {
             tracing::warn!("of flags_file: {ignored}");
         }
-        let rates = Arc::clone(settings);
         let aggregator = Aggregator::new(
             queue,
             AggregatorOptions {
-                rates: Arc::new(move |name| rates.rate(name)),
                 received_at: settings.received_at,
                 memory_bytes_max: settings.limits.memory_bytes_max as usize,
                 ..options
@@ -164,7 +162,7 @@ impl Settings {
             .unwrap_or_default()
     }
 
-    fn rate(&self, name: &DatasetName) -> Rate {
+    pub(crate) fn rate(&self, name: &DatasetName) -> Rate {
         let own = self.datasets.get(name);
         Rate {
             events_per_second: own.and_then(|own| own.events_per_second),

@@ -1,6 +1,8 @@
 //! The HTTP door: events in, queries and stores out, health and metrics.
 
+mod datasets;
 pub(crate) mod jobs;
+mod rows;
 
 use std::fmt::Write;
 
@@ -8,7 +10,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use flow::JobState;
 
 use crate::metrics::metrics;
@@ -23,6 +25,11 @@ POST /v1/logs                        OTLP logs, JSON or protobuf
 POST /v1/query                       SQL; ?format=json|ndjson|csv|arrow
 GET  /v1/queries                     those that run; DELETE /v1/queries/{id} ends one
 GET  /v1/stores/{job}/{key}          the sum of a job for a key
+GET  /v1/datasets                    the datasets: state, chain, rows
+GET  /v1/datasets/{dataset}          one of them, with its columns; PUT sets it: TOML or JSON, ?dry_run=true
+GET  /v1/datasets/{dataset}/tap      its events live; ?at=decoded|before:<step>|after:<step>|inserted|rejected
+POST /v1/datasets/{dataset}/replay   its rejected events again
+POST /v1/datasets/{dataset}/delete   {\"where\": \"…\"}: deletes rows
 GET  /v1/jobs                        the jobs of the datasets
 GET  /v1/jobs/{dataset}/graph        a job's graph with its counts; ?format=dot|mermaid
 GET  /health  /ready  /metrics
@@ -35,6 +42,11 @@ pub(crate) fn router(parts: &Parts) -> Router {
         .route("/health", get(|| async { "ok\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
+        .route("/v1/datasets", get(datasets::list))
+        .route("/v1/datasets/{dataset}", get(datasets::show).put(datasets::put))
+        .route("/v1/datasets/{dataset}/tap", get(rows::tap))
+        .route("/v1/datasets/{dataset}/replay", post(rows::replay))
+        .route("/v1/datasets/{dataset}/delete", post(rows::delete))
         .route("/v1/jobs", get(jobs::list))
         .route("/v1/jobs/{dataset}/graph", get(jobs::graph))
         .with_state(parts.clone());

@@ -25,6 +25,7 @@
 //! | [`remote`] | a dataset's stream, rows by key and a job's store on a running server, for `Local` |
 //! | [`client`] | the client library: emit events |
 //! | [`Server`], [`Settings`] | a server in this process |
+//! | [`NativeUdf`], [`NativeUdfs`] | functions of a program of yours as steps of a dataset |
 //! | [`Edge`] | an aggregator in this process that passes batches on to a server |
 //! | [`generator`] | synthetic user behaviour, for demos and measurements |
 //!
@@ -37,6 +38,7 @@ pub mod generator;
 mod http;
 pub mod job;
 mod limits;
+mod live;
 mod metrics;
 pub mod remote;
 mod retention;
@@ -44,17 +46,21 @@ mod server;
 mod settings;
 mod shape;
 mod signal;
+mod steps;
 mod stores;
+mod tables;
 
 pub use algebra;
 pub use client;
 pub use edge::Edge;
+pub use processor::{NativeUdf, NativeUdfs};
 pub use server::{Server, ServerError};
 pub use settings::{
-    DatasetSettings, Keep, LimitSettings, QuerySettings, QueueSettings, RelaySettings, Settings,
-    SettingsError, TlsSettings, WarehouseSettings,
+    DatasetSettings, Insert, Keep, LimitSettings, QuerySettings, QueueSettings, RelaySettings, Settings,
+    SettingsError, StepSettings, TimeRange, TlsSettings, WarehouseSettings,
 };
-pub use signal::told_to_end;
+pub use signal::{Signals, Told, told_to_end};
+pub use steps::chains;
 
 /// What a job needs.
 pub mod prelude {

@@ -13,3 +13,6 @@ pub(crate) const DRAIN_WAIT_MAX: Duration = Duration::from_secs(20);
 /// How often stores are made durable against a loss of power.
 pub(crate) const STORES_PERSIST_EVERY: Duration = Duration::from_secs(1);
 const _: () = assert!(aggregator::limits::FLIGHT_MESSAGE_BYTES_MAX <= FLIGHT_MESSAGE_BYTES_MAX);
+
+/// Events that a tap holds for a client that is slow; further ones are dropped and counted.
+pub(crate) const TAP_EVENTS_MAX: usize = 1_024;

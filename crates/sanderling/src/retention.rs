@@ -13,13 +13,13 @@ use processor::Processor;
 use queue::{ConsumerName, ErrorKind, LogQueue, Offset, Queue, Result, Retain, Retention};
 use tokio::sync::watch;
 
-use crate::Settings;
+use crate::live::Live;
 
 /// Says how far consumers are and deletes, again and again.
 pub(crate) struct Retainer {
     queue: Arc<LogQueue>,
     processor: Processor,
-    settings: Arc<Settings>,
+    live: Arc<Live>,
     counts: Mutex<BTreeMap<DatasetName, RetentionCounts>>,
 }
 
@@ -35,18 +35,18 @@ pub(crate) struct RetentionCounts {
 }
 
 impl Retainer {
-    pub(crate) fn new(queue: Arc<LogQueue>, processor: Processor, settings: Arc<Settings>) -> Self {
+    pub(crate) fn new(queue: Arc<LogQueue>, processor: Processor, live: Arc<Live>) -> Self {
         Self {
             queue,
             processor,
-            settings,
+            live,
             counts: Mutex::default(),
         }
     }
 
     /// Runs until `stop` is true. The first pass waits too, so that streams can be opened again after a restart.
     pub(crate) async fn run(&self, mut stop: watch::Receiver<bool>) {
-        let every = self.settings.queue.retention_every;
+        let every = self.live.now().queue.retention_every;
         while wait(every, &mut stop).await {
             let names = self.queue.datasets().borrow().clone();
             for dataset in names {
@@ -67,7 +67,7 @@ impl Retainer {
             return Ok(());
         };
         self.taken(dataset, "table", Some(committed)).await?;
-        let retention = self.settings.retention(dataset);
+        let retention = self.live.now().retention(dataset);
         if retention == Retention::default() {
             return Ok(());
         }

@@ -9,21 +9,23 @@ use aggregator::{AggregatorOptions, Visibility};
 use async_trait::async_trait;
 use event::DatasetName;
 use flow::JobOptions;
-use processor::{Processor, ProcessorOptions, ScaleOptions};
+use processor::{NativeUdfs, Processor, ProcessorOptions, ScaleOptions};
 use queue::{LogOptions, LogQueue, Offset, Partition, Queue};
 use sql::{Engine, EngineOptions, Spill};
 use store::Embedded;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use warehouse::{Warehouse, WarehouseOptions};
+use warehouse::Warehouse;
 
 use crate::entrance::{Entrance, address, bind, told};
 use crate::flight::Doors;
 use crate::limits::{DRAIN_WAIT_MAX, STORES_PERSIST_EVERY};
+use crate::live::Live;
 use crate::retention::Retainer;
 use crate::settings::QuerySettings;
-use crate::{Settings, http};
+use crate::steps::Builder;
+use crate::{Settings, SettingsError, http, tables};
 
 /// What kept a server from starting or ending well.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,7 @@ pub(crate) struct Parts {
     pub(crate) stores: Arc<Embedded>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) retainer: Arc<Retainer>,
+    pub(crate) live: Arc<Live>,
 }
 
 impl Server {
@@ -74,9 +77,17 @@ impl Server {
     /// # Errors
     /// Names what could not be opened: the folder (perhaps another process has it), or a door's address.
     pub async fn start(settings: Settings) -> Result<Self, ServerError> {
+        Self::start_with(settings, NativeUdfs::default()).await
+    }
+
+    /// The same, with functions that the steps of datasets can name (`native = "…"`).
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_with(settings: Settings, natives: NativeUdfs) -> Result<Self, ServerError> {
         let checked = settings.check_addresses();
         checked.map_err(|error| ServerError::new("cannot listen", error))?;
-        let parts = Parts::open(&settings).await?;
+        let parts = Parts::open(&settings, natives).await?;
         let (http, flight, postgres) = (
             bind("http", settings.http).await?,
             bind("flight", settings.flight).await?,
@@ -120,6 +131,12 @@ impl Server {
             retainer.run(stop).await;
             Ok(())
         });
+        let (live, warehouse) = (self.parts.live.clone(), self.parts.warehouse.clone());
+        let stop = self.stop.subscribe();
+        self.doors.spawn(async move {
+            tables::follow(live, warehouse, stop).await;
+            Ok(())
+        });
         let (stores, mut stop) = (self.parts.stores.clone(), self.stop.subscribe());
         self.doors.spawn(async move {
             while tokio::time::timeout(STORES_PERSIST_EVERY, stop.wait_for(|stop| *stop))
@@ -150,6 +167,15 @@ impl Server {
     /// The processor, for its status and latencies.
     pub fn processor(&self) -> &Processor {
         &self.parts.processor
+    }
+
+    /// Takes over settings that have changed, of datasets and of the queue's retention: all of them or, with an error, none.
+    /// Returns the datasets that changed.
+    ///
+    /// # Errors
+    /// Names what cannot be used, or what needs a restart.
+    pub async fn reload(&self, settings: Settings) -> Result<Vec<DatasetName>, SettingsError> {
+        self.parts.live.reload(settings, &self.parts.processor).await
     }
 
     /// The query engine.
@@ -218,7 +244,7 @@ async fn persist(stores: &Embedded) {
 }
 
 impl Parts {
-    async fn open(settings: &Settings) -> Result<Self, ServerError> {
+    async fn open(settings: &Settings, natives: NativeUdfs) -> Result<Self, ServerError> {
         let folder = |name: &str| -> PathBuf { settings.data_dir.join(name) };
         let create = std::fs::create_dir_all(&settings.data_dir);
         create.map_err(|error| {
@@ -230,33 +256,35 @@ impl Parts {
         let queue = open_queue(folder("queue"), settings).await?;
         let stores = Embedded::open(folder("stores"))
             .map_err(|error| ServerError::new("cannot open the stores", error))?;
-        let warehouse = Warehouse::open(WarehouseOptions {
-            flush_bytes: settings.warehouse.flush_bytes as usize,
-            flush_age: settings.warehouse.flush_age,
-            hot_bytes_max: settings.warehouse.hot_bytes_max as usize,
-            ..WarehouseOptions::new(folder("warehouse"))
-        })
-        .await
-        .map_err(|error| ServerError::new("cannot open the warehouse", error))?;
+        let tables = settings.warehouse.of_tables(&settings.data_dir);
+        let tables = tables
+            .map_err(|error| ServerError::new("cannot open the warehouse, look at [warehouse]", error))?;
+        let warehouse = Warehouse::open(tables)
+            .await
+            .map_err(|error| ServerError::new("cannot open the warehouse", error))?;
         let (queue, stores, warehouse) = (Arc::new(queue), Arc::new(stores), Arc::new(warehouse));
-        let settings = Arc::new(settings.clone());
-        let (partitions, of_dataset, durable) = (settings.clone(), settings.clone(), settings.clone());
+        let live = Live::open(settings.clone(), Builder::new(natives), warehouse.clone())
+            .map_err(|error| ServerError::new("cannot use the settings", error))?;
+        let live = Arc::new(live);
+        let (of_dataset, of_chain) = (live.clone(), live.clone());
         let processor = Processor::start(ProcessorOptions {
             queue: queue.clone() as Arc<dyn Queue>,
             warehouse: warehouse.clone(),
-            settings: Arc::new(move |name| of_dataset.dataset(name)),
-            chains: Arc::new(|_| Ok(processor::Chain::default())),
+            settings: Arc::new(move |name| of_dataset.now().dataset(name)),
+            chains: Arc::new(move |name| Ok(of_chain.chain(name))),
             job: JobOptions::default(),
             scale: ScaleOptions::default(),
             clock: Arc::new(jiff::Timestamp::now),
         });
+        let (partitions, rates, durable) = (live.clone(), live.clone(), live.clone());
         let entrance = Entrance::open(
-            &settings,
+            settings,
             queue.clone(),
             AggregatorOptions {
-                partitions: Arc::new(move |name| partitions.dataset(name).partitions),
+                partitions: Arc::new(move |name| partitions.now().dataset(name).partitions),
                 visibility: Some(Arc::new(Seen(processor.clone()))),
-                durability: Arc::new(move |name| durable.durability(name)),
+                durability: Arc::new(move |name| durable.now().durability(name)),
+                rates: Arc::new(move |name| rates.now().rate(name)),
                 ..AggregatorOptions::default()
             },
         )?;
@@ -265,9 +293,10 @@ impl Parts {
         let engine = Engine::new(query_options(own, &settings.query, folder("spill")))
             .map_err(|error| ServerError::new("cannot set up queries", error))?;
         let engine = Arc::new(engine);
-        let retainer = Arc::new(Retainer::new(queue.clone(), processor.clone(), settings));
+        let retainer = Arc::new(Retainer::new(queue.clone(), processor.clone(), live.clone()));
         Ok(Self {
             retainer,
+            live,
             queue,
             entrance,
             processor,

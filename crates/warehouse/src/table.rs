@@ -105,7 +105,7 @@ impl Table {
         let state = State {
             tail: Tail::default(),
             schema: columns.now(),
-            upkeep: Upkeep::new(&limits.maintenance, &snapshot.files),
+            upkeep: Upkeep::new(&shared.limits.maintenance, &snapshot.files),
             files: snapshot.files.into(),
             delta_version: snapshot.version,
             progress: snapshot.progress.clone(),

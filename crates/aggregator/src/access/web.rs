@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
 use event::DatasetName;
@@ -56,8 +56,9 @@ const SHAPES: [&str; 9] = [
 ];
 
 /// What the paths of a server need: `/health` and `/ready` nothing, `/v1/datasets/{dataset}/events` sending to that
-/// dataset, the other routes of [`crate::router`] sending to some, `/`, `/metrics`, `/v1/query`, `/v1/queries…`, `/v1/stores/…`, `/v1/jobs…` and `/v1/openapi.json` reading, and all others
-/// `admin`.
+/// dataset, the other routes of [`crate::router`] sending to some, `/`, `/metrics`, `/v1/query`, `/v1/queries…`,
+/// `/v1/stores/…`, `/v1/jobs…`, `/v1/openapi.json` and getting of `/v1/datasets`, `/v1/datasets/{dataset}` and its `tap`
+/// reading, and all others `admin`.
 pub fn scope_of(parts: &Parts) -> Option<Scope> {
     let mut path = parts.uri.path().split('/').skip(1);
     Some(
@@ -70,6 +71,10 @@ pub fn scope_of(parts: &Parts) -> Option<Scope> {
             (Some("v1"), Some(shape), None, ..) if SHAPES.contains(&shape) => Scope::SendSome,
             (Some("" | "metrics"), None, ..) => Scope::Query,
             (Some("v1"), Some("query" | "queries" | "stores" | "jobs" | "openapi.json"), ..) => Scope::Query,
+            (Some("v1"), Some("datasets"), None, ..) => Scope::Query,
+            (Some("v1"), Some("datasets"), Some(_), None | Some("tap"), _) if parts.method == Method::GET => {
+                Scope::Query
+            }
             _ => Scope::Admin,
         },
     )

@@ -496,8 +496,9 @@ fn a_batch_goes_through_the_chain_that_was_there_when_it_came() {
         numbers(&rows[0], "n")[0]
     };
     assert_eq!(n(0), 1);
-    assert_eq!(chains.set(&add(10), || vec![Offset(2)]), 2);
-    assert_eq!(chains.set(&add(20), || vec![Offset(4)]), 3);
+    let settings = DatasetSettings::default();
+    assert_eq!(chains.set(&settings, &add(10), || vec![Offset(2)]).unwrap(), 2);
+    assert_eq!(chains.set(&settings, &add(20), || vec![Offset(4)]).unwrap(), 3);
     assert_eq!([0, 1, 2, 3, 4, 9].map(n), [1, 1, 11, 11, 21, 21]);
     assert_eq!(chains.newest().status().version, 3);
 }

@@ -51,6 +51,7 @@ pub(super) fn with_chain(
         settings: Arc::new(|_| event::DatasetSettings::default()),
         chains: Arc::new(chain),
         job: JobOptions::default(),
+        scale: processor::ScaleOptions::default(),
         clock: Arc::new(jiff::Timestamp::now),
     })
 }

@@ -83,6 +83,7 @@ fn processor(
         queue: queue.clone(),
         warehouse: warehouse.clone(),
         settings: Arc::new(|_| event::DatasetSettings::default()),
+        chains: Arc::new(|_| Ok(processor::Chain::default())),
         job: JobOptions::default(),
         scale,
         clock,

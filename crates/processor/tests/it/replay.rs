@@ -104,7 +104,10 @@ async fn law(batches: Vec<i64>, stops: Vec<Stop>) {
     for table in tables.tables() {
         table.flush().await.unwrap();
     }
-    processor.set_chain(&dataset(), &Chain::default()).await.unwrap();
+    processor
+        .set_chain(&dataset(), &Default::default(), &Chain::default())
+        .await
+        .unwrap();
     for stop in stops {
         failing.appends_left.store(stop.appends, Ordering::Relaxed);
         let stopped = processor
@@ -184,7 +187,10 @@ async fn a_filter_says_what_is_replayed_and_what_fails_again_may_be_replayed_aga
     };
     // The chain is as it was: both fail again, as new rejects.
     assert_eq!(replay(of_step("refuse")).await.unwrap(), two);
-    processor.set_chain(&dataset(), &Chain::default()).await.unwrap();
+    processor
+        .set_chain(&dataset(), &Default::default(), &Chain::default())
+        .await
+        .unwrap();
     assert_eq!(replay(of_step("refuse")).await.unwrap(), two);
     assert_eq!(replay(of_step("refuse")).await.unwrap(), Replayed::default());
     caught_up(&processor, &tables).await;
@@ -192,7 +198,7 @@ async fn a_filter_says_what_is_replayed_and_what_fails_again_may_be_replayed_aga
     assert_eq!(rows, [2, 2, 4, 4, 6]);
     assert_eq!(rejects.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [2, 2, 4, 4]);
     let own = processor
-        .set_chain(&REPLAYS.parse().unwrap(), &Chain::default())
+        .set_chain(&REPLAYS.parse().unwrap(), &Default::default(), &Chain::default())
         .await
         .unwrap_err();
     assert_eq!(own.kind(), ErrorKind::Invalid);

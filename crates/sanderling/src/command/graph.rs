@@ -2,17 +2,10 @@
 
 use std::io::Write;
 
-use axum::http::{Request, Uri};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use axum::http::Method;
 
 use super::Failure;
-use super::reaching::Shown;
-
-/// The longest answer that is read.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
+use super::web::Web;
 
 /// Draw the job of a dataset on a running server, with what has gone through each node; without a dataset, list the jobs.
 #[derive(clap::Args)]
@@ -23,11 +16,8 @@ pub(crate) struct Graph {
     /// The language of the drawing.
     #[arg(long, env = "SANDERLING_FORMAT", value_enum, default_value = "dot")]
     format: Format,
-    /// The server's HTTP door.
-    #[arg(long, env = "SANDERLING_HTTP_SERVER", default_value = "http://127.0.0.1:8080")]
-    server: String,
     #[command(flatten)]
-    shown: Shown,
+    web: Web,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -43,12 +33,11 @@ impl Graph {
             Format::Dot => "dot",
             Format::Mermaid => "mermaid",
         };
-        let server = self.server.trim_end_matches('/');
-        let address = match &self.dataset {
-            None => format!("{server}/v1/jobs"),
-            Some(dataset) => format!("{server}/v1/jobs/{dataset}/graph?format={format}"),
+        let path = match &self.dataset {
+            None => "/v1/jobs".to_owned(),
+            Some(dataset) => format!("/v1/jobs/{dataset}/graph?format={format}"),
         };
-        let text = get(&address, self.shown.token()?).await?;
+        let text = self.web.ask(Method::GET, &path, String::new()).await?;
         let mut out = std::io::stdout().lock();
         match self.dataset {
             None => list(&mut out, &text)?,
@@ -75,30 +64,4 @@ fn list(out: &mut impl Write, answer: &str) -> Result<(), Failure> {
         )?;
     }
     Ok(())
-}
-
-/// The body of an answer that is 200.
-async fn get(address: &str, token: Option<String>) -> Result<String, Failure> {
-    let failed =
-        |error: &dyn std::fmt::Display| format!("cannot ask the server, is it up? {error} address={address}");
-    let uri: Uri = address
-        .parse()
-        .map_err(|error| format!("not an address: {error} address={address}"))?;
-    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let mut request = Request::get(uri);
-    if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {token}"));
-    }
-    let request = request
-        .body(Empty::new())
-        .map_err(|error| format!("not a token: {error}"))?;
-    let answer = client.request(request).await.map_err(|error| failed(&error))?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-    let body = body.map_err(|error| failed(&error))?.to_bytes();
-    let text = String::from_utf8_lossy(&body).into_owned();
-    if !status.is_success() {
-        return Err(format!("{} status={}", text.trim(), status.as_u16()).into());
-    }
-    Ok(text)
 }

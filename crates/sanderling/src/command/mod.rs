@@ -5,13 +5,17 @@ mod demo;
 mod graph;
 mod query;
 mod reaching;
+mod replay;
 mod send;
 mod serve;
 mod serving;
+mod tap;
+mod test;
 mod token;
 mod up;
 mod validate;
 mod verify;
+mod web;
 
 use std::fmt;
 
@@ -26,14 +30,20 @@ pub(crate) enum Command {
     Serve(serve::Serve),
     /// Make tokens for those who may come in.
     Token(token::Tokens),
-    /// Send NDJSON from a file or standard input to a dataset.
+    /// Send NDJSON or lines of text from a file or standard input to a dataset.
     Send(send::Send),
     /// Run a SQL query.
     Query(query::Query),
+    /// Show a dataset's events live.
+    Tap(tap::Tap),
+    /// Send rejected events through their dataset again.
+    Replay(replay::Replay),
     /// Draw the jobs of a running server.
     Graph(graph::Graph),
     /// Check a settings file.
     Validate(validate::Validate),
+    /// Run the tests of a settings file.
+    Test(test::Test),
     /// Check the files of the queue.
     Verify(verify::Verify),
     /// Measure the way from emit to visible in SQL on this machine.
@@ -49,8 +59,11 @@ impl Command {
             Self::Token(token) => token.run(),
             Self::Send(send) => send.run().await,
             Self::Query(query) => query.run().await,
+            Self::Tap(tap) => tap.run().await,
+            Self::Replay(replay) => replay.run().await,
             Self::Graph(graph) => graph.run().await,
             Self::Validate(validate) => validate.run(),
+            Self::Test(test) => test.run(),
             Self::Verify(verify) => verify.run(),
             Self::Bench(bench) => bench.run().await,
         }

@@ -1,4 +1,4 @@
-//! `sanderling send`: NDJSON from a file or standard input, through the client library.
+//! `sanderling send`: NDJSON or lines of text from a file or standard input, through the client library.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Read};
@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::Failure;
 use super::reaching::Reaching;
 
-/// Send NDJSON, plain or gzip, to a dataset; ends when all of it is acked.
+/// Send NDJSON (or with --raw lines of text), plain or gzip, to a dataset; ends when all of it is acked.
 #[derive(clap::Args)]
 #[command(
     after_help = "Example: sanderling send wikiticker wikiticker-2015-09-12-sampled.json.gz --rate 5000"
@@ -22,6 +22,9 @@ pub(crate) struct Send {
     dataset: String,
     /// The file; `-` or nothing for standard input.
     file: Option<PathBuf>,
+    /// Lines are text and no JSON: each becomes an event with the line as this field.
+    #[arg(long, value_name = "FIELD")]
+    raw: Option<String>,
     /// Events a second, at most.
     #[arg(long)]
     rate: Option<u32>,
@@ -47,6 +50,9 @@ impl Send {
         while read_line(&mut lines, &mut line)? {
             if line.trim_ascii().is_empty() {
                 continue;
+            }
+            if let Some(field) = &self.raw {
+                line = as_field(field, &line)?;
             }
             dataset.emit_json_line_wait(&line).await?;
             sent += 1;
@@ -98,6 +104,20 @@ fn read_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> Result<bool, Failu
         .into());
     }
     Ok(read > 0)
+}
+
+/// An event with a line of text as its one field.
+fn as_field(field: &str, line: &[u8]) -> Result<Vec<u8>, Failure> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let text = std::str::from_utf8(line).map_err(|error| {
+        let shown = String::from_utf8_lossy(&line[..line.len().min(200)]);
+        format!("a line is not UTF-8: {error} line={shown:?}")
+    })?;
+    Ok(serde_json::to_vec(&serde_json::Map::from_iter([(
+        field.to_owned(),
+        text.into(),
+    )]))?)
 }
 
 /// gzip is told by its first two bytes.

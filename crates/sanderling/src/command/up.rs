@@ -1,11 +1,11 @@
 //! `sanderling up`: everything in one process.
 
-use sanderling::{Server, told_to_end};
+use sanderling::{Server, Signals, Told};
 
 use super::Failure;
 use super::serving::{Serving, try_lines};
 
-/// Start everything in one process, until Ctrl-C or SIGTERM, which drain it.
+/// Start everything in one process, until Ctrl-C or SIGTERM, which drain it. SIGHUP reads the settings of datasets again.
 #[derive(clap::Args)]
 #[command(after_help = "Example: sanderling up --data-dir ./data --http 127.0.0.1:0")]
 pub(crate) struct Up {
@@ -17,13 +17,32 @@ impl Up {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let settings = self.serving.settings()?;
         let data_dir = settings.data_dir.clone();
+        let mut signals = Signals::listen()?;
         let server = Server::start(settings).await?;
         println!("data {}", data_dir.display());
         println!("{}", try_lines(&server, "hello"));
         println!("ready");
-        told_to_end().await?;
+        while signals.told().await == Told::Reload {
+            self.reload(&server).await;
+        }
         eprintln!("draining");
         server.shutdown().await?;
         Ok(())
+    }
+
+    /// What cannot be taken over is told, and all goes on as it was.
+    async fn reload(&self, server: &Server) {
+        let reloaded = match self.serving.settings() {
+            Ok(settings) => server.reload(settings).await,
+            Err(error) => Err(error),
+        };
+        match reloaded {
+            Ok(changed) if changed.is_empty() => eprintln!("settings are as they were"),
+            Ok(changed) => {
+                let names: Vec<&str> = changed.iter().map(|name| name.as_str()).collect();
+                eprintln!("settings changed datasets={}", names.join(","));
+            }
+            Err(error) => eprintln!("error: settings stay as they were: {error}"),
+        }
     }
 }

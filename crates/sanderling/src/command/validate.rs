@@ -20,6 +20,7 @@ impl Validate {
         if let Some(warning) = settings.check_addresses()? {
             eprintln!("warning: {warning}");
         }
+        sanderling::chains(&settings)?;
         println!("ok");
         Ok(())
     }

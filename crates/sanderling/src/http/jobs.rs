@@ -35,7 +35,7 @@ pub(super) struct Listed {
 pub(super) async fn list(State(parts): State<Parts>) -> Json<Vec<Listed>> {
     let listed = parts.processor.status().into_iter().map(|status| Listed {
         dataset: status.dataset.to_string(),
-        state: status.job.as_ref().map_or("starting", |job| word(job.state)),
+        state: state(&status),
         epochs: status.job.as_ref().map_or(0, |job| job.epochs),
         elements: status.job.as_ref().map_or(0, |job| job.elements),
         behind_batches: status.behind_batches,
@@ -59,7 +59,6 @@ pub(crate) fn table(processor: Processor) -> SystemTable {
         let numbers = |of: &dyn Fn(&DatasetStatus) -> u64| -> ArrayRef {
             Arc::new(UInt64Array::from_iter_values(jobs.iter().map(of)))
         };
-        let state = |job: &DatasetStatus| job.job.as_ref().map_or("starting", |job| word(job.state));
         RecordBatch::try_from_iter_with_nullable([
             ("dataset", texts(&|job| Some(job.dataset.to_string())), false),
             ("state", texts(&|job| Some(state(job).to_owned())), false),
@@ -81,6 +80,11 @@ pub(crate) fn table(processor: Processor) -> SystemTable {
         name: "jobs",
         rows: Arc::new(rows),
     }
+}
+
+/// A word for how a dataset's job is doing.
+pub(super) fn state(status: &DatasetStatus) -> &'static str {
+    status.job.as_ref().map_or("starting", |job| word(job.state))
 }
 
 fn word(state: JobState) -> &'static str {

@@ -1,5 +1,6 @@
 //! The settings of a server: one TOML file, with the file's line and the nearest known key when a key is wrong.
 
+mod dataset;
 mod sections;
 mod units;
 
@@ -13,9 +14,9 @@ use event::DatasetName;
 use queue::{Retention, Untaken};
 use serde::Deserialize;
 
+pub use dataset::{DatasetSettings, Insert, StepSettings, TimeRange};
 pub use sections::{
-    DatasetSettings, LimitSettings, QuerySettings, QueueSettings, RelaySettings, TlsSettings,
-    WarehouseSettings,
+    LimitSettings, QuerySettings, QueueSettings, RelaySettings, TlsSettings, WarehouseSettings,
 };
 pub use units::Keep;
 
@@ -82,7 +83,7 @@ impl Default for Settings {
 /// The settings cannot be used; the text says where and how to mend them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct SettingsError(String);
+pub struct SettingsError(pub(crate) String);
 
 impl Settings {
     /// Settings from a file, or the defaults when `path` is `None` and there is no `./sanderling.toml`.
@@ -110,32 +111,10 @@ impl Settings {
     /// # Errors
     /// As [`Settings::load`], without the file.
     pub fn parse(text: &str) -> Result<Self, SettingsError> {
-        let settings: Self = toml::from_str(text).map_err(|error| {
-            let before = error
-                .span()
-                .and_then(|span| text.get(..span.start))
-                .unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            SettingsError(format!(
-                "{}{} line={line}",
-                error.message(),
-                suggestion(error.message())
-            ))
-        })?;
+        let settings: Self = from_toml(text)?;
         for (name, dataset) in &settings.datasets {
-            if !(1..=64).contains(&dataset.partitions) {
-                let partitions = dataset.partitions;
-                return Err(SettingsError(format!(
-                    "partitions must be 1 to 64 dataset={name} partitions={partitions}"
-                )));
-            }
-        }
-        for (name, dataset) in &settings.datasets {
-            if dataset.events_per_second == Some(0) || dataset.bytes_per_second == Some(0) {
-                return Err(SettingsError(format!(
-                    "events_per_second and bytes_per_second must be at least 1, leave them out for no limit dataset={name}"
-                )));
-            }
+            let checked = dataset.check();
+            checked.map_err(|error| SettingsError(format!("{error} dataset={name}")))?;
         }
         if settings.queue.retention_every.is_zero() {
             return Err(SettingsError("retention_every must be at least 1ms".to_owned()));
@@ -166,15 +145,51 @@ impl Settings {
         binding.check().map_err(|error| SettingsError(error.to_string()))
     }
 
+    /// Whether these settings can take the place of others while the server runs: all but those of datasets and of
+    /// retention are read once.
+    pub(crate) fn needs_no_restart(&self, before: &Self) -> Result<(), SettingsError> {
+        let fixed = |settings: &Self| {
+            let mut fixed = settings.clone();
+            fixed.datasets.clear();
+            fixed.queue.retention = Keep::All;
+            fixed.queue.retention_bytes = Keep::All;
+            fixed
+        };
+        let (new, old) = (fixed(self), fixed(before));
+        if new == old {
+            return Ok(());
+        }
+        let changed = [
+            ("data_dir", new.data_dir != old.data_dir),
+            (
+                "http, flight or postgres",
+                (new.http, new.flight, new.postgres) != (old.http, old.flight, old.postgres),
+            ),
+            ("[queue]", new.queue != old.queue),
+            ("[warehouse]", new.warehouse != old.warehouse),
+            ("[limits]", new.limits != old.limits),
+            ("[tls]", new.tls != old.tls),
+        ];
+        let changed: Vec<&str> = changed
+            .iter()
+            .filter(|(_, is)| *is)
+            .map(|(name, _)| *name)
+            .collect();
+        let what = if changed.is_empty() {
+            "others than [datasets]"
+        } else {
+            &changed.join(", ")
+        };
+        Err(SettingsError(format!(
+            "only [datasets] and the retention of [queue] change while the server runs: start it again for the others, or take their change back changed={what:?}"
+        )))
+    }
+
     /// What the dataset's job and doors need to know of it.
     pub fn dataset(&self, name: &DatasetName) -> event::DatasetSettings {
-        let of_dataset = self.datasets.get(name).cloned().unwrap_or_default();
-        event::DatasetSettings {
-            event_time: of_dataset.event_time,
-            partitions: of_dataset.partitions,
-            tier: of_dataset.tier,
-            ..event::DatasetSettings::default()
-        }
+        self.datasets
+            .get(name)
+            .map_or_else(event::DatasetSettings::default, DatasetSettings::of_events)
     }
 
     /// What is kept of a dataset in the queue: its own settings, else those of `[queue]`.
@@ -188,6 +203,22 @@ impl Settings {
             untaken: Untaken::Keep,
         }
     }
+}
+
+/// A value of TOML text; an error names the line, and for an unknown key the nearest known one.
+pub(crate) fn from_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, SettingsError> {
+    toml::from_str(text).map_err(|error| {
+        let before = error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        SettingsError(format!(
+            "{}{} line={line}",
+            error.message(),
+            suggestion(error.message())
+        ))
+    })
 }
 
 /// ", did you mean …" for the parser's "unknown field `x`, expected one of `a`, `b`".
@@ -267,7 +298,7 @@ mod tests {
     fn a_wrong_key_names_its_line_and_the_nearest_known_one() {
         check(
             "insecure = false\n[warehouse]\nflush_byte = \"1MiB\"\n",
-            "unknown field `flush_byte`, expected one of `flush_bytes`, `flush_age`, `hot_bytes_max`; did you mean `flush_bytes`? line=3",
+            "unknown field `flush_byte`, expected one of `location`, `options`, `flush_bytes`, `flush_age`, `hot_bytes_max`, `hot_bytes_total_max`, `retention`, `maintain_every`, `compact_files`, `compact_bytes`, `vacuum_after`; did you mean `flush_bytes`? line=3",
         );
         check(
             "[warehouse]\nflush_age = \"fast\"\n",
@@ -283,7 +314,7 @@ mod tests {
         );
         check(
             "[datasets.a]\nretention_byte = \"1GB\"\n",
-            "unknown field `retention_byte`, expected one of `event_time`, `partitions`, `tier`, `retention`, `retention_bytes`, `durability`, `events_per_second`, `bytes_per_second`; did you mean `retention_bytes`? line=2",
+            "unknown field `retention_byte`, expected one of `event_time`, `time_range`, `partitions`, `tier`, `retention`, `retention_bytes`, `durability`, `events_per_second`, `bytes_per_second`, `schema`, `protobuf`, `insert`, `table_retention`, `steps`, `tests`; did you mean `retention_bytes`? line=2",
         );
         check(
             "[datasets.a]\npartitions = 0\n",

@@ -1,13 +1,14 @@
 //! The sections of the settings file.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aggregator::{RelayOptions, ServeOptions, limits};
-use event::Durability;
 use serde::Deserialize;
+use warehouse::{InsertMode, Location, MaintenanceOptions, WarehouseOptions};
 
-use super::units::{Keep, duration, size, some_size};
+use super::units::{Keep, duration, size};
 
 /// Settings of the queue.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -26,34 +27,16 @@ pub struct QueueSettings {
     pub retention_every: Duration,
 }
 
-/// Settings of one dataset. What is left out has the default named here.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DatasetSettings {
-    /// The field that holds the event's own time: see [`event::DatasetSettings::event_time`]. Default: none.
-    pub event_time: Option<String>,
-    /// Partitions of the queue, 1 to 64, when the dataset is made. Default 1.
-    pub partitions: u32,
-    /// `gold`, `standard` or `bulk`: which datasets come first when there are fewer workers than are wanted. Default
-    /// `standard`.
-    pub tier: event::Tier,
-    /// As in `[queue]`, for this dataset. Default: what is said there.
-    pub retention: Option<Keep<Duration>>,
-    /// As in `[queue]`, for this dataset. Default: what is said there.
-    pub retention_bytes: Option<Keep<u64>>,
-    /// What the acks promise of batches that ask for nothing. Default `durable`.
-    pub durability: Durability,
-    /// The most events it may send in a second, in the mean. Default: without limit.
-    pub events_per_second: Option<u64>,
-    /// The most bytes of payload it may send in a second, in the mean. Default: without limit.
-    #[serde(deserialize_with = "some_size")]
-    pub bytes_per_second: Option<u64>,
-}
-
 /// Settings of the warehouse.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WarehouseSettings {
+    /// Where its tables are: a folder, or `s3://bucket/prefix`, `gs://…`, `az://…`. Default: the folder `warehouse` in the
+    /// data folder.
+    pub location: Option<String>,
+    /// Options of a location that is no folder: see [`warehouse::Location`]. Credentials come from the environment, or
+    /// from files (`secret_access_key_file`). Default: none.
+    pub options: BTreeMap<String, String>,
     /// A table's hot tail becomes files when it holds so much. Default `64MiB`.
     #[serde(deserialize_with = "size")]
     pub flush_bytes: u64,
@@ -63,6 +46,54 @@ pub struct WarehouseSettings {
     /// A table's job waits while its hot tail holds so much. Default `256MiB`.
     #[serde(deserialize_with = "size")]
     pub hot_bytes_max: u64,
+    /// All hot tails together; above half of it the largest become files first. Default `1GiB`.
+    #[serde(deserialize_with = "size")]
+    pub hot_bytes_total_max: u64,
+    /// How long rows are kept in tables, by their hour. Default `all`.
+    pub retention: Keep<Duration>,
+    /// How often rows are dropped for their age and old files deleted. Default `10m`.
+    #[serde(deserialize_with = "duration")]
+    pub maintain_every: Duration,
+    /// So many small neighbours of an hour are merged into one file; 0: files are left as they are. Default 8.
+    pub compact_files: usize,
+    /// A merged file has at most so much. Default `128MiB`.
+    #[serde(deserialize_with = "size")]
+    pub compact_bytes: u64,
+    /// Files that were replaced are deleted after this time, for those who still read them. At most `7d`. Default `1h`.
+    #[serde(deserialize_with = "duration")]
+    pub vacuum_after: Duration,
+}
+
+impl WarehouseSettings {
+    /// What the warehouse of a server is opened with. The environment says the rest of a location.
+    pub(crate) fn of_tables(&self, data_dir: &Path) -> Result<WarehouseOptions, String> {
+        let location = match &self.location {
+            None => data_dir.join("warehouse").into(),
+            Some(text) => {
+                let mut location = Location::parse(text).map_err(|error| error.to_string())?;
+                for (key, value) in &self.options {
+                    location = location.with(key, value).map_err(|error| error.to_string())?;
+                }
+                location.with_variables(std::env::vars())
+            }
+        };
+        Ok(WarehouseOptions {
+            location,
+            flush_bytes: self.flush_bytes as usize,
+            flush_age: self.flush_age,
+            hot_bytes_max: self.hot_bytes_max as usize,
+            hot_bytes_total_max: self.hot_bytes_total_max as usize,
+            maintenance: MaintenanceOptions {
+                every: Some(self.maintain_every),
+                compact_files: self.compact_files,
+                compact_bytes: self.compact_bytes,
+                vacuum_after: self.vacuum_after,
+                retention: self.retention.limit(),
+                ..MaintenanceOptions::default()
+            },
+            insert_mode: InsertMode::Streaming,
+        })
+    }
 }
 
 /// What queries may use.
@@ -248,33 +279,22 @@ impl Default for QueueSettings {
     }
 }
 
-impl Default for DatasetSettings {
-    fn default() -> Self {
-        let event::DatasetSettings {
-            event_time,
-            partitions,
-            tier,
-            ..
-        } = event::DatasetSettings::default();
-        Self {
-            event_time,
-            partitions,
-            tier,
-            retention: None,
-            retention_bytes: None,
-            durability: Durability::default(),
-            events_per_second: None,
-            bytes_per_second: None,
-        }
-    }
-}
-
 impl Default for WarehouseSettings {
     fn default() -> Self {
+        let options = WarehouseOptions::new("");
+        let maintenance = options.maintenance;
         Self {
-            flush_bytes: 64 << 20,
-            flush_age: Duration::from_secs(30),
-            hot_bytes_max: 256 << 20,
+            location: None,
+            options: BTreeMap::new(),
+            flush_bytes: options.flush_bytes as u64,
+            flush_age: options.flush_age,
+            hot_bytes_max: options.hot_bytes_max as u64,
+            hot_bytes_total_max: options.hot_bytes_total_max as u64,
+            retention: Keep::All,
+            maintain_every: maintenance.every.unwrap_or(Duration::from_secs(600)),
+            compact_files: maintenance.compact_files,
+            compact_bytes: maintenance.compact_bytes,
+            vacuum_after: maintenance.vacuum_after,
         }
     }
 }

@@ -47,12 +47,21 @@ pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D:
 }
 
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let ms = with_unit(&String::deserialize(deserializer)?, "a duration", &DURATIONS)?;
-    Ok(Duration::from_millis(ms))
+    parse_duration(&String::deserialize(deserializer)?)
+}
+
+pub(super) fn parse_duration<E: serde::de::Error>(text: &str) -> Result<Duration, E> {
+    with_unit(text, "a duration", &DURATIONS).map(Duration::from_millis)
 }
 
 pub(super) fn some_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     size(deserializer).map(Some)
+}
+
+pub(super) fn some_duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
 }
 
 impl<'de> Deserialize<'de> for Keep<u64> {

@@ -65,6 +65,14 @@ pub(crate) async fn post(
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
+pub(crate) async fn put(address: SocketAddr, path: &str, body: &str) -> (u16, Value) {
+    let (path, body) = (path.to_owned(), body.as_bytes().to_vec());
+    let (status, text) = tokio::task::spawn_blocking(move || http(address, "PUT", &path, &[], &body))
+        .await
+        .unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
 pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let path = path.to_owned();
     tokio::task::spawn_blocking(move || http(address, "GET", &path, &[], b""))

@@ -4,6 +4,7 @@
 
 mod access;
 mod crash;
+mod datasets;
 mod faults;
 mod graph;
 mod http;

@@ -1,0 +1,283 @@
+//! Datasets that are set: in the file, over HTTP, again while they run; steps and what they reject.
+
+use std::time::Instant;
+
+use sanderling::{DatasetSettings, NativeUdf, NativeUdfs, Server, Settings, StepSettings};
+use serde_json::{Value, json};
+
+use crate::http::{post, put};
+use crate::process::{Process, free_ports};
+use crate::support::{PATIENCE, connect, rows, scalar, settings, wait_for};
+
+const EVENTS: &str = "/v1/datasets/clicks/events";
+
+/// As the file would have it, in a folder of its own.
+fn with_clicks(text: &str, data_dir: &std::path::Path) -> Settings {
+    let read = Settings::parse(text).unwrap();
+    Settings {
+        datasets: read.datasets,
+        ..settings(data_dir)
+    }
+}
+
+async fn send(server: &Server, events: &str) {
+    let (status, answer) = post(server.http(), EVENTS, &[], events).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_filter_project_and_reject() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"
+        [datasets.clicks]
+        event_time = "at"
+        [[datasets.clicks.steps]]
+        name = "clean"
+        sql = '''
+            SELECT * EXCEPT (email), CASE WHEN strpos(email, '@') = 0 THEN 'no e-mail address' END AS _error
+            FROM events WHERE page <> '/health'
+        '''
+        [[datasets.clicks.steps]]
+        native = "loud"
+    "#;
+    let loud = NativeUdf::columns("loud", |rows| {
+        let column = rows.column_by_name("page").expect("the step before leaves it");
+        let loud = arrow::array::AsArray::as_string_view(column).iter();
+        let loud: arrow::array::StringViewArray = loud.map(|page| page.map(str::to_uppercase)).collect();
+        Ok(vec![("page".to_owned(), std::sync::Arc::new(loud) as _)])
+    });
+    let natives = NativeUdfs::default().with(loud);
+    let server = Server::start_with(with_clicks(text, folder.path()), natives)
+        .await
+        .unwrap();
+    let events = [
+        json!({"at": "2026-01-01T00:00:00Z", "page": "/a", "email": "a@b"}),
+        json!({"at": "2026-01-01T00:00:00Z", "page": "/health", "email": "c@d"}),
+        json!({"at": "2026-01-01T00:00:00Z", "page": "/b", "email": "nobody"}),
+    ];
+    let lines = events.map(|event| event.to_string()).join("\n");
+    send(&server, &format!("{lines}\nnot json\n")).await;
+    let client = connect(&server);
+    wait_for(&client, "SELECT count(*) FROM clicks", 1).await;
+    wait_for(&client, "SELECT count(*) FROM \"clicks$failed\"", 2).await;
+    let good = rows(
+        &client,
+        "SELECT * EXCEPT (eventReceivedTime, eventGeneratedTime, _emitter, _sequence) FROM clicks",
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        good,
+        [json!({"eventTime": "2026-01-01T00:00:00Z", "at": "2026-01-01T00:00:00Z", "page": "/A"})]
+    );
+    let sql = "SELECT stage, step, reason, CAST(raw AS VARCHAR) AS raw FROM \"clicks$failed\" ORDER BY line";
+    let bad = rows(&client, sql).await.unwrap();
+    assert_eq!(
+        bad[0],
+        json!({"stage": "udf", "step": "clean", "reason": "no e-mail address", "raw": events_text(&lines, 2)})
+    );
+    assert_eq!(
+        (&bad[1]["stage"], &bad[1]["raw"]),
+        (&json!("decode"), &json!("not json"))
+    );
+    server.shutdown().await.unwrap();
+}
+
+fn events_text(lines: &str, index: usize) -> &str {
+    lines.lines().nth(index).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dataset_is_set_over_http_and_again_and_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = "/v1/datasets/clicks";
+    let server = Server::start(settings(folder.path())).await.unwrap();
+    let first = "[[steps]]\nname = \"one\"\nsql = \"SELECT *, 1 AS made_by FROM events\"\n";
+    let second = first.replace("one", "two").replace("1 AS", "2 AS");
+
+    let (status, answer) = put(server.http(), &format!("{path}?dry_run=true"), first).await;
+    assert_eq!((status, &answer["changed"]), (200, &json!(true)), "{answer}");
+    let (status, _) = get(&server, path).await;
+    assert_eq!(status, 404);
+    assert_eq!(put(server.http(), path, first).await.0, 200);
+    send(&server, "{\"n\":1}\n").await;
+    let client = connect(&server);
+    wait_for(&client, "SELECT sum(made_by) FROM clicks", 1).await;
+
+    // What cannot be used changes nothing, and says why.
+    for (wrong, part) in [
+        (
+            "[[steps]]\nname = \"x\"\nsql = \"SELECT count(*) FROM events GROUP BY n, n\" \nwasm = \"y\"",
+            "one of sql, wasm and native",
+        ),
+        ("[[steps]]\nname = \"x\"\nsql = \"SELEKT\"", "parse"),
+        ("[[steps]]\nnative = \"nobody\"", "nobody"),
+        ("evnt_time = \"x\"", "did you mean `event_time`?"),
+    ] {
+        let (status, answer) = put(server.http(), path, wrong).await;
+        assert_eq!(status, 400, "{answer}");
+        assert!(
+            answer["error"]["message"].as_str().unwrap().contains(part),
+            "{answer}"
+        );
+    }
+    send(&server, "{\"n\":2}\n").await;
+    wait_for(&client, "SELECT sum(made_by) FROM clicks", 2).await;
+
+    let (status, answer) = put(server.http(), path, &second).await;
+    assert_eq!(status, 200, "{answer}");
+    send(&server, "{\"n\":3}\n").await;
+    wait_for(&client, "SELECT sum(made_by) FROM clicks", 4).await;
+    let (_, shown) = get(&server, path).await;
+    assert_eq!(shown["set_by"], "request");
+    assert_eq!(shown["settings"]["steps"][0]["name"], "two");
+    assert_eq!(shown["chain"]["steps"][0]["name"], "two");
+    assert_eq!(shown["rows"], 3);
+    server.shutdown().await.unwrap();
+
+    let server = Server::start(settings(folder.path())).await.unwrap();
+    send(&server, "{\"n\":4}\n").await;
+    wait_for(&connect(&server), "SELECT sum(made_by) FROM clicks", 6).await;
+    server.shutdown().await.unwrap();
+}
+
+async fn get(server: &Server, path: &str) -> (u16, Value) {
+    let (status, body) = crate::http::get(server.http(), path).await;
+    (status, serde_json::from_str(&body).unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_evolves_or_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = "/v1/datasets/clicks";
+    let server = Server::start(settings(folder.path())).await.unwrap();
+    let schema = |version: u32, fields: &str| format!("[schema]\nversion = {version}\nfields = [{fields}]\n");
+    let n = "{ name = \"n\", type = \"int32\", required = true }";
+    assert_eq!(put(server.http(), path, &schema(1, n)).await.0, 200);
+    send(&server, "{\"n\":1}\n{\"n\":3000000000}\n{}\n").await;
+    let client = connect(&server);
+    wait_for(&client, "SELECT count(*) FROM clicks", 1).await;
+    wait_for(
+        &client,
+        "SELECT count(*) FROM \"clicks$failed\" WHERE stage = 'validate'",
+        2,
+    )
+    .await;
+
+    let text = "{ name = \"n\", type = \"text\" }";
+    let (status, answer) = put(server.http(), path, &schema(2, text)).await;
+    assert_eq!(status, 400);
+    assert!(
+        answer["error"]["message"].as_str().unwrap().contains("field n"),
+        "{answer}"
+    );
+    let wider = "{ name = \"n\", type = \"int64\" }, { name = \"page\", type = \"text\" }";
+    let (status, answer) = put(server.http(), path, &schema(2, wider)).await;
+    assert_eq!(status, 200, "{answer}");
+    send(&server, "{\"n\":3000000000,\"page\":\"/a\"}\n{}\n").await;
+    wait_for(&client, "SELECT count(*) FROM clicks", 3).await;
+    assert_eq!(
+        scalar(&client, "SELECT max(n) FROM clicks").await,
+        Some(3_000_000_000)
+    );
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_and_requests_do_not_set_one_dataset() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut of_file = settings(folder.path());
+    let name: event::DatasetName = "clicks".parse().unwrap();
+    of_file.datasets.insert(name.clone(), DatasetSettings::default());
+    let server = Server::start(of_file.clone()).await.unwrap();
+    let (status, answer) = put(server.http(), "/v1/datasets/clicks", "partitions = 2").await;
+    assert_eq!(status, 400);
+    assert!(
+        answer["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("settings file"),
+        "{answer}"
+    );
+    assert_eq!(
+        put(server.http(), "/v1/datasets/other", "partitions = 2").await.0,
+        200
+    );
+
+    let mut taken = of_file.clone();
+    taken
+        .datasets
+        .insert("other".parse().unwrap(), DatasetSettings::default());
+    let error = server.reload(taken).await.unwrap_err().to_string();
+    assert!(error.contains("dataset=other"), "{error}");
+    let mut moved = of_file.clone();
+    moved.queue.segment_bytes = 1 << 20;
+    let error = server.reload(moved).await.unwrap_err().to_string();
+    assert!(error.contains("[queue]"), "{error}");
+    let mut broken = of_file.clone();
+    let step = StepSettings {
+        native: Some("nobody".to_owned()),
+        ..StepSettings::default()
+    };
+    broken.datasets.get_mut(&name).unwrap().steps.push(step);
+    let error = server.reload(broken).await.unwrap_err().to_string();
+    assert!(
+        error.contains("nobody") && error.contains("dataset=clicks"),
+        "{error}"
+    );
+    assert_eq!(server.reload(of_file).await.unwrap(), []);
+    server.shutdown().await.unwrap();
+}
+
+/// A process whose settings file is written again, with events all the while: each goes through the old steps or the new.
+#[test]
+fn a_process_reads_its_settings_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let [http, flight, postgres] = free_ports::<3>(5);
+    let file = folder.path().join("sanderling.toml");
+    let write = |label: &str| {
+        let text = format!(
+            "data_dir = \"{}\"\nhttp = \"{http}\"\nflight = \"{flight}\"\npostgres = \"{postgres}\"\n\
+             [[datasets.clicks.steps]]\nname = \"label\"\nsql = \"SELECT n, '{label}' AS label FROM events\"\n",
+            folder.path().join("data").display()
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    write("old");
+    let process = Process::start(&["up".to_owned(), "--config".to_owned(), file.display().to_string()]);
+    let ask = |sql: &str| -> Value {
+        let (_, body) = crate::http::http(http, "POST", "/v1/query?format=ndjson", &[], sql.as_bytes());
+        serde_json::from_str(body.lines().next().unwrap_or_default()).unwrap_or_default()
+    };
+    let start = Instant::now();
+    let mut sent = 0;
+    let mut send_until = |label: &str| {
+        let query = format!("SELECT count(*) AS n FROM clicks WHERE label = '{label}'");
+        while ask(&query)["n"].as_i64().unwrap_or(0) == 0 {
+            let (status, answer) = crate::http::http(
+                http,
+                "POST",
+                EVENTS,
+                &[],
+                format!("{{\"n\":{sent}}}\n").as_bytes(),
+            );
+            assert_eq!(status, 200, "{answer}");
+            sent += 1;
+            assert!(start.elapsed() < PATIENCE, "no row with label={label}");
+        }
+    };
+    send_until("old");
+    write("new");
+    process.signal("-HUP");
+    send_until("new");
+    let total = sent;
+    while ask("SELECT count(*) AS n FROM clicks")["n"] != total {
+        assert!(start.elapsed() < PATIENCE);
+    }
+    // In the order of their batches the labels change once.
+    let changes = ask(
+        "SELECT count(*) AS n FROM (SELECT label, lag(label) OVER (ORDER BY n) AS before FROM clicks) WHERE label <> before",
+    );
+    assert_eq!(changes["n"], 1);
+    assert_eq!(ask("SELECT count(DISTINCT n) AS n FROM clicks")["n"], total);
+}
