@@ -154,7 +154,13 @@ async fn auto_is_decided_by_what_the_job_sees() {
     }
     let insert = processor.status().remove(0).insert.unwrap();
     assert_eq!(insert.changes, 1);
-    assert!(insert.reason.contains("cheaper"), "{insert:?}");
+    assert_eq!(insert.window, Some(Duration::from_secs(60)));
+    // The batch was received long ago, so streaming seems late; or that has not been seen yet.
+    let reasons = ["streaming does not keep up", "micro-batches are cheaper"];
+    assert!(
+        reasons.iter().any(|reason| insert.reason.starts_with(reason)),
+        "{insert:?}"
+    );
     // One for the window that begins, one that waits in it.
     for sequence in 1..3 {
         queue.append(mixed(sequence)).await.unwrap();
