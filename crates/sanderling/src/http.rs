@@ -3,6 +3,7 @@
 mod datasets;
 pub(crate) mod jobs;
 mod rows;
+mod statements;
 
 use std::fmt::Write;
 
@@ -23,6 +24,7 @@ POST /v1/cloudevents                 CloudEvents: binary, structured, batched
 POST /v1/{track,identify,page,screen,group,alias,batch}   Segment's calls
 POST /v1/logs                        OTLP logs, JSON or protobuf
 POST /v1/query                       SQL; ?format=json|ndjson|csv|arrow
+POST /v1/statements                  CREATE DATASET …, DELETE FROM …
 GET  /v1/queries                     those that run; DELETE /v1/queries/{id} ends one
 GET  /v1/stores/{job}/{key}          the sum of a job for a key
 GET  /v1/datasets                    the datasets: state, chain, rows
@@ -44,6 +46,7 @@ pub(crate) fn router(parts: &Parts) -> Router {
         .route("/metrics", get(metrics))
         .route("/v1/datasets", get(datasets::list))
         .route("/v1/datasets/{dataset}", get(datasets::show).put(datasets::put))
+        .route("/v1/statements", post(statements::run))
         .route("/v1/datasets/{dataset}/tap", get(rows::tap))
         .route("/v1/datasets/{dataset}/replay", post(rows::replay))
         .route("/v1/datasets/{dataset}/delete", post(rows::delete))

@@ -13,8 +13,8 @@
 //! its own there (steps, tests, structs) is set over HTTP or in the file.
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, ColumnOption, DataType, ExactNumberInfo, Expr, FromTable, SqlOption, Statement, TableFactor,
-    UnaryOperator, Value as SqlValue,
+    ArrayElemTypeDef, ColumnOption, DataType, ExactNumberInfo, Expr, FromTable, SqlOption, Statement,
+    TableFactor, UnaryOperator, Value as SqlValue,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -102,11 +102,16 @@ fn dataset(sql: &str) -> Result<Change> {
     let mut settings = Map::new();
     for option in options {
         let SqlOption::KeyValue { key, value } = option else {
-            return Err(Error::invalid(format!("an option is key = value option={option}")));
+            return Err(Error::invalid(format!(
+                "an option is key = value option={option}"
+            )));
         };
         let value = constant(&value)?;
         if settings.insert(key.value.clone(), value).is_some() {
-            return Err(Error::invalid(format!("an option stands twice option={}", key.value)));
+            return Err(Error::invalid(format!(
+                "an option stands twice option={}",
+                key.value
+            )));
         }
     }
     let mut fields = Vec::new();
@@ -134,7 +139,10 @@ fn dataset(sql: &str) -> Result<Change> {
     }
     if !fields.is_empty() {
         let mut schema = Map::from_iter([("fields".to_owned(), Value::Array(fields))]);
-        for (option, key) in [("schema_version", "version"), ("unknown_fields", "unknown_fields")] {
+        for (option, key) in [
+            ("schema_version", "version"),
+            ("unknown_fields", "unknown_fields"),
+        ] {
             if let Some(value) = settings.remove(option) {
                 schema.insert(key.to_owned(), value);
             }
@@ -146,11 +154,19 @@ fn dataset(sql: &str) -> Result<Change> {
         (_, true) => Known::Keep,
         _ => Known::Refuse,
     };
-    Ok(Change::Dataset { name, settings, known })
+    Ok(Change::Dataset {
+        name,
+        settings,
+        known,
+    })
 }
 
 fn constant(value: &Expr) -> Result<Value> {
-    let bad = || Error::invalid(format!("an option's value is text, a number, true or false value={value}"));
+    let bad = || {
+        Error::invalid(format!(
+            "an option's value is text, a number, true or false value={value}"
+        ))
+    };
     match value {
         Expr::Value(value) => match &value.value {
             SqlValue::Number(text, _) => serde_json::from_str(text).map_err(|_| bad()),
@@ -176,15 +192,23 @@ fn type_name(data_type: &DataType) -> Option<String> {
         DataType::Int(_) | DataType::Integer(_) | DataType::Int4(_) => "int32",
         DataType::BigInt(_) | DataType::Int8(_) | DataType::Int64 => "int64",
         DataType::Real | DataType::Float4 => "float32",
-        DataType::Double(_) | DataType::DoublePrecision | DataType::Float8 | DataType::Float64 | DataType::Float(_) => {
-            "float64"
-        }
+        DataType::Double(_)
+        | DataType::DoublePrecision
+        | DataType::Float8
+        | DataType::Float64
+        | DataType::Float(_) => "float64",
         DataType::Timestamp(..) | DataType::Datetime(_) => "timestamp",
         DataType::Date => "date",
-        DataType::Bytea | DataType::Bytes(_) | DataType::Binary(_) | DataType::Varbinary(_) | DataType::Blob(_) => "bytes",
+        DataType::Bytea
+        | DataType::Bytes(_)
+        | DataType::Binary(_)
+        | DataType::Varbinary(_)
+        | DataType::Blob(_) => "bytes",
         DataType::Decimal(digits) | DataType::Numeric(digits) => {
             return match digits {
-                ExactNumberInfo::PrecisionAndScale(precision, scale) => Some(format!("decimal({precision},{scale})")),
+                ExactNumberInfo::PrecisionAndScale(precision, scale) => {
+                    Some(format!("decimal({precision},{scale})"))
+                }
                 ExactNumberInfo::Precision(precision) => Some(format!("decimal({precision},0)")),
                 ExactNumberInfo::None => None,
             };
@@ -235,14 +259,23 @@ mod tests {
     use super::*;
 
     fn parsed(sql: &str) -> Change {
-        Change::parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}")).unwrap()
+        Change::parse(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"))
+            .unwrap()
     }
 
     #[test]
     fn datasets() {
         let sql = "create dataset Clicks (\"user\" BIGINT NOT NULL, page TEXT, price NUMERIC(12, 2), tags TEXT[], at TIMESTAMPTZ NULL) \
                    WITH (event_time = 'at', partitions = 4, unknown_fields = 'reject', schema_version = 2);";
-        let Change::Dataset { name, settings, known } = parsed(sql) else { panic!() };
+        let Change::Dataset {
+            name,
+            settings,
+            known,
+        } = parsed(sql)
+        else {
+            panic!()
+        };
         assert_eq!((name.as_str(), known), ("Clicks", Known::Refuse));
         let field = |name: &str, data_type: &str, required: bool| json!({"name": name, "type": data_type, "required": required});
         let expected = json!({
@@ -263,7 +296,10 @@ mod tests {
             Change::Delete { .. } => panic!(),
         };
         assert_eq!(known("CREATE OR REPLACE DATASET a"), Known::Replace);
-        assert_eq!(known("CREATE DATASET IF NOT EXISTS a WITH (retention = '1h')"), Known::Keep);
+        assert_eq!(
+            known("CREATE DATASET IF NOT EXISTS a WITH (retention = '1h')"),
+            Known::Keep
+        );
     }
 
     #[test]
@@ -272,7 +308,10 @@ mod tests {
             table: "wiki".to_owned(),
             condition: "\"user\" = 'x' AND n > 1".to_owned(),
         };
-        assert_eq!(parsed("DELETE FROM public.wiki WHERE \"user\" = 'x' AND n > 1"), expected);
+        assert_eq!(
+            parsed("DELETE FROM public.wiki WHERE \"user\" = 'x' AND n > 1"),
+            expected
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | [`FlightSql`] | Arrow Flight SQL: its messages, for a server's Flight service |
 //! | [`serve_postgres`] | the Postgres wire protocol |
 //! | [`SqlUdf`], [`RowQuery`], [`RowFilter`] | SQL over rows as they pass: steps of a chain, live queries, conditions |
+//! | [`Change`] | `CREATE DATASET` and `DELETE FROM`, read for those who may |
 //! | [`Shape`] | what the keys and values of a store look like |
 //!
 //! Besides DataFusion's functions there are those of sketches (`hll`, `theta`, `kll`, `frequent_items`) and BigQuery's
@@ -20,6 +21,7 @@
 //! Not here: writing (every statement that would is refused), users and passwords.
 
 mod catalog;
+mod change;
 mod engine;
 mod error;
 mod flight;
@@ -39,6 +41,7 @@ mod system;
 mod table;
 mod text;
 
+pub use change::{Change, Known};
 pub use engine::{Engine, EngineOptions, QueryOptions, QueryStream, Spill};
 pub use error::{Error, ErrorKind, Result};
 pub use flight::{FLIGHT_SQL_ACTIONS, FlightMessages, FlightSql, flight_messages, is_flight_sql};

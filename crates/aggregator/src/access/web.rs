@@ -111,7 +111,10 @@ mod tests {
             ("/v1/datasets/clicks/events?a=b", "send:clicks"),
             ("/v1/datasets/%63licks/events", "admin"),
             ("/v1/datasets/clicks/events/", "admin"),
-            ("/v1/datasets/clicks", "admin"),
+            ("/v1/datasets", "query"),
+            ("/v1/datasets/clicks", "query"),
+            ("/v1/datasets/clicks/tap?at=decoded", "query"),
+            ("/v1/datasets/clicks/delete", "admin"),
             ("/v1/track", "send:<dataset>"),
             ("/v1/logs", "send:<dataset>"),
             ("/v1/logs/x", "admin"),
@@ -124,6 +127,17 @@ mod tests {
             let (parts, ()) = Request::get(path).body(()).unwrap().into_parts();
             let scope = scope_of(&parts).map_or(String::new(), |scope| scope.to_string());
             assert_eq!(scope, needed, "{path}");
+        }
+        for path in [
+            "/v1/datasets/clicks",
+            "/v1/datasets/clicks/replay",
+            "/v1/datasets/clicks/delete",
+        ] {
+            for method in ["PUT", "POST", "DELETE"] {
+                let request = Request::builder().method(method).uri(path);
+                let (parts, ()) = request.body(()).unwrap().into_parts();
+                assert_eq!(scope_of(&parts), Some(Scope::Admin), "{method} {path}");
+            }
         }
     }
 }

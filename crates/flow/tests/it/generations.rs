@@ -113,7 +113,9 @@ proptest! {
             world.script.lock().unwrap().extend(script);
             let swapped = world.try_backfill(NEW, &events).await.is_ok();
             while let Err(error) = world.generations.abandon().await {
-                assert!(world::is_fault(&error), "{error}");
+                // The last commit of the backfill that failed may still be on its way.
+                let raced = error.kind() == ErrorKind::Conflict;
+                assert!(raced || world::is_fault(&error), "{error}");
             }
             world.script.lock().unwrap().clear();
             let current = world.generations.state().await.unwrap().current;

@@ -157,10 +157,10 @@ pub(super) async fn put(
         .and_then(|kind| kind.to_str().ok());
     let text = match kind {
         Some(kind) if kind.starts_with("application/json") => {
-            let table: toml::Table = serde_json::from_str(&body).map_err(|error| {
+            let body = serde_json::from_str(&body).map_err(|error| {
                 Refused::invalid(format_args!("the body is not a JSON object of settings: {error}"))
             })?;
-            table.to_string()
+            as_toml(body)?
         }
         _ => body,
     };
@@ -169,4 +169,10 @@ pub(super) async fn put(
     Ok(Json(
         json!({"dataset": name, "changed": !changed.is_empty(), "dry_run": put.dry_run}),
     ))
+}
+
+/// Settings as they would stand in the file.
+pub(super) fn as_toml(settings: Value) -> Result<String, Refused> {
+    toml::to_string(&settings)
+        .map_err(|error| Refused::invalid(format_args!("settings are an object without nulls: {error}")))
 }

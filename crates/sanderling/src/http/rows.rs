@@ -134,7 +134,21 @@ pub(super) async fn delete(
             "the body is not {{\"where\": \"…\", \"reason\": \"…\", \"vacuum\": false}}: {error}"
         ))
     })?;
-    let Some(table) = parts.warehouse.table(&name) else {
+    delete_from(&parts, &name, delete).await.map(Json)
+}
+
+impl Delete {
+    pub(super) fn new(condition: String) -> Self {
+        Self {
+            condition,
+            reason: String::new(),
+            vacuum: false,
+        }
+    }
+}
+
+pub(super) async fn delete_from(parts: &Parts, name: &str, delete: Delete) -> Result<Value, Refused> {
+    let Some(table) = parts.warehouse.table(name) else {
         return Err(Refused::not_found(format_args!("no such table table={name:?}")));
     };
     let filter = sql::RowFilter::new(&delete.condition, &table.schema()).map_err(Refused::invalid)?;
@@ -156,11 +170,11 @@ pub(super) async fn delete(
         files = deleted.files,
         "rows were deleted"
     );
-    Ok(Json(json!({
+    Ok(json!({
         "rows": deleted.rows,
         "files": deleted.files,
         "bytes_rewritten": deleted.bytes_rewritten,
         "files_vacuumed": vacuumed.as_ref().map(|vacuumed| vacuumed.files),
         "files_left": vacuumed.as_ref().map(|vacuumed| vacuumed.left),
-    })))
+    }))
 }

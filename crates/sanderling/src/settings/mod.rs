@@ -318,7 +318,7 @@ mod tests {
         );
         check(
             "[datasets.a]\npartitions = 0\n",
-            "partitions must be 1 to 64 dataset=a partitions=0",
+            "partitions must be 1 to 64 partitions=0 dataset=a",
         );
     }
 

@@ -281,3 +281,122 @@ fn a_process_reads_its_settings_again() {
     assert_eq!(changes["n"], 1);
     assert_eq!(ask("SELECT count(DISTINCT n) AS n FROM clicks")["n"], total);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_make_datasets_and_delete_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(settings(folder.path())).await.unwrap();
+    let run = async |sql: &str| post(server.http(), "/v1/statements", &[], sql).await;
+    let create =
+        "CREATE DATASET clicks (\"user\" BIGINT NOT NULL, page TEXT) WITH (unknown_fields = 'reject')";
+    assert_eq!(run(create).await.0, 200);
+    let (status, answer) = run(create).await;
+    assert_eq!(status, 400);
+    assert!(answer.to_string().contains("CREATE OR REPLACE"), "{answer}");
+    assert_eq!(
+        run("CREATE DATASET IF NOT EXISTS clicks").await.1["changed"],
+        false
+    );
+    assert_eq!(run("SELECT 1").await.0, 400);
+
+    send(&server, "{\"user\":17,\"page\":\"/a\"}\n{\"user\":18}\n{\"user\":17}\n{\"page\":\"/b\"}\n{\"user\":1,\"x\":2}\n").await;
+    let client = connect(&server);
+    wait_for(&client, "SELECT count(*) FROM clicks", 3).await;
+    wait_for(
+        &client,
+        "SELECT count(*) FROM \"clicks$failed\" WHERE stage = 'validate'",
+        2,
+    )
+    .await;
+
+    let (status, answer) = run("DELETE FROM Clicks WHERE \"USER\" = 17").await;
+    assert_eq!((status, &answer["rows"]), (200, &json!(2)), "{answer}");
+    assert_eq!(scalar(&client, "SELECT count(*) FROM clicks").await, Some(1));
+    let (status, answer) = run("DELETE FROM clicks WHERE nothing = 1").await;
+    assert_eq!(status, 400, "{answer}");
+    let gone = r#"{"where": "stage = 'validate'", "reason": "a test", "vacuum": true}"#;
+    let (status, answer) = post(server.http(), "/v1/datasets/clicks$failed/delete", &[], gone).await;
+    assert_eq!((status, &answer["rows"]), (200, &json!(2)), "{answer}");
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_are_sent_again_once_and_taps_see_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(settings(folder.path())).await.unwrap();
+    let path = "/v1/datasets/clicks";
+    let step = |condition: &str| {
+        format!(
+            "[[steps]]\nname = \"check\"\nsql = \"SELECT *, CASE WHEN {condition} THEN 'bad' END AS _error FROM events\"\n"
+        )
+    };
+    assert_eq!(put(server.http(), path, &step("n = 2")).await.0, 200);
+    send(&server, "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n").await;
+    let client = connect(&server);
+    wait_for(&client, "SELECT count(*) FROM \"clicks$failed\"", 1).await;
+    // Before the mend it is rejected again, as a new row; after it, it is a row of the table.
+    let replay = async || post(server.http(), "/v1/datasets/clicks/replay", &[], "").await;
+    assert_eq!(replay().await.1["sent"], 1);
+    wait_for(&client, "SELECT count(*) FROM \"clicks$failed\"", 2).await;
+    assert_eq!(put(server.http(), path, &step("n = 7")).await.0, 200);
+
+    let address = server.http();
+    let tapped = tokio::task::spawn_blocking(move || {
+        use std::io::{BufRead, BufReader, Write};
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "GET /v1/datasets/clicks/tap?at=after:check HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        .unwrap();
+        let lines = BufReader::new(stream).lines().map_while(Result::ok);
+        lines
+            .into_iter()
+            .find(|line| line.contains("\"n\":"))
+            .unwrap_or_default()
+    });
+    // The tap is open once it is asked; events before it are not seen, so some are sent until one is.
+    let mut sent = 0;
+    while !tapped.is_finished() {
+        send(&server, "{\"n\":9}\n").await;
+        sent += 1;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(tapped.await.unwrap().contains("\"n\":9"));
+
+    assert_eq!(replay().await.1["sent"], 1);
+    wait_for(&client, "SELECT count(*) FROM clicks WHERE n = 2", 1).await;
+    let (_, again) = replay().await;
+    assert_eq!(
+        (&again["sent"], &again["resumed"]),
+        (&json!(0), &json!(0)),
+        "{again}"
+    );
+    wait_for(&client, "SELECT count(*) FROM clicks", 3 + sent).await;
+    let (status, _) = crate::http::get(server.http(), "/v1/datasets/clicks/tap?at=nowhere").await;
+    assert_eq!(status, 400);
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn micro_batches_are_visible_when_their_window_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(settings(folder.path())).await.unwrap();
+    let set = "insert = \"micro_batch(300ms)\"\ntable_retention = \"365d\"\n";
+    assert_eq!(put(server.http(), "/v1/datasets/clicks", set).await.0, 200);
+    let client = connect(&server);
+    let mut sent = 0;
+    // The table is told within a second; from then on rows are in files as soon as they are seen.
+    let start = Instant::now();
+    loop {
+        send(&server, "{\"n\":1}\n").await;
+        sent += 1;
+        wait_for(&client, "SELECT count(*) FROM clicks", sent).await;
+        let (_, shown) = get(&server, "/v1/datasets/clicks").await;
+        if shown["insert"]["window_seconds"] == 0.3 && shown["files"].as_u64() > Some(1) {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "{shown}");
+    }
+    server.shutdown().await.unwrap();
+}

@@ -11,12 +11,20 @@
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    BinaryOperator, CaseWhen, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, ObjectName, Spanned, Value,
 };
 
-/// Rewrites one call, if it is one of these.
+/// Rewrites one call, if it is one of these, and the types of casts.
 pub(crate) fn rewrite(expr: &mut Expr) {
+    if let Expr::Cast { data_type, .. } = expr {
+        match data_type {
+            DataType::Int64 => *data_type = DataType::BigInt(None),
+            DataType::Float64 => *data_type = DataType::Float8,
+            DataType::Bytes(_) => *data_type = DataType::Bytea,
+            _ => {}
+        }
+    }
     let Expr::Function(function) = expr else { return };
     let Some(name) = single_name(&function.name) else {
         return;
