@@ -6,6 +6,7 @@
 
 mod embeds;
 mod program;
+mod weblog;
 mod words;
 
 #[path = "../it/support.rs"]
@@ -34,16 +35,35 @@ fn reference(dataset: &str) -> Value {
 
 /// A server that holds one of the data files, sent by `sanderling send`.
 async fn server_with(folder: &Path, dataset: &str, file: &str, event_time: &str) -> Server {
-    let mut settings = settings(folder);
     let of_dataset = DatasetSettings {
         event_time: Some(event_time.to_owned()),
         ..DatasetSettings::default()
     };
+    let server = server_of(folder, dataset, of_dataset).await;
+    send(&server, dataset, file, &[]).await;
+    let records = reference(dataset)["scalars"]["records"].as_i64().unwrap();
+    wait_for(
+        &connect(&server),
+        &format!("SELECT count(*) FROM {dataset}"),
+        records,
+    )
+    .await;
+    server
+}
+
+/// A server with one dataset that is set.
+async fn server_of(folder: &Path, dataset: &str, of_dataset: DatasetSettings) -> Server {
+    let mut settings = settings(folder);
     settings.datasets.insert(dataset.parse().unwrap(), of_dataset);
     // Some of the rows become files while the others come in.
     settings.warehouse.flush_age = std::time::Duration::from_millis(300);
-    let server = Server::start(settings).await.unwrap();
+    Server::start(settings).await.unwrap()
+}
+
+/// Sends a data file by `sanderling send`.
+async fn send(server: &Server, dataset: &str, file: &str, flags: &[&str]) {
     let (address, dataset_name, path) = (server.flight(), dataset.to_owned(), data().join(file));
+    let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     let sent = tokio::task::spawn_blocking(move || {
         Command::new(env!("CARGO_BIN_EXE_sanderling"))
             .args([
@@ -53,18 +73,11 @@ async fn server_with(folder: &Path, dataset: &str, file: &str, event_time: &str)
                 "--server",
                 &format!("http://{address}"),
             ])
+            .args(flags)
             .status()
             .unwrap()
     });
     assert!(sent.await.unwrap().success());
-    let records = reference(dataset)["scalars"]["records"].as_i64().unwrap();
-    wait_for(
-        &connect(&server),
-        &format!("SELECT count(*) FROM {dataset}"),
-        records,
-    )
-    .await;
-    server
 }
 
 /// A cell as the reference writes it.
