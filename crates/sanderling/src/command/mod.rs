@@ -107,6 +107,7 @@ macro_rules! other {
 other!(
     sanderling::ServerError,
     client::Error,
+    sql::Error,
     std::io::Error,
     arrow::error::ArrowError,
     serde_json::Error,

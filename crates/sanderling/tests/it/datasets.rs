@@ -269,7 +269,27 @@ fn a_process_reads_its_settings_again() {
     send_until("old");
     write("new");
     process.signal("-HUP");
+    let following = std::process::Command::new(env!("CARGO_BIN_EXE_sanderling"))
+        .args([
+            "query",
+            "--follow",
+            "--history",
+            "SELECT label, n * 10 AS tens FROM clicks WHERE label = 'new'",
+        ])
+        .args(["--server", &format!("http://{flight}")])
+        .stdout(std::process::Stdio::piped())
+        .spawn();
+    let mut following = following.unwrap();
     send_until("new");
+    let out = std::io::BufReader::new(following.stdout.take().unwrap());
+    let first = std::io::BufRead::lines(out).next().unwrap().unwrap();
+    let first: Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(
+        (&first["label"], first["tens"].as_i64().unwrap() % 10),
+        (&json!("new"), 0)
+    );
+    following.kill().unwrap();
+    following.wait().unwrap();
     let total = sent;
     while ask("SELECT count(*) AS n FROM clicks")["n"] != total {
         assert!(start.elapsed() < PATIENCE);
