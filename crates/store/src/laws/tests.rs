@@ -103,7 +103,8 @@ impl Mergeable<u64, u64> for Wrong {
         for (key, delta) in deltas {
             let before = self.0.get_each(&[key]).await.remove(0).unwrap();
             if self.1 == LosesUpdates {
-                tokio::task::yield_now().await;
+                // Long enough for others to come between, on a busy machine too.
+                tokio::time::sleep(Duration::from_millis(1)).await;
                 self.0
                     .put_each(vec![(key, Some(before.unwrap_or(0) + delta))])
                     .await
