@@ -38,7 +38,7 @@ mod supervisor;
 mod tap;
 mod visibility;
 
-pub use chain::{Chain, ChainStatus, StepStatus};
+pub use chain::{Chain, ChainStatus, StepStatus, check_settings};
 pub use error::{Error, ErrorKind, Result};
 pub use fixture::{ChainReport, ChainTest, ExpectedReject};
 pub use native::{NativeUdf, NativeUdfs};

@@ -5,7 +5,7 @@
 //! told to commit. A batch that comes after a window without any is read at once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -21,6 +21,9 @@ use crate::QueueSource;
 
 /// A window that is too long for the clock ends after this.
 const WINDOW_MAX: Duration = Duration::from_secs(86_400);
+
+/// What `auto` counts time from: it remembers times over the runs of a job.
+static BEGUN: OnceLock<Instant> = OnceLock::new();
 
 /// What source, sinks and supervisor of one run of a dataset's job share.
 pub(crate) struct Pace {
@@ -52,7 +55,7 @@ impl Pace {
     pub(crate) fn new(rows: Arc<Table>, failed: Arc<Table>) -> Arc<Self> {
         let now = Instant::now();
         let seen = Seen {
-            begun: now,
+            begun: *BEGUN.get_or_init(|| now),
             at: now,
             rows: rows.stats().rows_taken,
         };

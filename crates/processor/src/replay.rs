@@ -160,6 +160,8 @@ impl Processor {
                             continue;
                         }
                         match (note.reject, note.batch) {
+                            // Nor has who wrote of more than a run takes.
+                            (Some(_), Some(batch)) if batch >= REPLAY_EVENTS_MAX as u64 => {}
                             (Some(reject), Some(batch)) => {
                                 known.insert(reject);
                                 plans.entry(note.run).or_default().insert(reject, batch);

@@ -275,6 +275,7 @@ impl Processor {
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(RESTART_WAIT_MAX),
+                () = dataset.renew.notified() => {}
                 () = told(&mut stop) => return,
             }
         }
@@ -301,6 +302,8 @@ impl Processor {
             joined = job.join() => Ok(joined.map(|()| ended)?),
             () = dataset.scale.stuck() => {
                 tracing::error!(job = ?dataset.scale, "left behind: one of its functions does not come back");
+                // It must not commit beside the job that comes after it.
+                job.abort().await;
                 Ok(ended)
             }
         }
@@ -561,6 +564,9 @@ impl Processor {
         }
         let end = QueueSource::new(self.queue().clone(), dataset.clone()).end();
         let rows = self.table(dataset).await?;
+        if let Some(pace) = self.dataset(dataset).pace() {
+            pace.end_window();
+        }
         let rejects = self
             .warehouse()
             .create(&dataset.failed(), failed_schema())

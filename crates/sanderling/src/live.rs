@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use event::{DatasetName, DatasetSchema};
-use processor::{Chain, Processor};
-use tokio::sync::Mutex;
+use event::{DatasetName, TRACERS};
+use processor::{Chain, Processor, REPLAYS};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use warehouse::Warehouse;
 
 use crate::settings::{DatasetSettings, from_toml};
@@ -35,7 +35,7 @@ pub(crate) enum SetBy {
 pub(crate) struct Live {
     now: RwLock<Arc<Now>>,
     /// One change at a time.
-    changing: Mutex<()>,
+    changing: Arc<Mutex<()>>,
     folder: PathBuf,
     builder: Builder,
     warehouse: Arc<Warehouse>,
@@ -55,7 +55,7 @@ struct Now {
     chains: BTreeMap<DatasetName, (Chain, Vec<Stamp>)>,
 }
 
-/// Differs when a component's file was written.
+/// Differs when the file of a component or of descriptors was written.
 type Stamp = Option<(SystemTime, u64)>;
 
 /// A change that can be made.
@@ -82,6 +82,8 @@ impl Live {
         let all = together(&file, &own)?;
         let mut chains = BTreeMap::new();
         for (name, settings) in &all.datasets {
+            fits_its_table(&warehouse, name, settings)
+                .map_err(|error| SettingsError(format!("{error} dataset={name}")))?;
             chains.insert(name.clone(), (builder.chain(name, settings)?, stamps(settings)));
         }
         let now = Now {
@@ -92,7 +94,7 @@ impl Live {
         };
         Ok(Self {
             now: RwLock::new(Arc::new(now)),
-            changing: Mutex::default(),
+            changing: Arc::default(),
             folder,
             builder,
             warehouse,
@@ -134,11 +136,11 @@ impl Live {
         file: Settings,
         processor: &Processor,
     ) -> Result<Vec<DatasetName>, SettingsError> {
-        let _one_at_a_time = self.changing.lock().await;
+        let one_at_a_time = self.changing.clone().lock_owned().await;
         let before = self.current();
         file.needs_no_restart(&before.file)?;
         let planned = self.planned(file, before.own.clone()).await?;
-        Ok(self.make(planned, processor).await)
+        self.make(planned, None, processor, one_at_a_time).await
     }
 
     /// Sets a dataset that the file does not set: `text` is what would stand in its section of the file. With `dry_run`
@@ -153,7 +155,7 @@ impl Live {
         dry_run: bool,
         processor: &Processor,
     ) -> Result<Vec<DatasetName>, SettingsError> {
-        let _one_at_a_time = self.changing.lock().await;
+        let one_at_a_time = self.changing.clone().lock_owned().await;
         let before = self.current();
         if before.file.datasets.contains_key(name) {
             return Err(SettingsError(format!(
@@ -167,13 +169,8 @@ impl Live {
             return Ok(planned.changed);
         }
         let path = self.folder.join(format!("{name}.toml"));
-        write_whole(&path, text.as_bytes()).map_err(|error| {
-            SettingsError(format!(
-                "cannot keep the settings: {error} file={}",
-                path.display()
-            ))
-        })?;
-        Ok(self.make(planned, processor).await)
+        let file = Some((path, text.to_owned()));
+        self.make(planned, file, processor, one_at_a_time).await
     }
 
     /// On a thread that may block: a component is compiled for a second or so.
@@ -196,7 +193,7 @@ impl Live {
             let bad = |error: String| SettingsError(format!("{error} dataset={name}"));
             if old != new {
                 old.may_become(new).map_err(bad)?;
-                self.fits_its_table(name, new).map_err(bad)?;
+                fits_its_table(&self.warehouse, name, new).map_err(bad)?;
                 changed.push(name.clone());
             }
             let stamps = stamps(new);
@@ -226,8 +223,38 @@ impl Live {
         })
     }
 
-    /// Cannot fail: a dataset that has no events yet is treated as it is set when they come.
-    async fn make(&self, planned: Planned, processor: &Processor) -> Vec<DatasetName> {
+    /// Writes what is to be kept, and puts the new in the place of the old. It goes on to its end when nobody waits for it
+    /// any more. A dataset that has no events yet is treated as it is set when they come.
+    async fn make(
+        self: &Arc<Self>,
+        planned: Planned,
+        file: Option<(PathBuf, String)>,
+        processor: &Processor,
+        one_at_a_time: OwnedMutexGuard<()>,
+    ) -> Result<Vec<DatasetName>, SettingsError> {
+        let (live, processor) = (self.clone(), processor.clone());
+        let made = tokio::spawn(async move {
+            let _one_at_a_time = one_at_a_time;
+            if let Some((path, text)) = file {
+                let bad = |error: &dyn std::fmt::Display| {
+                    SettingsError(format!(
+                        "cannot keep the settings: {error} file={}",
+                        path.display()
+                    ))
+                };
+                let to = path.clone();
+                let written = tokio::task::spawn_blocking(move || write_whole(&to, text.as_bytes())).await;
+                written
+                    .map_err(|error| bad(&error))?
+                    .map_err(|error| bad(&error))?;
+            }
+            live.swap(planned, &processor).await
+        });
+        made.await
+            .unwrap_or_else(|error| Err(SettingsError(format!("the change broke off: {error}"))))
+    }
+
+    async fn swap(&self, planned: Planned, processor: &Processor) -> Result<Vec<DatasetName>, SettingsError> {
         let Planned {
             next,
             changed,
@@ -235,36 +262,54 @@ impl Live {
         } = planned;
         let next = Arc::new(next);
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = next.clone();
+        let mut failed = Vec::new();
         for name in &renewed {
             let (chain, settings) = (self.chain(name), next.all.dataset(name));
             if let Err(error) = processor.set_chain(name, &settings, &chain).await
                 && error.kind() != processor::ErrorKind::NotFound
             {
-                tracing::error!(dataset = %name, "new settings hold from the next start of its job on: {error}");
+                failed.push(format!("{error} dataset={name}"));
             }
         }
-        if !changed.is_empty() {
-            let names: Vec<&str> = changed.iter().map(DatasetName::as_str).collect();
-            tracing::info!(datasets = names.join(","), "settings changed");
-        }
-        changed
-    }
-
-    /// Whether the table that is there can have the columns that are declared. Behind a chain it need not.
-    fn fits_its_table(&self, name: &DatasetName, settings: &DatasetSettings) -> Result<(), String> {
-        let table = self.warehouse.table(name.as_str());
-        match (&settings.schema, table) {
-            (Some(schema), Some(table)) if settings.steps.is_empty() => {
-                let trial = DatasetSchema::from_table(table.schema());
-                trial.declare(schema).map_err(|error| error.to_string())
-            }
-            _ => Ok(()),
+        let names: Vec<&str> = renewed.iter().map(DatasetName::as_str).collect();
+        tracing::info!(
+            changed = changed.len(),
+            renewed = names.join(","),
+            "settings changed"
+        );
+        match failed.is_empty() {
+            true => Ok(changed),
+            false => Err(SettingsError(format!(
+                "the settings are kept, but some hold from the next start of the server on: {}",
+                failed.join("; ")
+            ))),
         }
     }
 
     fn current(&self) -> Arc<Now> {
         self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Whether the dataset's job can begin: the table that is there can have the columns that are declared (behind a chain it need
+/// not), and the type of Protobuf messages is there.
+fn fits_its_table(
+    warehouse: &Warehouse,
+    name: &DatasetName,
+    settings: &DatasetSettings,
+) -> Result<(), String> {
+    if is_own(name) && (!settings.steps.is_empty() || settings.schema.is_some()) {
+        return Err("a dataset of the system has neither steps nor a schema".to_owned());
+    }
+    let table = warehouse
+        .table(name.as_str())
+        .filter(|_| settings.steps.is_empty());
+    let checked = processor::check_settings(&settings.of_events(), table.map(|table| table.schema()));
+    checked.map_err(|error| error.to_string())
+}
+
+fn is_own(name: &DatasetName) -> bool {
+    [TRACERS, REPLAYS].contains(&name.as_str())
 }
 
 /// The file's datasets and those of requests.
@@ -283,6 +328,7 @@ fn together(file: &Settings, own: &Own) -> Result<Settings, SettingsError> {
 
 fn stamps(settings: &DatasetSettings) -> Vec<Stamp> {
     let files = settings.steps.iter().filter_map(|step| step.wasm.as_ref());
+    let files = files.chain(settings.protobuf.as_ref().map(|protobuf| &protobuf.descriptors));
     let stamp = |file: &PathBuf| {
         let meta = std::fs::metadata(file).ok()?;
         Some((meta.modified().ok()?, meta.len()))
@@ -336,5 +382,9 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     std::io::Write::write_all(&mut file, bytes)?;
     file.sync_all()?;
     std::fs::rename(&new, path)?;
-    std::fs::File::open(folder)?.sync_all()
+    // From here on the file has all of it; a loss of power may take it back to what it was.
+    if let Err(error) = std::fs::File::open(folder).and_then(|folder| folder.sync_all()) {
+        tracing::warn!(%error, file = %path.display(), "a dataset's settings may not outlive a loss of power");
+    }
+    Ok(())
 }

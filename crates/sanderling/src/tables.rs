@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event::{DatasetName, FAILED_SUFFIX};
+use processor::REPLAYS;
 use tokio::sync::watch;
 use warehouse::{AutoOptions, Costs, InsertMode, Table, Warehouse};
 
@@ -46,7 +47,9 @@ fn tell(table: &Table, settings: &Settings) {
     let dataset = dataset.parse::<DatasetName>().ok();
     let own = dataset.and_then(|dataset| settings.datasets.get(&dataset));
     let retention = own.and_then(|own| own.table_retention);
-    table.set_retention(retention.unwrap_or(settings.warehouse.retention).limit());
+    let retention = retention.unwrap_or(settings.warehouse.retention).limit();
+    // What was sent again must be known for as long as there are rejects.
+    table.set_retention(retention.filter(|_| table.name() != REPLAYS));
     // The table of rejects follows that of the rows by itself.
     if !table.name().ends_with(FAILED_SUFFIX) {
         table.set_insert_mode(match own.map(|own| own.insert).unwrap_or_default() {

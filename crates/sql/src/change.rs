@@ -83,6 +83,7 @@ fn dataset(sql: &str) -> Result<Change> {
             "statement does not parse: {error}; write CREATE DATASET name (column TYPE [NOT NULL], …) WITH (key = value, …)"
         ))
     };
+    crate::rewrite::check_depth(sql)?;
     let mut parser = Parser::new(&GenericDialect {}).try_with_sql(sql).map_err(bad)?;
     parser.expect_keyword(Keyword::CREATE).map_err(bad)?;
     let replace = parser.parse_keywords(&[Keyword::OR, Keyword::REPLACE]);
@@ -242,7 +243,12 @@ fn delete(sql: &str) -> Result<Change> {
                 args: None,
                 ..
             } => {
-                let name = name.0.last().and_then(|part| part.as_ident()).ok_or_else(bad)?;
+                let path: Vec<_> = name.0.iter().filter_map(|part| part.as_ident()).collect();
+                let name = match path.as_slice() {
+                    [name] => name,
+                    [schema, name] if schema.value.eq_ignore_ascii_case("public") => name,
+                    _ => return Err(bad()),
+                };
                 Ok(Change::Delete {
                     table: name.value.clone(),
                     condition: condition.to_string(),
@@ -328,6 +334,7 @@ mod tests {
         refused("CREATE DATASET a WITH (k = 1, k = 2)", "twice");
         refused("CREATE DATASET a; SELECT 1", "CREATE DATASET name");
         refused("DELETE FROM a", "WHERE");
+        refused("DELETE FROM stores.a WHERE true", "WHERE");
         refused("DELETE FROM a WHERE x = 1 LIMIT 1", "WHERE");
         refused("DELETE FROM a, b WHERE x = 1", "WHERE");
         assert_eq!(Change::parse("SELECT 1").unwrap(), None);

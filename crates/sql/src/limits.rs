@@ -50,6 +50,12 @@ pub const STORE_PAGE_ROWS: usize = 4096;
 /// Parts that `approx_quantiles` divides values into.
 pub const QUANTILES_MAX: usize = 10_000;
 
+/// Operators in a query's text: a thread's stack holds the tree that a chain of them makes.
+pub const OPERATORS_MAX: usize = 4_000;
+
+/// Arrays, structs and brackets in a query's text, for the same reason.
+pub const TYPES_MAX: usize = 500;
+
 const _: () = assert!(QUERY_BYTES_MAX < BODY_BYTES_MAX, "a body quotes a query");
 const _: () = assert!(
     QUERY_BYTES_MAX < POSTGRES_MESSAGE_BYTES_MAX,

@@ -15,7 +15,9 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
@@ -119,7 +121,7 @@ impl RowFilter {
     /// # Errors
     /// `Invalid`: it does not parse, names a column that there is not, or is no condition.
     pub fn new(condition: &str, schema: &SchemaRef) -> Result<Self> {
-        let text = format!("SELECT ({condition}) AS met FROM {ROWS}");
+        let text = format!("SELECT ({condition}\n) AS met FROM {ROWS}");
         let query = RowQuery::parse(&text)?;
         // More than an expression would have become more than one column.
         let empty = query.apply(&RecordBatch::new_empty(schema.clone()))?;
@@ -333,7 +335,14 @@ fn physical(expression: &Expr, input: &LogicalPlan, state: &SessionState) -> Res
     })?;
     match refused {
         Some(text) => Err(Error::invalid(text)),
-        None => Ok(state.create_physical_expr(expression.clone(), input.schema())?),
+        None => {
+            // Some functions are there only until they are simplified: `coalesce` becomes CASE.
+            let schema = input.schema();
+            let context = SimplifyContext::builder().with_schema(schema.clone()).build();
+            let simplifier = ExprSimplifier::new(context);
+            let expression = simplifier.simplify(simplifier.coerce(expression.clone(), schema)?)?;
+            Ok(state.create_physical_expr(expression, schema)?)
+        }
     }
 }
 

@@ -96,7 +96,11 @@ impl WasmUdf {
                 &format!("the component cannot be read: {error}"),
             )
         };
-        let length = fs::metadata(file).map_err(unreadable)?.len();
+        let meta = fs::metadata(file).map_err(unreadable)?;
+        if !meta.is_file() {
+            return Err(within(LoadErrorKind::Invalid, &"a component is a file"));
+        }
+        let length = meta.len();
         if length > COMPONENT_BYTES_MAX as u64 {
             return Err(within(LoadErrorKind::Invalid, &too_large(length)));
         }

@@ -86,10 +86,14 @@ impl Table {
         let _one_at_a_time = self.replacing.lock().await;
         let files = self.begin_replacing().await?;
         let sources = {
-            let upkeep = &self.state().upkeep;
+            let upkeep = &mut self.state().upkeep;
             match next(&files, &upkeep.options, &upkeep.broken) {
                 Some(run) => files[run].to_vec(),
-                None => return Ok(false),
+                None => {
+                    // Until the table has other files.
+                    upkeep.nothing_to_merge();
+                    return Ok(false);
+                }
             }
         };
         let hour = sources[0].hour.clone();

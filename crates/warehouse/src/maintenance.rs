@@ -125,6 +125,11 @@ impl Upkeep {
             self.options.every.is_some() && compact::next(files, &self.options, &self.broken).is_some();
     }
 
+    /// Notes that there is nothing to merge in the files as they are.
+    pub(crate) fn nothing_to_merge(&mut self) {
+        self.compact = false;
+    }
+
     /// Files that must stay while somebody holds the list.
     pub(crate) fn hold(&mut self, files: &Arc<[DataFile]>) {
         self.held.retain(|held| held.strong_count() > 0);
@@ -200,12 +205,13 @@ impl Table {
         if round && let Some(age) = retention {
             self.expire(age).await?;
         }
-        self.compact_once().await?;
+        let compacted = self.compact_once().await;
         if round {
+            // Files that cannot be merged do not keep others from being deleted.
             self.vacuum(Vacuum::Due).await?;
             self.state().upkeep.next_round();
         }
-        Ok(())
+        compacted.map(drop)
     }
 
     /// Learns what became of an earlier commit before anything is read that it may change. Called with `replacing`

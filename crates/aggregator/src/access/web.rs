@@ -57,7 +57,7 @@ const SHAPES: [&str; 9] = [
 
 /// What the paths of a server need: `/health` and `/ready` nothing, `/v1/datasets/{dataset}/events` sending to that
 /// dataset, the other routes of [`crate::router`] sending to some, `/`, `/metrics`, `/v1/query`, `/v1/queries…`,
-/// `/v1/stores/…`, `/v1/jobs…`, `/v1/openapi.json` and getting of `/v1/datasets`, `/v1/datasets/{dataset}` and its `tap`
+/// `/v1/stores/…`, `/v1/jobs…`, `/v1/openapi.json` and getting of `/v1/datasets`, `/v1/datasets/{dataset}` and its `tap` before the table
 /// reading, and all others `admin`.
 pub fn scope_of(parts: &Parts) -> Option<Scope> {
     let mut path = parts.uri.path().split('/').skip(1);
@@ -72,7 +72,11 @@ pub fn scope_of(parts: &Parts) -> Option<Scope> {
             (Some("" | "metrics"), None, ..) => Scope::Query,
             (Some("v1"), Some("query" | "queries" | "stores" | "jobs" | "openapi.json"), ..) => Scope::Query,
             (Some("v1"), Some("datasets"), None, ..) => Scope::Query,
-            (Some("v1"), Some("datasets"), Some(_), None | Some("tap"), _) if parts.method == Method::GET => {
+            (Some("v1"), Some("datasets"), Some(_), None, _) if parts.method == Method::GET => Scope::Query,
+            // Elsewhere than before the table, a tap shows what steps may be there to hide.
+            (Some("v1"), Some("datasets"), Some(_), Some("tap"), None)
+                if parts.method == Method::GET && matches!(parts.uri.query(), None | Some("at=inserted")) =>
+            {
                 Scope::Query
             }
             _ => Scope::Admin,
@@ -113,7 +117,9 @@ mod tests {
             ("/v1/datasets/clicks/events/", "admin"),
             ("/v1/datasets", "query"),
             ("/v1/datasets/clicks", "query"),
-            ("/v1/datasets/clicks/tap?at=decoded", "query"),
+            ("/v1/datasets/clicks/tap", "query"),
+            ("/v1/datasets/clicks/tap?at=inserted", "query"),
+            ("/v1/datasets/clicks/tap?at=decoded", "admin"),
             ("/v1/datasets/clicks/delete", "admin"),
             ("/v1/track", "send:<dataset>"),
             ("/v1/logs", "send:<dataset>"),

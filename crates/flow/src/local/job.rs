@@ -253,6 +253,18 @@ impl Job {
     }
 }
 
+impl Job {
+    /// Ends the job wherever it waits now, without the epoch that it has begun; functions that run go on until they return,
+    /// and what they give is dropped. What is committed is as after a crash: whole epochs.
+    pub async fn abort(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            // It is over, whichever way it ended.
+            let _ = task.await;
+        }
+    }
+}
+
 fn named(name: &str, error: Error) -> Error {
     Error::new(error.kind(), format!("{error} job={name}")).with_source(error)
 }

@@ -47,6 +47,7 @@ use crate::{Error, ErrorKind, Result};
 
 pub(crate) use self::call::CallThreads;
 pub(crate) use self::rows::InChain;
+pub use self::versions::check_settings;
 pub(crate) use self::versions::{ChainVersion, Chains};
 
 /// How long a call of a step may take, unless the chain says otherwise.

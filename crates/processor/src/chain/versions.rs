@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use arrow::datatypes::SchemaRef;
 use event::protobuf::MessageType;
 use event::{DatasetSchema, DatasetSettings, Decoder, ERROR_COLUMN, ROW_COLUMN, move_to_extra};
 use queue::{Offset, Partition, Record};
@@ -205,13 +206,27 @@ impl ChainVersion {
     }
 }
 
+/// Whether a dataset's job could begin with these settings: the schema goes with the columns of its table (of its own where
+/// there are steps, or no table yet), and the type of its Protobuf messages is there.
+///
+/// # Errors
+/// `Invalid` with what is wrong.
+pub fn check_settings(settings: &DatasetSettings, table: Option<SchemaRef>) -> Result<()> {
+    let schema = table.map_or_else(DatasetSchema::empty, DatasetSchema::from_table);
+    decoder(&Arc::new(schema), settings).map(drop)
+}
+
 fn decoder(schema: &Arc<DatasetSchema>, settings: &DatasetSettings) -> Result<Decoder> {
     let invalid = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Invalid, error);
     let decoder = Decoder::new(schema.clone(), settings).map_err(|error| invalid(&error))?;
     let Some(protobuf) = &settings.protobuf else {
         return Ok(decoder);
     };
-    let descriptors = std::fs::read(&protobuf.descriptors);
+    let is_file = std::fs::metadata(&protobuf.descriptors).is_ok_and(|meta| meta.is_file());
+    let descriptors = match is_file {
+        true => std::fs::read(&protobuf.descriptors),
+        false => Err(std::io::Error::other("there is no such file")),
+    };
     let of_type = match descriptors {
         Ok(descriptors) => {
             MessageType::new(&descriptors, &protobuf.message).map_err(|error| error.to_string())

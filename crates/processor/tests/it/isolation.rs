@@ -233,7 +233,6 @@ async fn a_flood_of_slow_functions_gets_workers_and_gives_them_back() {
     let trap = Arc::new(Trap::default());
     let _opens = Opens(trap.clone());
     let waits = trap.clone();
-    let (_job, scale, sink) = job(&scaler, &queue, "flood", move |_| waits.stay());
     let batch = |sequence: u64| {
         let mut batch = named("flood", numbers(1, sequence, 0..1));
         // As large as a chunk is at least, so that each may have a thread.
@@ -241,9 +240,11 @@ async fn a_flood_of_slow_functions_gets_workers_and_gives_them_back() {
         batch.header.received_at = Timestamp::now();
         batch
     };
+    // A job is of a dataset that there is.
     queue.append(batch(0)).await.unwrap();
-    // Nothing is known of functions that have not ended: no more workers than cores.
-    until(|| scale.status().workers == 2).await;
+    let (_job, scale, sink) = job(&scaler, &queue, "flood", move |_| waits.stay());
+    // Nothing may be known yet of functions that have not ended: then there are no more workers than cores.
+    until(|| scale.status().workers >= 2).await;
     trap.open();
     until(|| sink.items().len() == 1).await;
     until(|| scale.status().wanted == 0).await;
@@ -275,13 +276,14 @@ async fn hundreds_of_datasets_each_see_their_events() {
             .unwrap();
         assert_eq!(rows(&warehouse, name), 3);
     }
-    let status = processor.status();
-    assert_eq!(status.len(), names.len());
-    assert!(
-        status
-            .iter()
-            .all(|status| status.behind_batches == 0 && status.last_error.is_none())
-    );
+    // An epoch is over a little after its rows are visible.
+    until(|| {
+        let status = processor.status();
+        assert_eq!(status.len(), names.len());
+        assert!(status.iter().all(|status| status.last_error.is_none()));
+        status.iter().all(|status| status.behind_batches == 0)
+    })
+    .await;
     processor.stop().await;
     warehouse.close().await.unwrap();
 }

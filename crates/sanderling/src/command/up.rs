@@ -1,5 +1,7 @@
 //! `sanderling up`: everything in one process.
 
+use std::path::Path;
+
 use sanderling::{Server, Signals, Told};
 
 use super::Failure;
@@ -16,6 +18,7 @@ pub(crate) struct Up {
 impl Up {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let settings = self.serving.settings()?;
+        let had_file = self.serving.config.is_none() && Path::new("sanderling.toml").exists();
         let data_dir = settings.data_dir.clone();
         let mut signals = Signals::listen()?;
         let server = Server::start(settings).await?;
@@ -23,7 +26,7 @@ impl Up {
         println!("{}", try_lines(&server, "hello"));
         println!("ready");
         while signals.told().await == Told::Reload {
-            self.reload(&server).await;
+            self.reload(&server, had_file).await;
         }
         eprintln!("draining");
         server.shutdown().await?;
@@ -31,7 +34,11 @@ impl Up {
     }
 
     /// What cannot be taken over is told, and all goes on as it was.
-    async fn reload(&self, server: &Server) {
+    async fn reload(&self, server: &Server, had_file: bool) {
+        if had_file && !Path::new("sanderling.toml").exists() {
+            eprintln!("error: settings stay as they were: there is no file any more file=sanderling.toml");
+            return;
+        }
         let reloaded = match self.serving.settings() {
             Ok(settings) => server.reload(settings).await,
             Err(error) => Err(error),

@@ -85,7 +85,7 @@ pub(super) async fn show(
     }
     let mut described = described(&parts, &name, job);
     described["settings"] = match parts.live.set_by(&name) {
-        Some((_, Some(text))) => toml::from_str::<Value>(&text).map_err(Refused::invalid)?,
+        Some((_, Some(text))) => shown(toml::from_str(&text).map_err(Refused::invalid)?),
         _ => Value::Null,
     };
     if let Some(table) = parts.warehouse.table(name.as_str()) {
@@ -169,6 +169,17 @@ pub(super) async fn put(
     Ok(Json(
         json!({"dataset": name, "changed": !changed.is_empty(), "dry_run": put.dry_run}),
     ))
+}
+
+/// Settings for whoever may read: what components are given may be a secret.
+fn shown(mut settings: Value) -> Value {
+    let steps = settings.get_mut("steps").and_then(Value::as_array_mut);
+    for step in steps.into_iter().flatten() {
+        if let Some(text) = step.get_mut("settings") {
+            *text = Value::String("***".to_owned());
+        }
+    }
+    settings
 }
 
 /// Settings as they would stand in the file.

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use event::DatasetName;
 use futures::stream;
 use jiff::Timestamp;
-use processor::{FailedFilter, Tap, TapPoint};
+use processor::{FailedFilter, REPLAYS, Tap, TapPoint};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use warehouse::{DeleteOptions, Vacuum};
@@ -151,6 +151,11 @@ pub(super) async fn delete_from(parts: &Parts, name: &str, delete: Delete) -> Re
     let Some(table) = parts.warehouse.table(name) else {
         return Err(Refused::not_found(format_args!("no such table table={name:?}")));
     };
+    if name == REPLAYS {
+        return Err(Refused::invalid(
+            "this table says which rejects were sent again: without its rows they would be sent twice",
+        ));
+    }
     let filter = sql::RowFilter::new(&delete.condition, &table.schema()).map_err(Refused::invalid)?;
     let filter = Arc::new(filter);
     let matches = move |rows: &RecordBatch| {

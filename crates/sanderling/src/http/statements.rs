@@ -34,6 +34,15 @@ pub(super) async fn run(State(parts): State<Parts>, body: String) -> Result<Json
                     "the dataset is set already, write CREATE OR REPLACE DATASET to change it dataset={name}"
                 )));
             }
+            if let Some((_, Some(text))) = parts.live.set_by(&name) {
+                let known: toml::Table = toml::from_str(&text).map_err(Refused::invalid)?;
+                let beyond = ["steps", "tests", "time_range", "protobuf"];
+                if let Some(key) = beyond.iter().find(|key| known.contains_key(**key)) {
+                    return Err(Refused::invalid(format_args!(
+                        "the dataset has settings that a statement cannot say and would drop, change it with PUT dataset={name} key={key}"
+                    )));
+                }
+            }
             let text = as_toml(Value::Object(settings))?;
             let changed = parts.live.put(&name, &text, false, &parts.processor).await;
             let changed = changed.map_err(Refused::invalid)?;

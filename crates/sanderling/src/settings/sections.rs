@@ -64,6 +64,12 @@ pub struct WarehouseSettings {
     pub vacuum_after: Duration,
 }
 
+/// The environment, as far as it is text.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 impl WarehouseSettings {
     /// What the warehouse of a server is opened with. The environment says the rest of a location.
     pub(crate) fn of_tables(&self, data_dir: &Path) -> Result<WarehouseOptions, String> {
@@ -74,7 +80,7 @@ impl WarehouseSettings {
                 for (key, value) in &self.options {
                     location = location.with(key, value).map_err(|error| error.to_string())?;
                 }
-                location.with_variables(std::env::vars())
+                location.with_variables(variables())
             }
         };
         Ok(WarehouseOptions {

@@ -26,8 +26,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::Span;
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, Tokenizer};
 
+use crate::limits::{OPERATORS_MAX, TYPES_MAX};
 use crate::{Error, Result};
 use query::{Resolver, With};
 
@@ -64,7 +65,46 @@ pub fn rewrite(sql: &str, catalog: &dyn Catalog) -> Result<Statement> {
 
 /// Parses statements.
 pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
+    check_depth(sql)?;
     Parser::parse_sql(&GenericDialect {}, sql).map_err(|error| Error::syntax(error, sql))
+}
+
+/// Refuses what the parser, or the end of what it made, would need too much of a thread's stack for: it goes down into types
+/// and operators without counting.
+pub(crate) fn check_depth(sql: &str) -> Result<()> {
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else {
+        return Ok(()); // the parser says what is wrong
+    };
+    let (mut types, mut operators) = (0, 0);
+    for token in &tokens {
+        match token {
+            Token::Word(word) if word.quote_style.is_none() => match word.value.to_ascii_uppercase().as_str()
+            {
+                "ARRAY" | "STRUCT" | "MAP" | "NULLABLE" | "NESTED" | "TUPLE" => types += 1,
+                "AND" | "OR" | "NOT" | "IS" | "LIKE" | "UNION" | "EXCEPT" | "INTERSECT" => operators += 1,
+                _ => {}
+            },
+            Token::LBracket => types += 1,
+            Token::Word(_)
+            | Token::Whitespace(_)
+            | Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::Comma
+            | Token::Period
+            | Token::LParen
+            | Token::RParen
+            | Token::RBracket
+            | Token::SemiColon => {}
+            _ => operators += 1,
+        }
+    }
+    if types > TYPES_MAX || operators > OPERATORS_MAX {
+        return Err(Error::invalid(format!(
+            "query nests too much, split it or write IN (…) for many comparisons operators={operators} operators_max={OPERATORS_MAX} \
+             arrays={types} arrays_max={TYPES_MAX}"
+        )));
+    }
+    Ok(())
 }
 
 /// Rewrites one parsed statement.

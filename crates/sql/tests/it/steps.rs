@@ -72,6 +72,7 @@ fn rows_are_filtered_and_projected() {
         "label|_row\nx|2",
     );
     check("SELECT name FROM events WHERE NULL", "Name|_row");
+    check("SELECT coalesce(n, 0) AS n FROM events", "n|_row\n1|0\n0|1\n3|2");
     check(
         "SELECT name, CASE WHEN n IS NULL THEN 'no n' END AS _error FROM events",
         "Name|_error|_row\na||0\nb|no n|1\nc||2",
