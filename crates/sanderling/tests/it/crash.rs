@@ -175,7 +175,7 @@ async fn never_fewer(endpoint: String, life: Arc<AtomicU64>) {
     loop {
         let before = life.load(Ordering::SeqCst);
         if let Ok(found) = rows(&client, sql).await
-            && before % 2 == 0
+            && before.is_multiple_of(2)
             && before == life.load(Ordering::SeqCst)
         {
             let count = |name: &str| found[0][name].as_u64().unwrap();

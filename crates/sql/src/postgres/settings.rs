@@ -48,6 +48,12 @@ pub(crate) fn respond(
     match statement {
         Statement::StartTransaction { .. } => Some(Ok(Response::TransactionStart(Tag::new("BEGIN")))),
         Statement::Commit { .. } => Some(Ok(Response::TransactionEnd(Tag::new("COMMIT")))),
+        // Nothing is written, so a savepoint is a place to go on from after an error.
+        Statement::Savepoint { .. } => done("SAVEPOINT"),
+        Statement::ReleaseSavepoint { .. } => done("RELEASE"),
+        Statement::Rollback {
+            savepoint: Some(_), ..
+        } => Some(Ok(Response::TransactionStart(Tag::new("ROLLBACK")))),
         Statement::Rollback { .. } => Some(Ok(Response::TransactionEnd(Tag::new("ROLLBACK")))),
         Statement::Discard { .. } => done("DISCARD ALL"),
         Statement::Reset(reset) => {
@@ -81,6 +87,8 @@ pub(crate) fn is_own(statement: &Statement) -> bool {
         S::StartTransaction { .. }
             | S::Commit { .. }
             | S::Rollback { .. }
+            | S::Savepoint { .. }
+            | S::ReleaseSavepoint { .. }
             | S::Discard { .. }
             | S::Reset(_)
             | S::Set(_)

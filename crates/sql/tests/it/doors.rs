@@ -189,6 +189,9 @@ async fn postgres_clients_are_served() {
         Some("454")
     );
     assert_eq!(simple("begin; select 1; commit").await.len(), 1);
+    let savepoints =
+        "begin; savepoint a; release savepoint a; savepoint b; rollback to savepoint b; select 1; commit";
+    assert_eq!(simple(savepoints).await.len(), 1);
     assert_eq!(simple("show server_version").await.len(), 1);
     let tables = simple("select tablename from pg_catalog.pg_tables where schemaname = 'public'").await;
     assert_eq!(tables, vec![vec![Some("d".to_owned())]]);
