@@ -13,8 +13,8 @@
 //! its own there (steps, tests, structs) is set over HTTP or in the file.
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, ColumnOption, DataType, ExactNumberInfo, Expr, FromTable, SqlOption, Statement,
-    TableFactor, UnaryOperator, Value as SqlValue,
+    ArrayElemTypeDef, ColumnDef, ColumnOption, DataType, ExactNumberInfo, Expr, FromTable, SqlOption,
+    Statement, TableFactor, UnaryOperator, Value as SqlValue,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -115,29 +115,7 @@ fn dataset(sql: &str) -> Result<Change> {
             )));
         }
     }
-    let mut fields = Vec::new();
-    for column in columns {
-        let mut required = false;
-        for option in &column.options {
-            match &option.option {
-                ColumnOption::NotNull => required = true,
-                ColumnOption::Null => {}
-                other => {
-                    return Err(Error::invalid(format!(
-                        "a column is NOT NULL or nothing column={} option={other}",
-                        column.name.value
-                    )));
-                }
-            }
-        }
-        let data_type = type_name(&column.data_type).ok_or_else(|| {
-            Error::invalid(format!(
-                "no such type: take TEXT, BOOLEAN, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE, DECIMAL(p,s), TIMESTAMP, DATE, BYTEA, or one of them with [] column={} type={}",
-                column.name.value, column.data_type
-            ))
-        })?;
-        fields.push(json!({"name": column.name.value, "type": data_type, "required": required}));
-    }
+    let fields = columns.iter().map(field).collect::<Result<Vec<_>>>()?;
     if !fields.is_empty() {
         let mut schema = Map::from_iter([("fields".to_owned(), Value::Array(fields))]);
         for (option, key) in [
@@ -160,6 +138,30 @@ fn dataset(sql: &str) -> Result<Change> {
         settings,
         known,
     })
+}
+
+/// A declared field, as settings have it.
+fn field(column: &ColumnDef) -> Result<Value> {
+    let name = &column.name.value;
+    let mut required = false;
+    for option in &column.options {
+        match &option.option {
+            ColumnOption::NotNull => required = true,
+            ColumnOption::Null => {}
+            other => {
+                return Err(Error::invalid(format!(
+                    "a column is NOT NULL or nothing column={name} option={other}"
+                )));
+            }
+        }
+    }
+    let data_type = type_name(&column.data_type).ok_or_else(|| {
+        Error::invalid(format!(
+            "no such type: take TEXT, BOOLEAN, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE, DECIMAL(p,s), TIMESTAMP, DATE, BYTEA, or one of them with [] column={name} type={}",
+            column.data_type
+        ))
+    })?;
+    Ok(json!({"name": name, "type": data_type, "required": required}))
 }
 
 fn constant(value: &Expr) -> Result<Value> {
