@@ -169,7 +169,7 @@ fn rows(decoder: &Decoder, encoding: Encoding, payload: Vec<u8>, events: usize) 
             events: events as u32,
             encoding,
             generated_at: jiff::Timestamp::UNIX_EPOCH,
-            received_at: jiff::Timestamp::UNIX_EPOCH,
+            received_at: jiff::Timestamp::from_second(1_500_000_000).unwrap(),
         },
         payload: payload.into(),
     });
