@@ -227,7 +227,7 @@ impl Generations {
     /// `NotFound`. After a crash, call it again.
     ///
     /// # Errors
-    /// What the stores report.
+    /// `Conflict` when a job's last commit to it was still under way: call it again; and what the stores report.
     pub async fn abandon(&self) -> Result<()> {
         self.change(|state| {
             let taken = state.filling.take();

@@ -243,8 +243,8 @@ async fn a_flood_of_slow_functions_gets_workers_and_gives_them_back() {
     // A job is of a dataset that there is.
     queue.append(batch(0)).await.unwrap();
     let (_job, scale, sink) = job(&scaler, &queue, "flood", move |_| waits.stay());
-    // Nothing may be known yet of functions that have not ended: then there are no more workers than cores.
-    until(|| scale.status().workers >= 2).await;
+    // Nothing is known of functions that have not ended: no more workers than cores.
+    until(|| scale.status().workers == 2).await;
     trap.open();
     until(|| sink.items().len() == 1).await;
     until(|| scale.status().wanted == 0).await;
