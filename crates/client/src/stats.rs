@@ -206,7 +206,7 @@ impl Times {
     }
 
     /// Those that came after an earlier state of the same count; the longest stays.
-    pub(crate) fn since(&self, earlier: &Self) -> Self {
+    pub fn since(&self, earlier: &Self) -> Self {
         let mut since = self.0.clone();
         for (mine, theirs) in since.buckets.iter_mut().zip(earlier.0.buckets) {
             *mine = mine.saturating_sub(theirs);

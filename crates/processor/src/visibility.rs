@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 
 /// A histogram of the time from the emission of a batch's oldest event to the moment its rows are visible in SQL,
-/// in µs, weighted by rows; and their count.
+/// in µs, weighted by rows; it only grows.
 #[derive(Debug, Default)]
 pub struct Visibility(Mutex<Option<Histogram<u64>>>);
 
@@ -26,9 +26,20 @@ impl Visibility {
             .saturating_record_n(latency_us.clamp(1, LATENCY_US_MAX), rows);
     }
 
-    /// The histogram so far, and an empty one from here on.
-    pub fn take(&self) -> Histogram<u64> {
-        let mut histogram = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        histogram.take().unwrap_or_else(empty)
+    /// The histogram so far; `None` before the first event.
+    pub fn so_far(&self) -> Option<Histogram<u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The histogram of what came since `before` was `so_far`, which is brought up to now.
+    pub fn since(&self, before: &mut Option<Histogram<u64>>) -> Histogram<u64> {
+        let Some(now) = self.so_far() else { return empty() };
+        let mut since = now.clone();
+        if let Some(before) = before.replace(now) {
+            since
+                .subtract(&before)
+                .expect("it only grows, with the same bounds");
+        }
+        since
     }
 }

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use event::DatasetName;
+use hdrhistogram::Histogram;
 use warehouse::TableStats;
 
 use crate::entrance::Entrance;
@@ -199,6 +200,12 @@ const OF_JOBS: [OfJob; 5] = [
     ),
 ];
 
+/// Upper bounds of the histogram `visible_seconds`, in ms.
+const VISIBLE_MS: [u64; 30] = [
+    1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500, 750, 1_000, 1_500, 2_500, 5_000,
+    10_000, 20_000, 60_000, 120_000, 300_000, 600_000, 1_800_000,
+];
+
 /// `GET /metrics`.
 pub(crate) async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
     let mut text = String::new();
@@ -219,6 +226,11 @@ pub(crate) async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
         let samples = jobs.iter().map(|job| (job.dataset.as_str(), value(job)));
         family(&mut text, (name, "gauge", help), samples);
     }
+    let seen = jobs.iter().filter_map(|job| {
+        let seen = parts.processor.visibility(&job.dataset)?.so_far()?;
+        Some((&job.dataset, seen))
+    });
+    visible(&mut text, seen);
     let tables: Vec<_> = parts
         .warehouse
         .tables()
@@ -292,6 +304,33 @@ fn held(text: &mut String, retained: &BTreeMap<DatasetName, RetentionCounts>) {
             let labels = format_args!("dataset=\"{dataset}\",consumer=\"{consumer}\"");
             let _ = writeln!(text, "sanderling_queue_held_batches{{{labels}}} {batches}");
         }
+    }
+}
+
+/// From the emission of a batch's oldest event to its rows being visible in SQL. The buckets are true to 1 %.
+fn visible<'a>(text: &mut String, seen: impl Iterator<Item = (&'a DatasetName, Histogram<u64>)>) {
+    let help = "Time from the emission of a batch's oldest event to its rows being visible in SQL, by rows.";
+    family(text, ("visible_seconds", "histogram", help), std::iter::empty());
+    for (dataset, seen) in seen {
+        let mut recorded = seen.iter_recorded().peekable();
+        let mut count = 0;
+        for ms in VISIBLE_MS {
+            while let Some(value) = recorded.next_if(|value| value.value_iterated_to() <= ms * 1_010) {
+                count += value.count_since_last_iteration();
+            }
+            let le = ms as f64 / 1e3;
+            let _ = writeln!(
+                text,
+                "sanderling_visible_seconds_bucket{{dataset=\"{dataset}\",le=\"{le}\"}} {count}"
+            );
+        }
+        let (rows, seconds) = (seen.len(), seen.mean() * seen.len() as f64 / 1e6);
+        let _ = writeln!(
+            text,
+            "sanderling_visible_seconds_bucket{{dataset=\"{dataset}\",le=\"+Inf\"}} {rows}\n\
+             sanderling_visible_seconds_sum{{dataset=\"{dataset}\"}} {seconds}\n\
+             sanderling_visible_seconds_count{{dataset=\"{dataset}\"}} {rows}"
+        );
     }
 }
 

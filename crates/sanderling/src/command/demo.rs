@@ -96,6 +96,7 @@ async fn show(server: &Server, client: &Client) -> Result<(), Failure> {
     let dataset: DatasetName = DATASET.parse().map_err(|error: event::Error| error.to_string())?;
     let terminal = std::io::stdout().is_terminal();
     let (start, mut before, mut lines_up) = (Instant::now(), client.stats(), 0);
+    let mut seen = None;
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.tick().await;
     println!("{}\n", try_lines(server, DATASET));
@@ -105,7 +106,7 @@ async fn show(server: &Server, client: &Client) -> Result<(), Failure> {
         let latency = server
             .processor()
             .visibility(&dataset)
-            .map(|visibility| visibility.take());
+            .map(|visibility| visibility.since(&mut seen));
         let quantile = |q| {
             latency
                 .as_ref()
