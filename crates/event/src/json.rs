@@ -63,7 +63,18 @@ impl Rows {
 
     /// Adds the row that a JSON object makes, or says why it makes none and adds nothing.
     pub(crate) fn push(&mut self, json: &[u8]) -> Result<(), String> {
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        self.push_json(serde_json::Deserializer::from_slice(json))
+    }
+
+    /// [`Rows::push`] of what is known to be UTF-8.
+    pub(crate) fn push_text(&mut self, json: &str) -> Result<(), String> {
+        self.push_json(serde_json::Deserializer::from_str(json))
+    }
+
+    fn push_json<'de>(
+        &mut self,
+        mut deserializer: serde_json::Deserializer<impl serde_json::de::Read<'de>>,
+    ) -> Result<(), String> {
         let read = |seed: ObjectSeed<'_>| {
             seed.deserialize(&mut deserializer)
                 .and_then(|()| deserializer.end())

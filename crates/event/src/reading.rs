@@ -41,14 +41,20 @@ impl Reading {
 
     /// Lines of JSON.
     pub(crate) fn lines_of_json(&mut self, payload: &[u8]) {
-        for (index, line) in payload.split(|byte| *byte == b'\n').enumerate() {
-            let line = line.trim_ascii();
+        // Text that is known to be UTF-8 as a whole need not be looked at again string by string.
+        let text = std::str::from_utf8(payload).ok();
+        let mut start = 0;
+        let ends = memchr::memchr_iter(b'\n', payload).chain([payload.len()]);
+        for (index, end) in ends.enumerate() {
+            let range = std::mem::replace(&mut start, end + 1)..end;
+            let line = payload[range.clone()].trim_ascii();
             if line.is_empty() {
                 continue;
             }
-            let outcome = match too_large(line) {
-                None => self.rows.push(line),
-                Some(reason) => Err(reason),
+            let outcome = match (too_large(line), text) {
+                (Some(reason), _) => Err(reason),
+                (None, Some(text)) => self.rows.push_text(text[range].trim_ascii()),
+                (None, None) => self.rows.push(line),
             };
             self.note(index + 1, outcome, line);
         }

@@ -1,16 +1,17 @@
 //! One version of a warehouse table as a DataFusion table: the hot tail and the files.
 
+use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use datafusion::catalog::memory::{DataSourceExec, MemorySourceConfig};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::config::TableParquetOptions;
-use datafusion::common::pruning::PrunableStatistics;
+use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::stats::Precision;
-use datafusion::common::{ColumnStatistics, DFSchema, ScalarValue, Statistics};
+use datafusion::common::{Column, ColumnStatistics, DFSchema, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -19,12 +20,12 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::object_store::{ObjectMeta, ObjectStore};
-use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
+use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use event::SystemColumn;
-use warehouse::{DataFile, Version};
+use warehouse::{DataFile, Times, Version};
 
 /// Under which address a query's runtime knows the store of the warehouse's files.
 pub(crate) static FILES_URL: LazyLock<ObjectStoreUrl> =
@@ -45,42 +46,54 @@ impl WarehouseTable {
         Self { version, store }
     }
 
+    /// The hot tail's batches that can hold rows that pass, if there are any.
     fn hot(
         &self,
         partitions: usize,
+        passing: Option<&PruningPredicate>,
         projection: Option<&Vec<usize>>,
-    ) -> DataFusionResult<MemorySourceConfig> {
-        let parts = deal(&self.version.hot, partitions, RecordBatch::num_rows);
-        MemorySourceConfig::try_new(&parts, self.version.schema.clone(), projection.cloned())
+    ) -> DataFusionResult<Option<MemorySourceConfig>> {
+        let version = &self.version;
+        let kept = match passing {
+            None => version.hot.to_vec(),
+            Some(passing) => {
+                let keep = passing.prune(&Spans::new(&version.schema, version.hot_times.iter().copied()))?;
+                let batches = version.hot.iter().zip(keep);
+                let kept = batches.filter(|(_, keep)| *keep);
+                kept.map(|(batch, _)| batch.clone()).collect()
+            }
+        };
+        if kept.is_empty() {
+            return Ok(None);
+        }
+        let parts = deal(&kept, partitions, RecordBatch::num_rows);
+        MemorySourceConfig::try_new(&parts, version.schema.clone(), projection.cloned()).map(Some)
     }
 
-    /// The files that can hold rows that pass the filters, by their times.
-    fn pruned(&self, state: &dyn Session, filters: &[Expr]) -> DataFusionResult<Vec<DataFile>> {
+    /// What the filters say of times; `None` if they prune nothing by them.
+    fn passing(&self, state: &dyn Session, filters: &[Expr]) -> DataFusionResult<Option<PruningPredicate>> {
         let schema = &self.version.schema;
         let Some(filter) = conjunction(filters.iter().cloned()) else {
-            return Ok(self.version.files.to_vec());
+            return Ok(None);
         };
         let columns = DFSchema::try_from(schema.clone())?;
         let filter = state.create_physical_expr(filter, &columns)?;
-        // A filter that says nothing of times prunes nothing.
-        let Ok(predicate) = PruningPredicateBuilder::new()
-            .with_file_schema(schema.clone())
-            .try_build(filter)
-        else {
-            return Ok(self.version.files.to_vec());
+        let predicate = PruningPredicateBuilder::new().with_file_schema(schema.clone());
+        Ok(predicate.try_build(filter).ok())
+    }
+
+    /// The files that can hold rows that pass, by their times.
+    fn pruned(&self, passing: Option<&PruningPredicate>) -> DataFusionResult<Vec<DataFile>> {
+        let files = &self.version.files;
+        let Some(passing) = passing else {
+            return Ok(files.to_vec());
         };
-        let known = self
-            .version
-            .files
-            .iter()
-            .map(|file| Arc::new(statistics(file, schema)))
-            .collect();
-        let keep = predicate.prune(&PrunableStatistics::new(known, schema.clone()))?;
-        let files = self.version.files.iter().zip(keep);
-        Ok(files
-            .filter(|(_, keep)| *keep)
-            .map(|(file, _)| file.clone())
-            .collect())
+        let keep = passing.prune(&Spans::new(
+            &self.version.schema,
+            files.iter().map(DataFile::times),
+        ))?;
+        let files = files.iter().zip(keep).filter(|(_, keep)| *keep);
+        Ok(files.map(|(file, _)| file.clone()).collect())
     }
 
     fn files(
@@ -142,13 +155,12 @@ impl TableProvider for WarehouseTable {
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let mut inputs: Vec<Arc<dyn ExecutionPlan>> = Vec::with_capacity(2);
-        if !self.version.hot.is_empty() {
-            let hot = self
-                .hot(state.config().target_partitions(), projection)?
-                .with_limit(limit);
-            inputs.push(DataSourceExec::from_data_source(hot));
+        let passing = self.passing(state, filters)?;
+        let partitions = state.config().target_partitions();
+        if let Some(hot) = self.hot(partitions, passing.as_ref(), projection)? {
+            inputs.push(DataSourceExec::from_data_source(hot.with_limit(limit)));
         }
-        let files = self.pruned(state, filters)?;
+        let files = self.pruned(passing.as_ref())?;
         if !files.is_empty() {
             inputs.push(self.files(state, &files, projection, limit)?);
         }
@@ -164,6 +176,61 @@ impl TableProvider for WarehouseTable {
             1 => Ok(inputs.remove(0)),
             _ => UnionExec::try_new(inputs),
         }
+    }
+}
+
+/// The times of containers of rows: batches, or files.
+struct Spans<'a> {
+    schema: &'a SchemaRef,
+    times: Vec<Times>,
+}
+
+impl<'a> Spans<'a> {
+    fn new(schema: &'a SchemaRef, times: impl Iterator<Item = Times>) -> Self {
+        let times = times.collect();
+        Self { schema, times }
+    }
+
+    fn values(&self, column: &Column, of: fn((i64, i64)) -> i64) -> Option<ArrayRef> {
+        let range: fn(&Times) -> (i64, i64) = match column.name() {
+            name if name == SystemColumn::EventTime.name() => |times| times.event,
+            name if name == SystemColumn::ReceivedTime.name() => |times| times.received,
+            _ => return None,
+        };
+        let DataType::Timestamp(TimeUnit::Microsecond, zone) =
+            self.schema.field_with_name(column.name()).ok()?.data_type()
+        else {
+            return None;
+        };
+        let values = self.times.iter().map(|times| of(range(times)));
+        let values = TimestampMicrosecondArray::from_iter_values(values);
+        Some(Arc::new(values.with_timezone_opt(zone.clone())))
+    }
+}
+
+impl PruningStatistics for Spans<'_> {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.values(column, |range| range.0)
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.values(column, |range| range.1)
+    }
+
+    fn num_containers(&self) -> usize {
+        self.times.len()
+    }
+
+    fn null_counts(&self, _: &Column) -> Option<ArrayRef> {
+        None
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        None
+    }
+
+    fn contained(&self, _: &Column, _: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        None
     }
 }
 

@@ -30,6 +30,7 @@
 
 mod about;
 mod auto;
+mod background;
 mod compact;
 mod delete;
 mod encode;
@@ -67,5 +68,5 @@ pub use maintenance::MaintenanceOptions;
 pub use plain::{PlainFiles, PlainFormat, PlainOptions};
 pub use table::Table;
 pub use vacuum::{Vacuum, Vacuumed};
-pub use version::{DataFile, Version};
+pub use version::{DataFile, Times, Version};
 pub use warehouse::{Warehouse, WarehouseOptions};

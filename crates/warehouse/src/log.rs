@@ -20,6 +20,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use store::Progress;
 
+use crate::background::{self, Urgency};
 use crate::encode::{self, Encoded, HOUR_COLUMN};
 use crate::limits::{CHECKPOINT_VERSIONS, UPLOADS_MAX};
 use crate::schema::{from_delta, to_delta};
@@ -264,7 +265,7 @@ impl Log {
         } = change;
         let encoded = {
             let schema = schema.clone();
-            tokio::task::spawn_blocking(move || encode::encode(&batches, &schema)).await
+            background::run(Urgency::Flush, move || encode::encode(&batches, &schema)).await
         };
         let encoded = encoded.map_err(|error| self.failed("encoding broke off", error))??;
         let uploads = encoded.into_iter().map(|file| self.upload(file, &schema));

@@ -24,6 +24,7 @@ use parquet::arrow::async_reader::{
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
+use crate::background::{self, Urgency};
 use crate::encode::{self, Ranges};
 use crate::limits::{
     REWRITE_BATCH_BYTES, REWRITE_BATCH_ROWS_MAX, REWRITE_GROUP_BYTES_MAX, REWRITE_PART_BYTES,
@@ -110,7 +111,7 @@ impl Table {
             wanted: Arc::downgrade(&waits),
         };
         let runtime = tokio::runtime::Handle::current();
-        let result = tokio::task::spawn_blocking(move || runtime.block_on(run(work))).await;
+        let result = background::run(Urgency::Rewrite, move || runtime.block_on(run(work))).await;
         drop(waits);
         result.map_err(|error| Error::storage("rewriting broke off", self.name(), error))?
     }
@@ -135,7 +136,7 @@ impl Work {
         let path = place(&sources[0].path);
         let upload = BufWriter::with_capacity(self.store.clone(), path.clone(), REWRITE_PART_BYTES)
             .with_max_concurrency(REWRITE_PARTS_MAX);
-        let properties = encode::properties()
+        let properties = encode::properties(schema)
             .set_max_row_group_bytes(Some(REWRITE_GROUP_BYTES_MAX))
             .build();
         let writer = AsyncArrowWriter::try_new(upload, schema.clone(), Some(properties));

@@ -564,6 +564,7 @@ impl State {
             durable: self.durable.clone(),
             files: self.files.clone(),
             hot: self.tail.batches(),
+            hot_times: self.tail.times(),
         }
     }
 }

@@ -8,8 +8,8 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, SchemaRef};
 use tokio::time::Instant;
 
-use crate::Result;
 use crate::limits::{CHUNK_FAN_IN, CHUNK_ROWS_MAX};
+use crate::{Result, Times, encode};
 
 /// Batches that a flush has taken (`frozen`), then those that came since (`live`). Those that readers do not see yet
 /// are the last ones.
@@ -32,13 +32,20 @@ struct Half {
 struct Chunk {
     batch: RecordBatch,
     bytes: usize,
+    times: Times,
     hidden: bool,
 }
 
 impl Chunk {
     fn new(batch: RecordBatch, hidden: bool) -> Self {
         let bytes = batch.get_array_memory_size();
-        Self { batch, bytes, hidden }
+        let times = encode::times_of(&batch);
+        Self {
+            batch,
+            bytes,
+            times,
+            hidden,
+        }
     }
 }
 
@@ -168,6 +175,13 @@ impl Tail {
             .filter(|chunk| !chunk.hidden)
             .map(|chunk| chunk.batch.clone())
             .collect()
+    }
+
+    /// Of each of [`Tail::batches`].
+    pub(crate) fn times(&self) -> Arc<[Times]> {
+        let chunks = self.frozen.chunks.iter().chain(&self.live.chunks);
+        let shown = chunks.filter(|chunk| !chunk.hidden);
+        shown.map(|chunk| chunk.times).collect()
     }
 
     pub(crate) fn bytes(&self) -> usize {

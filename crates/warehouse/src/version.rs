@@ -22,6 +22,17 @@ pub struct Version {
     pub files: Arc<[DataFile]>,
     /// The hot tail in arrival order: the rows newer than the last Delta commit.
     pub hot: Arc<[RecordBatch]>,
+    /// Of each batch of `hot`.
+    pub hot_times: Arc<[Times]>,
+}
+
+/// Least and greatest times of some rows, µs since 1970, both inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// Of `eventTime`, or of `eventReceivedTime` where there is none.
+    pub event: (i64, i64),
+    /// Of `eventReceivedTime`.
+    pub received: (i64, i64),
 }
 
 /// A Parquet file of a table. It holds the columns of the schema at the time it was written, in that order.
@@ -40,4 +51,14 @@ pub struct DataFile {
     pub event_time: (i64, i64),
     /// Least and greatest `eventReceivedTime`, µs since 1970, both inclusive.
     pub received_time: (i64, i64),
+}
+
+impl DataFile {
+    /// The times of its rows.
+    pub fn times(&self) -> Times {
+        Times {
+            event: self.event_time,
+            received: self.received_time,
+        }
+    }
 }

@@ -43,9 +43,9 @@ impl WarehouseOptions {
     pub fn new(location: impl Into<Location>) -> Self {
         Self {
             location: location.into(),
-            flush_bytes: 64 << 20,
+            flush_bytes: 128 << 20,
             flush_age: Duration::from_secs(30),
-            hot_bytes_max: 256 << 20,
+            hot_bytes_max: 512 << 20,
             maintenance: MaintenanceOptions::default(),
             hot_bytes_total_max: 1 << 30,
             insert_mode: InsertMode::Streaming,

@@ -45,7 +45,7 @@ impl Default for ScaleOptions {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             workers_most: 64,
             job_workers_most: 16,
-            lag_objective: Duration::from_secs(2),
+            lag_objective: Duration::from_millis(100),
             patience: 10,
             every: Duration::from_secs(1),
             overdue_after: Duration::from_secs(1),

@@ -35,6 +35,7 @@ use tokio::time::Instant;
 
 pub use self::format::PlainFormat;
 use self::manifest::{Committed, Manifest};
+use crate::background::{self, Urgency};
 use crate::encode::{HOUR_US, hour_column, hour_label, split, times};
 use crate::limits::{PLAIN_HOURS_MAX, RETRY_WAIT_MAX, RETRY_WAIT_MIN, UPLOADS_MAX};
 use crate::{Error, ErrorKind, Result};
@@ -259,7 +260,7 @@ impl PlainFiles {
             next.open_hours.pop_last();
         }
         let format = self.options.format;
-        let encoded = tokio::task::spawn_blocking(move || {
+        let encoded = background::run(Urgency::Flush, move || {
             let encode = |(hour, rows): (i64, Vec<RecordBatch>)| Ok((hour, format.encode(&rows)?));
             hours.into_iter().map(encode).collect::<Result<Vec<_>>>()
         });

@@ -14,7 +14,7 @@ use super::schedule::Schedule;
 
 const TICK: Duration = Duration::from_millis(1);
 /// Events that are made ahead for lines and rows; then they come again, with other numbers.
-const POOL: usize = 10_000;
+const POOL: usize = 200_000;
 /// Rows of a record batch, at most.
 const ROWS: u64 = 1_000;
 const SESSIONS: usize = 1_000;

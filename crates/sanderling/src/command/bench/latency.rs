@@ -279,7 +279,7 @@ fn report(common: &Common, rows: &[Row], seconds: u64) -> Report {
         notes: vec![
             format!("Each row: a new server in a process of its own, {} s of warm-up, {seconds} s measured; events of 300 to 400 bytes as JSON ({:?}), one client over TCP in a second process, which is also the load and asks the queries. Acks are durable (fsynced), rows exactly once: in the end all numbers were there once, or the run would have failed. Insert: {}.", common.warm_up, common.format, common.insert),
             "Arrivals are open-loop: an event's latency counts from the moment at which it was due, also when the load was late.".to_owned(),
-            format!("*seen by a query*: a query asks every {} ms for the newest number; its own time and the wait for its turn count. *tracers*: rows that the client sends ten times a second about itself, from their emission to the job that takes them. *visible*: from a batch's oldest event to the swap after which any new query sees it, between the bounds of buckets. *ack*: of a batch, in steps of a power of two.", common.poll_ms),
+            format!("*seen by a query*: a query asks for the newest number, waits for four times as long as the answer took, at least {} ms, and asks again; its own time and the wait for its turn count. *tracers*: rows that the client sends ten times a second about itself, from their emission to the job that takes them. *visible*: from a batch's oldest event to the swap after which any new query sees it, between the bounds of buckets. *ack*: of a batch, in steps of a power of two.", common.poll_ms),
             format!("*CPU* is user and system time of each process, in {} s in which no query polls.", common.alone),
         ],
         tables: vec![latencies, costs],

@@ -87,11 +87,11 @@ struct Common {
     /// How long the load goes on without the polling query, in seconds, for the cost of an event without it.
     #[arg(long, default_value_t = 20)]
     alone: u64,
-    /// How long the polling query waits between an answer and its next turn.
-    #[arg(long, default_value_t = 10)]
+    /// How long the polling query waits after an answer, at least; and four times as long as the answer took.
+    #[arg(long, default_value_t = 2)]
     poll_ms: u64,
     /// What the queue keeps of each dataset, beside what is not in files yet.
-    #[arg(long, default_value = "1GiB")]
+    #[arg(long, default_value = "256MiB")]
     queue_bytes: String,
 }
 
@@ -102,7 +102,7 @@ impl Common {
 
     fn settings(&self) -> String {
         format!(
-            "[queue]\nretention_bytes = {:?}\nretention_every = \"10s\"\n[datasets.{DATASET}]\ninsert = {:?}\n",
+            "[queue]\nretention_bytes = {:?}\nretention_every = \"1s\"\n[datasets.{DATASET}]\ninsert = {:?}\n",
             self.queue_bytes, self.insert
         )
     }

@@ -132,7 +132,7 @@ impl Step {
             command: self.common.command(),
             machine: Machine::look(),
             notes: vec![
-                format!("One dataset; {} s at each rate; the load, the client and the query that asks every {} ms share the machine with the server. Latency is from due (open-loop) to seen by that query, by the second in which events were due.", self.seconds, self.common.poll_ms),
+                format!("One dataset; {} s at each rate; the load, the client and the query that asks again and again (after {} ms at least) share the machine with the server. Latency is from due (open-loop) to seen by that query, by the second in which events were due.", self.seconds, self.common.poll_ms),
                 "*worst p99*: of all seconds of the part; *p99 later*: the median of its second half; *recovered*: seconds from the part's start to the end of the last second (in its first half) whose p99 was above twice that.".to_owned(),
                 format!("Steal {:.1} %. In the end each number was there once.", used.steal_percent),
             ],
