@@ -23,11 +23,11 @@ use crate::{
 pub struct WarehouseOptions {
     /// The folder or the bucket's prefix; folders in it, one a table, are made when missing.
     pub location: Location,
-    /// A hot tail of so many bytes of Arrow memory is flushed. Default 64 MiB.
+    /// A hot tail of so many bytes of Arrow memory is flushed. Default 128 MiB.
     pub flush_bytes: usize,
     /// A hot tail whose oldest row is so old is flushed. Default 30 s.
     pub flush_age: Duration,
-    /// Appends to a table wait while its hot tail has more bytes than this. Default 256 MiB.
+    /// Appends to a table wait while its hot tail has more bytes than this. Default 512 MiB.
     pub hot_bytes_max: usize,
     /// Compaction, vacuum and retention.
     pub maintenance: MaintenanceOptions,

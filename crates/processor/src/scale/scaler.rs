@@ -27,7 +27,7 @@ pub struct ScaleOptions {
     pub workers_most: usize,
     /// Workers of one job at most. Default 16.
     pub job_workers_most: usize,
-    /// A job whose oldest batch waits longer gets more workers. Default 2 s.
+    /// A job whose oldest batch waits longer gets more workers. Default 100 ms.
     pub lag_objective: Duration,
     /// How many times in a row a job is calm before it gives up workers. Default 10.
     pub patience: u32,

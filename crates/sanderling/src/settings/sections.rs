@@ -37,13 +37,13 @@ pub struct WarehouseSettings {
     /// Options of a location that is no folder: see [`warehouse::Location`]. Credentials come from the environment, or
     /// from files (`secret_access_key_file`). Default: none.
     pub options: BTreeMap<String, String>,
-    /// A table's hot tail becomes files when it holds so much. Default `64MiB`.
+    /// A table's hot tail becomes files when it holds so much. Default `128MiB`.
     #[serde(deserialize_with = "size")]
     pub flush_bytes: u64,
     /// … or when its oldest row is so old. Default `30s`.
     #[serde(deserialize_with = "duration")]
     pub flush_age: Duration,
-    /// A table's job waits while its hot tail holds so much. Default `256MiB`.
+    /// A table's job waits while its hot tail holds so much. Default `512MiB`.
     #[serde(deserialize_with = "size")]
     pub hot_bytes_max: u64,
     /// All hot tails together; above half of it the largest become files first. Default `1GiB`.

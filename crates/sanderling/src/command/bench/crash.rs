@@ -113,7 +113,7 @@ impl Crash {
             client: client.clone(),
             dataset: DATASET.to_owned(),
             schedule: schedule.clone(),
-            every: Duration::from_millis(self.common.poll_ms),
+            every: self.common.poll_every(self.rate),
             measured: (Duration::from_secs(warm_up), Duration::MAX),
             until: Until::All,
         };

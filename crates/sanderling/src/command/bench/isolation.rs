@@ -103,7 +103,7 @@ impl Isolation {
             command: self.common.command(),
             machine: Machine::look(),
             notes: vec![
-                format!("Two datasets of one server, each with {} events a minute while all is well; the latency is of the one that is not in trouble, from due to seen by a query that asks again and again (after {} ms at least), for {} s. The first and the last case are the same; *moved* is beside their mean.", thousands(self.rate as f64), self.common.poll_ms, self.seconds),
+                format!("Two datasets of one server, each with {} events a minute while all is well; the latency is of the one that is not in trouble, from due to seen by a query that asks again {} ms after each answer, for {} s. The first and the last case are the same; *moved* is beside their mean.", thousands(self.rate as f64), self.common.poll_every(self.rate).as_millis(), self.seconds),
                 format!("*its table cannot be written*: a file is put in the place of the table's folder. *floods*: `sanderling send` in a process of its own gives its neighbour as much as it takes; with a limit of {} events a second the server tells it to wait. Without one it takes what the two processors have left: all processes share them.", thousands(self.limit as f64)),
             ],
             tables: vec![Table {
@@ -147,7 +147,7 @@ impl Isolation {
             client: client.clone(),
             dataset: DATASET.to_owned(),
             schedule: schedule.clone(),
-            every: Duration::from_millis(self.common.poll_ms),
+            every: self.common.poll_every(self.rate),
             measured,
             until: Until::All,
         };

@@ -108,7 +108,7 @@ impl Trial<'_> {
             client: client.clone(),
             dataset: DATASET.to_owned(),
             schedule: schedule.clone(),
-            every: Duration::from_millis(self.common.poll_ms),
+            every: self.common.poll_every(self.rate),
             measured: (warm_up, warm_up + measured),
             until: Until::Measured,
         };
@@ -203,44 +203,6 @@ impl Row {
 }
 
 fn report(common: &Common, rows: &[Row], seconds: u64) -> Report {
-    let quantiles = |histogram: &Histogram<u64>| {
-        [0.5, 0.9, 0.95, 0.99, 1.0].map(|quantile| short(ms(histogram, quantile)))
-    };
-    let latencies = Table {
-        title: "From emit to visible, ms".to_owned(),
-        head: vec![
-            "events a minute",
-            "paper's p99",
-            "seen by a query p50",
-            "p90",
-            "p95",
-            "p99",
-            "max",
-            "tracers p50",
-            "p99",
-            "max",
-            "visible p50",
-            "p99",
-            "ack p50",
-            "p99",
-        ],
-        rows: rows
-            .iter()
-            .map(|row| {
-                let paper = PAPER_P99_MS.iter().find(|(rate, _)| *rate == row.rate);
-                let tracers = quantiles(&row.tracers);
-                let mut cells = vec![
-                    thousands(row.rate as f64),
-                    paper.map_or_else(|| "–".to_owned(), |(_, ms)| short(*ms)),
-                ];
-                cells.extend(quantiles(&row.seen.latency));
-                cells.extend([&tracers[0], &tracers[3], &tracers[4]].map(Clone::clone));
-                cells.extend(row.visible.map(short));
-                cells.extend(row.ack.map(short));
-                cells
-            })
-            .collect(),
-    };
     let costs = Table {
         title: "What it costs, and what else was seen".to_owned(),
         head: vec![
@@ -279,10 +241,10 @@ fn report(common: &Common, rows: &[Row], seconds: u64) -> Report {
         notes: vec![
             format!("Each row: a new server in a process of its own, {} s of warm-up, {seconds} s measured; events of 300 to 400 bytes as JSON ({:?}), one client over TCP in a second process, which is also the load and asks the queries. Acks are durable (fsynced), rows exactly once: in the end all numbers were there once, or the run would have failed. Insert: {}.", common.warm_up, common.format, common.insert),
             "Arrivals are open-loop: an event's latency counts from the moment at which it was due, also when the load was late.".to_owned(),
-            format!("*seen by a query*: a query asks for the newest number, waits for four times as long as the answer took, at least {} ms, and asks again; its own time and the wait for its turn count. *tracers*: rows that the client sends ten times a second about itself, from their emission to the job that takes them. *visible*: from a batch's oldest event to the swap after which any new query sees it, between the bounds of buckets. *ack*: of a batch, in steps of a power of two.", common.poll_ms),
+            format!("*seen by a query*: a query asks for the newest number, waits {}, and asks again; its own time and this wait count. *tracers*: rows that the client sends ten times a second about itself, from their emission to the job that takes them. *visible*: from a batch's oldest event to the swap after which any new query sees it, between the bounds of buckets. *ack*: of a batch, in steps of a power of two.", common.poll_ms.map_or_else(|| "a millisecond for each million events a minute (at least 2)".to_owned(), |ms| format!("{ms} ms"))),
             format!("*CPU* is user and system time of each process, in {} s in which no query polls.", common.alone),
         ],
-        tables: vec![latencies, costs],
+        tables: vec![latencies(rows), costs],
         plots: vec![Plot {
             name: "tail",
             x: "one event in so many takes longer",
@@ -291,6 +253,47 @@ fn report(common: &Common, rows: &[Row], seconds: u64) -> Report {
             lines: rows.iter().map(lines).collect(),
         }],
         measured: rows.iter().map(Row::raw).collect(),
+    }
+}
+
+fn latencies(rows: &[Row]) -> Table {
+    let quantiles = |histogram: &Histogram<u64>| {
+        [0.5, 0.9, 0.95, 0.99, 1.0].map(|quantile| short(ms(histogram, quantile)))
+    };
+    Table {
+        title: "From emit to visible, ms".to_owned(),
+        head: vec![
+            "events a minute",
+            "paper's p99",
+            "seen by a query p50",
+            "p90",
+            "p95",
+            "p99",
+            "max",
+            "tracers p50",
+            "p99",
+            "max",
+            "visible p50",
+            "p99",
+            "ack p50",
+            "p99",
+        ],
+        rows: rows
+            .iter()
+            .map(|row| {
+                let paper = PAPER_P99_MS.iter().find(|(rate, _)| *rate == row.rate);
+                let tracers = quantiles(&row.tracers);
+                let mut cells = vec![
+                    thousands(row.rate as f64),
+                    paper.map_or_else(|| "–".to_owned(), |(_, ms)| short(*ms)),
+                ];
+                cells.extend(quantiles(&row.seen.latency));
+                cells.extend([&tracers[0], &tracers[3], &tracers[4]].map(Clone::clone));
+                cells.extend(row.visible.map(short));
+                cells.extend(row.ack.map(short));
+                cells
+            })
+            .collect(),
     }
 }
 

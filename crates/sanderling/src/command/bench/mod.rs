@@ -87,9 +87,9 @@ struct Common {
     /// How long the load goes on without the polling query, in seconds, for the cost of an event without it.
     #[arg(long, default_value_t = 20)]
     alone: u64,
-    /// How long the polling query waits after an answer, at least; and four times as long as the answer took.
-    #[arg(long, default_value_t = 2)]
-    poll_ms: u64,
+    /// How long the polling query waits after an answer, in ms. Default: 1 for each million events a minute, at least 2.
+    #[arg(long)]
+    poll_ms: Option<u64>,
     /// What the queue keeps of each dataset, beside what is not in files yet.
     #[arg(long, default_value = "256MiB")]
     queue_bytes: String,
@@ -110,6 +110,11 @@ impl Common {
     /// Of a client of the server that is started; the endpoint is put in later.
     fn client_options(&self) -> ClientOptions {
         ClientOptions::new("")
+    }
+
+    /// How long the polling query waits after an answer: so that it takes more than a small share of the processors at no rate.
+    fn poll_every(&self, rate: u64) -> Duration {
+        Duration::from_millis(self.poll_ms.unwrap_or((rate / 1_000_000).max(2)))
     }
 
     /// The command that is running, as one would type it.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::feed::{Feed, Format};
-use super::machine::{Machine, Usage};
+use super::machine::{Machine, Usage, Used};
 use super::process::ServerProcess;
 use super::report::{Report, Table, ms, raw, short, thousands};
 use super::schedule::Schedule;
@@ -122,6 +122,20 @@ impl Drop for Beside {
     }
 }
 
+/// What was asked about.
+struct Filled {
+    per_second: f64,
+    files: usize,
+    bytes: f64,
+    used: Used,
+}
+
+/// How long each query took, µs, here and there; and what there is.
+struct Asked {
+    took: Vec<[Histogram<u64>; 2]>,
+    version: String,
+}
+
 impl Queries {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let server = ServerProcess::start(&self.common.data_dir(), &self.common.settings()).await?;
@@ -132,12 +146,30 @@ impl Queries {
             Some(program) => Some(Beside::start(program, &files)?),
             None => None,
         };
-        let mut took: Vec<[Histogram<u64>; 2]> = QUERIES.iter().map(|_| [histogram(), histogram()]).collect();
-        let (usage, mut version) = (Usage::now(server.id()?)?, String::new());
+        let usage = Usage::now(server.id()?)?;
+        let asked = self.ask(&client, beside.as_mut()).await?;
+        let used = usage.until(&Usage::now(server.id()?)?);
+        let bytes = server
+            .metrics()
+            .await?
+            .sum("table_file_bytes", |name| name == DATASET);
+        let filled = Filled {
+            per_second: filled,
+            files: files.len(),
+            bytes,
+            used,
+        };
+        self.report(&filled, &asked).finish(self.common.out.as_deref())
+    }
+
+    /// Asks all queries in turn, here and there.
+    async fn ask(&self, client: &Client, mut beside: Option<&mut Beside>) -> Result<Asked, Failure> {
+        let mut took: Vec<_> = QUERIES.iter().map(|_| [histogram(), histogram()]).collect();
+        let mut version = String::new();
         for _ in 0..self.rounds {
             for (at, (name, sql)) in QUERIES.iter().enumerate() {
                 let asked = Instant::now();
-                let ours = answer(&client, &sql.replace("{}", DATASET)).await?;
+                let ours = answer(client, &sql.replace("{}", DATASET)).await?;
                 let _ = took[at][0].record(asked.elapsed().as_micros() as u64);
                 let Some(beside) = &mut beside else { continue };
                 let asked = Instant::now();
@@ -151,12 +183,11 @@ impl Queries {
                 version = theirs["version"].as_str().unwrap_or_default().to_owned();
             }
         }
-        let used = usage.until(&Usage::now(server.id()?)?);
-        let bytes = server
-            .metrics()
-            .await?
-            .sum("table_file_bytes", |name| name == DATASET);
-        let rows = QUERIES.iter().zip(&took).map(|((name, _), [ours, theirs])| {
+        Ok(Asked { took, version })
+    }
+
+    fn report(&self, filled: &Filled, Asked { took, version }: &Asked) -> Report {
+        let rows = QUERIES.iter().zip(took).map(|((name, _), [ours, theirs])| {
             vec![
                 (*name).to_owned(),
                 short(ms(ours, 0.5)),
@@ -165,7 +196,7 @@ impl Queries {
                 format!("{:.2}", ms(ours, 0.5) / ms(theirs, 0.5)),
             ]
         });
-        let report = Report {
+        Report {
             name: "queries",
             title: "Queries over history",
             command: self.common.command(),
@@ -174,8 +205,8 @@ impl Queries {
                 format!(
                     "{} rows in {} files of {} MB, as the server wrote and merged them, in the page cache; each query {} times, in turn with the other engine, which reads the same files and must give the same answers. Times are a client's, from the question to the last row{}. The first, cold times are in *longest*.",
                     thousands(self.rows as f64),
-                    files.len(),
-                    thousands(bytes / 1e6),
+                    filled.files,
+                    thousands(filled.bytes / 1e6),
                     self.rounds,
                     if version.is_empty() {
                         String::new()
@@ -185,8 +216,8 @@ impl Queries {
                 ),
                 format!(
                     "The rows came as Arrow batches: {} rows a second until all were visible. Steal {:.1} %.",
-                    thousands(filled),
-                    used.steal_percent
+                    thousands(filled.per_second),
+                    filled.used.steal_percent
                 ),
             ],
             tables: vec![Table {
@@ -196,11 +227,10 @@ impl Queries {
             }],
             plots: Vec::new(),
             measured: json!({
-                "rows": self.rows, "files": files.len(), "file_bytes": bytes, "filled_per_second": filled, "used": used, "beside": version,
-                "queries": QUERIES.iter().zip(&took).map(|((name, sql), [ours, theirs])| json!({"name": name, "sql": sql, "ours_us": raw(ours), "theirs_us": raw(theirs)})).collect::<Vec<_>>(),
+                "rows": self.rows, "files": filled.files, "file_bytes": filled.bytes, "filled_per_second": filled.per_second, "used": filled.used, "beside": version,
+                "queries": QUERIES.iter().zip(took).map(|((name, sql), [ours, theirs])| json!({"name": name, "sql": sql, "ours_us": raw(ours), "theirs_us": raw(theirs)})).collect::<Vec<_>>(),
             }),
-        };
-        report.finish(self.common.out.as_deref())
+        }
     }
 
     /// The table's files, when all rows are in files and no more files are merged.

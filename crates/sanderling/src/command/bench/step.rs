@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::super::Failure;
 use super::feed::Feed;
-use super::machine::{Machine, Usage};
+use super::machine::{Machine, Usage, Used};
 use super::process::ServerProcess;
 use super::report::{Plot, Report, Scale, Table, ms, short, thousands};
 use super::schedule::Schedule;
-use super::watch::{Poll, Until, check_once};
+use super::watch::{Poll, Seen, Until, check_once};
 use super::{Common, DATASET, wait_visible};
 
 /// A step of load up and down again.
@@ -37,6 +37,12 @@ pub(super) struct Second {
     pub(super) workers: f64,
     pub(super) wanted: f64,
     pub(super) behind_batches: f64,
+}
+
+struct Stepped {
+    seen: Seen,
+    seconds: Vec<Second>,
+    used: Used,
 }
 
 /// Looks at the server once a second until all has been emitted.
@@ -73,7 +79,7 @@ impl Step {
             client: client.clone(),
             dataset: DATASET.to_owned(),
             schedule: schedule.clone(),
-            every: Duration::from_millis(self.common.poll_ms),
+            every: self.common.poll_every(self.high),
             measured: (Duration::ZERO, Duration::MAX),
             until: Until::All,
         };
@@ -85,7 +91,37 @@ impl Step {
         let used = begun.until(&Usage::now(server.id()?)?);
         wait_visible(&client, DATASET, schedule.emitted()).await?;
         check_once(&client, DATASET, schedule.emitted()).await?;
+        let stepped = Stepped { seen, seconds, used };
+        self.report(&parts, &stepped).finish(self.common.out.as_deref())
+    }
 
+    /// What is said of one part.
+    fn row(&self, part: usize, rate: u64, Stepped { seen, seconds, .. }: &Stepped) -> Vec<String> {
+        let long = self.seconds as usize;
+        let (from, to) = (part * long, (part + 1) * long);
+        let p99 = |second: usize| {
+            let of = seen.by_second.get(second)?.as_ref();
+            of.map(|of| ms(of, 0.99))
+        };
+        let worst = (from..to).filter_map(p99).fold(f64::NAN, f64::max);
+        let mut half: Vec<f64> = (from + long / 2..to).filter_map(p99).collect();
+        half.sort_by(f64::total_cmp);
+        let calm = half.get(half.len() / 2).copied().unwrap_or(f64::NAN);
+        let last = (from..from + long / 2).rfind(|second| p99(*second).is_some_and(|ms| ms > 2.0 * calm));
+        let workers = seconds
+            .iter()
+            .filter(|second| (from..to).contains(&(second.at as usize)));
+        vec![
+            thousands(rate as f64),
+            short(worst),
+            short(calm),
+            last.map_or(0, |last| last + 1 - from).to_string(),
+            format!("{}", workers.map(|second| second.workers).fold(0.0, f64::max)),
+        ]
+    }
+
+    fn report(&self, parts: &[(u64, u64)], stepped: &Stepped) -> Report {
+        let Stepped { seen, seconds, used } = stepped;
         let at = |second: usize| seen.by_second.get(second).and_then(Option::as_ref);
         let quantile = |quantile: f64| {
             let points = (0..seen.by_second.len())
@@ -97,42 +133,15 @@ impl Step {
             .iter()
             .map(|second| (second.at, second.wanted.max(0.1)))
             .collect();
-        let rows = parts.iter().enumerate().map(|(part, (_, rate))| {
-            let span = part * self.seconds as usize..(part + 1) * self.seconds as usize;
-            let of = |from: usize| {
-                let p99s = span.clone().skip(from).filter_map(at).map(|of| ms(of, 0.99));
-                short(p99s.fold(f64::NAN, f64::max))
-            };
-            let most = seconds
-                .iter()
-                .filter(|second| span.contains(&(second.at as usize)));
-            let most = most.map(|second| second.workers).fold(0.0, f64::max);
-            // The last second that is slower than twice the median of the part's second half.
-            let mut half: Vec<f64> = span
-                .clone()
-                .skip(self.seconds as usize / 2)
-                .filter_map(at)
-                .map(|of| ms(of, 0.99))
-                .collect();
-            half.sort_by(f64::total_cmp);
-            let calm = half.get(half.len() / 2).copied().unwrap_or(f64::NAN);
-            let is_slow = |second: &usize| at(*second).is_some_and(|of| ms(of, 0.99) > 2.0 * calm);
-            let last = (span.start..span.start + self.seconds as usize / 2).rfind(is_slow);
-            vec![
-                thousands(*rate as f64),
-                of(0),
-                short(calm),
-                last.map_or(0, |last| last + 1 - span.start).to_string(),
-                format!("{most}"),
-            ]
-        });
-        let report = Report {
+        let rows = parts.iter().enumerate();
+        let rows = rows.map(|(part, (_, rate))| self.row(part, *rate, stepped));
+        Report {
             name: "step",
             title: "A step of load",
             command: self.common.command(),
             machine: Machine::look(),
             notes: vec![
-                format!("One dataset; {} s at each rate; the load, the client and the query that asks again and again (after {} ms at least) share the machine with the server. Latency is from due (open-loop) to seen by that query, by the second in which events were due.", self.seconds, self.common.poll_ms),
+                format!("One dataset; {} s at each rate; the load, the client and the query that asks again {} ms after each answer share the machine with the server. Latency is from due (open-loop) to seen by that query, by the second in which events were due.", self.seconds, self.common.poll_every(self.high).as_millis()),
                 "*worst p99*: of all seconds of the part; *p99 later*: the median of its second half; *recovered*: seconds from the part's start to the end of the last second (in its first half) whose p99 was above twice that.".to_owned(),
                 format!("Steal {:.1} %. In the end each number was there once.", used.steal_percent),
             ],
@@ -158,7 +167,6 @@ impl Step {
                 },
             ],
             measured: json!({"seconds": seconds, "p99_ms": quantile(0.99), "p50_ms": quantile(0.5), "used": used}),
-        };
-        report.finish(self.common.out.as_deref())
+        }
     }
 }

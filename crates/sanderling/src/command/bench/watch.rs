@@ -50,7 +50,7 @@ pub(super) struct Poll {
     pub(super) client: Client,
     pub(super) dataset: String,
     pub(super) schedule: Arc<Schedule>,
-    /// How long it waits after an answer, at least; and four times as long as the answer took.
+    /// How long it waits after an answer.
     pub(super) every: Duration,
     /// From when to when events must have been due to be counted, after the start.
     pub(super) measured: (Duration, Duration),
@@ -69,9 +69,8 @@ impl Poll {
         };
         let start = self.schedule.start();
         let mut over = None;
-        let mut wait = self.every;
         loop {
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep(self.every).await;
             if self.until == Until::Measured && self.schedule.due(seen.newest) >= self.measured.1 {
                 return Ok(seen);
             }
@@ -85,10 +84,7 @@ impl Poll {
                 }
             }
             let asked = Instant::now();
-            let answer = self.newest(&seen).await;
-            // So that the query takes no more than a fifth of a processor.
-            wait = self.every.max(4 * asked.elapsed());
-            match answer {
+            match self.newest(&seen).await {
                 Ok(newest) => {
                     let _ = seen.took.record((asked.elapsed().as_micros() as u64).max(1));
                     if let Some(newest) = newest {
