@@ -154,9 +154,7 @@ impl Crash {
             worst_ms: ms(&seen.latency, 1.0),
             before_p99_ms,
             after_p99_ms: p99(last.saturating_sub(self.seconds as usize / 2)..last),
-            p99: (0..last)
-                .filter_map(|second| Some((second as f64, ms(seen.by_second[second].as_ref()?, 0.99))))
-                .collect(),
+            p99: seen.p99_by_second(),
             latency: raw(&seen.latency),
             emitted: schedule.emitted(),
         })

@@ -187,6 +187,7 @@ impl Row {
             "emitted": self.emitted,
             "emitted_per_second": self.per_second,
             "seen_us": raw(&self.seen.latency),
+            "p99_ms_by_second": self.seen.p99_by_second(),
             "tracers_us": raw(&self.tracers),
             "visible_ms": {"p50": self.visible[0], "p99": self.visible[1]},
             "ack_ms": {"p50": self.ack[0], "p99": self.ack[1]},

@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use tokio::time::MissedTickBehavior;
 
 use super::super::Failure;
+use super::report::ms;
 use super::schedule::Schedule;
 
 /// How long the last events may take to become visible when the emitting has ended.
@@ -34,6 +35,15 @@ pub(super) struct Seen {
     pub(super) failed: u64,
     /// The number of the newest event, counted from 1.
     pub(super) newest: u64,
+}
+
+impl Seen {
+    /// Seconds after the start, and the 99th percentile in ms of what was due in each.
+    pub(super) fn p99_by_second(&self) -> Vec<(f64, f64)> {
+        let of =
+            |(second, of): (usize, &Option<Histogram<u64>>)| Some((second as f64, ms(of.as_ref()?, 0.99)));
+        self.by_second.iter().enumerate().filter_map(of).collect()
+    }
 }
 
 /// When a polling query ends.
