@@ -24,6 +24,10 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 pub const PREALLOCATE_BYTES_MAX: u64 = 8 << 20;
 /// The least that is allocated ahead of the data at a time.
 pub const PREALLOCATE_BYTES_MIN: u64 = 64 << 10;
+/// Newest bytes of each partition's active segment that stay in the page cache of the system.
+pub const CACHED_BYTES_MAX: u64 = 16 << 20;
+/// What the page cache is told to let go of at a time.
+pub const UNCACHE_BYTES: u64 = 1 << 20;
 /// Newest payload bytes that each partition keeps in memory for readers that follow closely.
 pub const TAIL_BYTES_MAX: usize = 2 << 20;
 /// Newest batches that each partition keeps in memory for readers that follow closely.

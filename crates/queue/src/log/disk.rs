@@ -47,6 +47,8 @@ pub(crate) trait DiskFile: Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// Makes what was written and the length durable.
     fn sync_all(&self) -> io::Result<()>;
+    /// Lets the page cache go of durable bytes `from..to`; reading them takes the disk. Only advice.
+    fn uncache(&self, _from: u64, _to: u64) {}
 }
 
 /// How a file is opened.
@@ -166,6 +168,13 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    #[cfg(not(target_vendor = "apple"))]
+    fn uncache(&self, from: u64, to: u64) {
+        let length = std::num::NonZeroU64::new(to.saturating_sub(from));
+        // It is advice: a file system that does not take it keeps its pages.
+        let _ = rustix::fs::fadvise(self, from, length, rustix::fs::Advice::DontNeed);
     }
 
     fn sync_all(&self) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use super::disk::{Disk, DiskFile, Entry, Mode, RealDisk};
@@ -35,6 +35,8 @@ pub(crate) struct Faults {
     pub(crate) sync_fails: AtomicBool,
     /// Held by a test to keep writes and syncs waiting.
     pub(crate) gate: Mutex<()>,
+    /// Bytes that the page cache was told to let go of.
+    pub(crate) uncached: AtomicU64,
 }
 
 impl Default for Faults {
@@ -43,6 +45,7 @@ impl Default for Faults {
             room: (-1).into(),
             sync_fails: false.into(),
             gate: Mutex::new(()),
+            uncached: 0.into(),
         }
     }
 }
@@ -117,5 +120,9 @@ impl DiskFile for FaultyFile {
     }
     fn sync_all(&self) -> io::Result<()> {
         self.file.sync_all()
+    }
+    fn uncache(&self, from: u64, to: u64) {
+        self.faults.uncached.fetch_add(to - from, SeqCst);
+        self.file.uncache(from, to);
     }
 }

@@ -145,6 +145,7 @@ pub(crate) fn empty(path: PathBuf, disk: &Arc<dyn Disk>, options: &LogOptions) -
         segment_bytes: options.segment_bytes,
         disk: disk.clone(),
         active: None,
+        before: None,
     };
     Opened {
         segments: BTreeMap::new(),
@@ -325,5 +326,6 @@ fn reopen(segment: Arc<Segment>, scan: &Scan) -> io::Result<Active> {
         segment,
         position,
         allocated: position,
+        cached: 0,
     })
 }

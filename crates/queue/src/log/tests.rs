@@ -56,6 +56,34 @@ fn sequences(records: &[Record]) -> Vec<u64> {
         .collect()
 }
 
+/// What is written goes out of the page cache but for its end, and is there all the same.
+#[tokio::test]
+async fn only_the_end_of_a_partition_stays_cached() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = LogOptions {
+        segment_bytes: 24 << 20,
+        ..one_partition()
+    };
+    let (queue, _) = open(folder.path(), &options);
+    for sequence in 0..50 {
+        queue.append(sized(1, sequence, 1 << 20)).await.unwrap();
+    }
+    // Segments of 23 MiB, of which the last has 4: the second keeps its end.
+    let uncached = options.disk.faults.uncached.load(SeqCst);
+    let cached = (50 << 20) - uncached;
+    assert!(
+        (16 << 20..=28 << 20).contains(&cached),
+        "{cached} bytes stay cached"
+    );
+    let records = all(&queue, &dataset(), Partition(0)).await;
+    assert_eq!(sequences(&records), (0..50).collect::<Vec<_>>());
+    assert!(
+        records
+            .iter()
+            .all(|record| record.batch.payload.iter().all(|byte| *byte == b'x'))
+    );
+}
+
 #[tokio::test]
 async fn keeps_the_laws() {
     let folder = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use event::{Batch, BatchHeader};
 use super::disk::{Disk, DiskFile, Mode};
 use super::record::{self, Kind, RECORD_BYTES_MIN, SEGMENT_HEADER};
 use super::segment::{Index, Segment};
-use crate::limits::{PREALLOCATE_BYTES_MAX, PREALLOCATE_BYTES_MIN};
+use crate::limits::{CACHED_BYTES_MAX, PREALLOCATE_BYTES_MAX, PREALLOCATE_BYTES_MIN, UNCACHE_BYTES};
 
 /// Writes the records of one partition.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct SegmentWriter {
     pub(crate) disk: Arc<dyn Disk>,
     /// `None` before the first batch and after a failure: the next write begins a segment.
     pub(crate) active: Option<Active>,
+    /// The segment before, as long as the page cache keeps its end.
+    pub(crate) before: Option<Active>,
 }
 
 /// The segment that is being written.
@@ -30,6 +32,8 @@ pub(crate) struct Active {
     pub(crate) position: u64,
     /// Where the room made for it ends.
     pub(crate) allocated: u64,
+    /// Where what the page cache keeps of it begins.
+    pub(crate) cached: u64,
 }
 
 /// What a segment begins with, about all before it.
@@ -104,6 +108,7 @@ impl SegmentWriter {
             segment: segment.clone(),
             position,
             allocated: position,
+            cached: 0,
         })
     }
 
@@ -157,6 +162,12 @@ impl SegmentWriter {
         active
             .segment
             .with_index(|index| places.iter().for_each(|place| index.note(place.0, place.1)));
+        if let Some(cold) = active.position.checked_sub(CACHED_BYTES_MAX) {
+            active.uncache(cold);
+            if let Some(mut before) = self.before.take() {
+                before.uncache(before.position);
+            }
+        }
         Ok(())
     }
 
@@ -164,6 +175,9 @@ impl SegmentWriter {
     pub(crate) fn close(&mut self) {
         if let Some(mut active) = self.active.take() {
             active.trim();
+            if let Some(mut before) = self.before.replace(active) {
+                before.uncache(before.position);
+            }
         }
     }
 }
@@ -183,6 +197,16 @@ impl Active {
         self.file.sync()?;
         self.position = end;
         Ok(())
+    }
+
+    /// Lets the page cache go of what is before a position. A log is read at its end or from far back, so its middle
+    /// would only push out what is read again; and the pages given back are the next ones written to, which costs
+    /// less than pages that the system has to find (or a virtual machine's host to fill with zeros) first.
+    fn uncache(&mut self, to: u64) {
+        if to >= self.cached + UNCACHE_BYTES {
+            self.file.uncache(self.cached, to);
+            self.cached = to;
+        }
     }
 
     /// Cuts off all behind the durable data. A failure does no harm: readers stop at the durable end, and what
