@@ -1,25 +1,17 @@
 //! Work that may take its time: threads of their own, which the system runs behind those on which rows come in.
 
-use thread_priority::{ThreadPriority, ThreadPriorityValue};
+use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
 use tokio::sync::oneshot;
+
+use crate::{Error, ErrorKind};
 
 /// How long work may wait for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
-    /// Rows are held in memory until it is done.
-    Flush,
-    /// Files are only made better.
-    Rewrite,
-}
-
-impl Urgency {
-    /// Of 0 to 99, where 50 is what threads have; on Linux a niceness of about 5 and of 19.
-    fn priority(self) -> u8 {
-        match self {
-            Self::Flush => 37,
-            Self::Rewrite => 0,
-        }
-    }
+    /// Until no other thread wants the processor.
+    Idle,
+    /// Not for long: somebody will soon wait for it.
+    Soon,
 }
 
 /// The work did not come to its end.
@@ -27,8 +19,15 @@ impl Urgency {
 #[error("its thread ended early or could not be started")]
 pub(crate) struct Broken;
 
-/// Runs a function on a thread of its own.
+impl From<Broken> for Error {
+    fn from(broken: Broken) -> Self {
+        Self::new(ErrorKind::Retry, format_args!("work on rows broke off: {broken}")).with_source(broken)
+    }
+}
+
+/// Runs a function on a thread of its own, with a name.
 pub(crate) async fn run<T: Send + 'static>(
+    name: &str,
     urgency: Urgency,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Broken> {
@@ -38,14 +37,36 @@ pub(crate) async fn run<T: Send + 'static>(
         // Whoever waited may have gone.
         let _ = done.send(work());
     };
-    let thread = std::thread::Builder::new().name("warehouse".to_owned());
+    let thread = std::thread::Builder::new().name(name.to_owned());
     thread.spawn(run).map_err(|_| Broken)?;
     result.await.map_err(|_| Broken)
 }
 
 /// Without it the work is done all the same.
 fn lower_priority(urgency: Urgency) {
-    if let Ok(priority) = ThreadPriorityValue::try_from(urgency.priority()) {
-        let _ = thread_priority::set_current_thread_priority(ThreadPriority::Crossplatform(priority));
+    // Of 0 to 99, where 50 is what threads have: on Linux a niceness of about 19 and 5.
+    let priority: u8 = match urgency {
+        Urgency::Idle if idle() => return,
+        Urgency::Idle => 0,
+        Urgency::Soon => 37,
+    };
+    if let Ok(priority) = ThreadPriorityValue::try_from(priority) {
+        let _ = set_current_thread_priority(ThreadPriority::Crossplatform(priority));
     }
+}
+
+/// Leaves the processor to every other thread as soon as that wants it (`SCHED_IDLE`), which niceness alone does not.
+/// A thread without privileges cannot come back from it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn idle() -> bool {
+    use thread_priority::unix::{
+        NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+    };
+    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy).is_ok()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn idle() -> bool {
+    false
 }

@@ -14,6 +14,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
+use crate::background::{self, Urgency};
 use crate::limits::ROW_GROUP_ROWS_MAX;
 use crate::{Error, ErrorKind, Result, Times};
 
@@ -40,17 +41,31 @@ pub(crate) fn hour_column(schema: &SchemaRef) -> SystemColumn {
     }
 }
 
-/// One file per hour present, by hour; within an hour rows keep their order.
-pub(crate) fn encode(batches: &[RecordBatch], schema: &SchemaRef) -> Result<Vec<Encoded>> {
-    let column = hour_column(schema);
-    let mut hours: BTreeMap<i64, Vec<RecordBatch>> = BTreeMap::new();
-    for batch in batches {
-        split(batch, column, &mut hours)?;
+/// One file per hour present, by hour; within an hour rows keep their order. The work is done a batch at a time, each as
+/// urgent as it is when its turn comes.
+pub(crate) async fn encode(
+    batches: Vec<RecordBatch>,
+    schema: &SchemaRef,
+    urgency: impl Fn() -> Urgency,
+) -> Result<Vec<Encoded>> {
+    let by = schema.clone();
+    let hours = background::run("encode", urgency(), move || {
+        let mut hours: BTreeMap<i64, Vec<RecordBatch>> = BTreeMap::new();
+        let column = hour_column(&by);
+        batches
+            .iter()
+            .try_for_each(|batch| split(batch, column, &mut hours))?;
+        Ok::<_, Error>(hours)
+    });
+    let mut files = Vec::new();
+    for (hour, batches) in hours.await?? {
+        let mut file = HourFile::new(hour, schema)?;
+        for batch in batches {
+            file = background::run("encode", urgency(), move || file.with(&batch)).await??;
+        }
+        files.push(background::run("encode", urgency(), move || file.finish()).await??);
     }
-    hours
-        .into_iter()
-        .map(|(hour, rows)| encode_hour(hour, &rows, schema))
-        .collect()
+    Ok(files)
 }
 
 pub(crate) fn split(
@@ -79,35 +94,59 @@ pub(crate) fn split(
     Ok(())
 }
 
-/// A Parquet file of batches with this schema.
-pub(crate) fn write_parquet(batches: &[RecordBatch], schema: &SchemaRef) -> Result<Bytes> {
-    let failed = |error: ParquetError| {
-        Error::new(
-            ErrorKind::Invalid,
-            format_args!("rows cannot be written as Parquet: {error}"),
-        )
-        .with_source(error)
-    };
-    let properties = properties(schema).build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(failed)?;
-    for batch in batches {
-        writer.write(batch).map_err(failed)?;
-    }
-    Ok(writer.into_inner().map_err(failed)?.into())
+fn unwritten(error: ParquetError) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format_args!("rows cannot be written as Parquet: {error}"),
+    )
+    .with_source(error)
 }
 
-fn encode_hour(hour: i64, batches: &[RecordBatch], schema: &SchemaRef) -> Result<Encoded> {
-    let mut ranges = Ranges::default();
+/// A Parquet file of batches with this schema.
+pub(crate) fn write_parquet(batches: &[RecordBatch], schema: &SchemaRef) -> Result<Bytes> {
+    let properties = properties(schema).build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(unwritten)?;
     for batch in batches {
-        ranges.take(batch, schema)?;
+        writer.write(batch).map_err(unwritten)?;
     }
-    Ok(Encoded {
-        hour: hour_label(hour),
-        body: write_parquet(batches, schema)?,
-        rows: ranges.rows,
-        event_time: ranges.event_time,
-        received_time: ranges.received_time,
-    })
+    Ok(writer.into_inner().map_err(unwritten)?.into())
+}
+
+/// The file of an hour that is being encoded.
+struct HourFile {
+    hour: i64,
+    schema: SchemaRef,
+    writer: ArrowWriter<Vec<u8>>,
+    ranges: Ranges,
+}
+
+impl HourFile {
+    fn new(hour: i64, schema: &SchemaRef) -> Result<Self> {
+        let properties = properties(schema).build();
+        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties));
+        Ok(Self {
+            hour,
+            schema: schema.clone(),
+            writer: writer.map_err(unwritten)?,
+            ranges: Ranges::default(),
+        })
+    }
+
+    fn with(mut self, batch: &RecordBatch) -> Result<Self> {
+        self.ranges.take(batch, &self.schema)?;
+        self.writer.write(batch).map_err(unwritten)?;
+        Ok(self)
+    }
+
+    fn finish(self) -> Result<Encoded> {
+        Ok(Encoded {
+            hour: hour_label(self.hour),
+            body: self.writer.into_inner().map_err(unwritten)?.into(),
+            rows: self.ranges.rows,
+            event_time: self.ranges.event_time,
+            received_time: self.ranges.received_time,
+        })
+    }
 }
 
 /// How every file of rows is written. Integers and times go as differences, which costs less than to look each up in a

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::background::Urgency;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct HotBytes {
@@ -42,6 +44,14 @@ impl HotBytes {
     /// are among the total, so `own > max - total` means `total > max / 2`.
     pub(crate) fn is_pressed(&self) -> bool {
         self.total.load(Ordering::Acquire) > self.max / 2
+    }
+
+    /// How urgent the encoding of rows is that are to leave a tail: more so well before anybody waits for room.
+    pub(crate) fn urgency(&self) -> Urgency {
+        match self.total.load(Ordering::Acquire) > self.max / 8 * 3 {
+            true => Urgency::Soon,
+            false => Urgency::Idle,
+        }
     }
 }
 

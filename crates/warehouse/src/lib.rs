@@ -32,6 +32,7 @@ mod about;
 mod auto;
 mod background;
 mod compact;
+mod concat;
 mod delete;
 mod encode;
 mod error;

@@ -57,6 +57,9 @@ pub const COMPACT_SOURCES_MAX: usize = 256;
 /// A row group of a file that a compaction or deletion writes has about this many encoded bytes, at most.
 pub const REWRITE_GROUP_BYTES_MAX: usize = 16 << 20;
 
+/// Row groups of at least so many encoded bytes, on average, are merged as they are.
+pub const COPIED_GROUP_BYTES_MIN: i64 = 4 << 20;
+
 /// Rows are decoded in batches of about this many bytes by compactions and deletions, of one row at least.
 pub const REWRITE_BATCH_BYTES: usize = 8 << 20;
 

@@ -20,7 +20,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use store::Progress;
 
-use crate::background::{self, Urgency};
+use crate::background::Urgency;
 use crate::encode::{self, Encoded, HOUR_COLUMN};
 use crate::limits::{CHECKPOINT_VERSIONS, UPLOADS_MAX};
 use crate::schema::{from_delta, to_delta};
@@ -256,18 +256,14 @@ impl Log {
 
     /// Encodes rows and uploads their files. Nobody sees them before [`Log::settle`]; if that never comes, they are
     /// orphans.
-    pub(crate) async fn prepare(&self, change: Change) -> Result<Prepared> {
+    pub(crate) async fn prepare(&self, change: Change, urgency: impl Fn() -> Urgency) -> Result<Prepared> {
         let Change {
             batches,
             schema,
             before,
             progress,
         } = change;
-        let encoded = {
-            let schema = schema.clone();
-            background::run(Urgency::Flush, move || encode::encode(&batches, &schema)).await
-        };
-        let encoded = encoded.map_err(|error| self.failed("encoding broke off", error))??;
+        let encoded = encode::encode(batches, &schema, urgency).await?;
         let uploads = encoded.into_iter().map(|file| self.upload(file, &schema));
         let uploaded: Vec<(DataFile, Action)> = futures::stream::iter(uploads)
             .buffered(UPLOADS_MAX)

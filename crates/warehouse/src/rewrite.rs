@@ -1,5 +1,7 @@
 //! Rows of files into one new file, without those that match, a batch at a time.
 //!
+//! Row groups of which every row stays are not decoded if they are large enough, see `concat.rs`.
+//!
 //! Memory: one row group of a source as it is stored, one row group of the new file twice, as it is encoded and as it is
 //! sent ([`REWRITE_GROUP_BYTES_MAX`]), a batch of rows, and the parts of the upload on their way.
 
@@ -23,6 +25,7 @@ use parquet::arrow::async_reader::{
 };
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use tokio::io::AsyncWriteExt;
 
 use crate::background::{self, Urgency};
 use crate::encode::{self, Ranges};
@@ -31,7 +34,7 @@ use crate::limits::{
     REWRITE_PARTS_MAX,
 };
 use crate::log::{self, DataChange};
-use crate::{DataFile, Error, ErrorKind, Result, Table};
+use crate::{DataFile, Error, ErrorKind, Result, Table, concat};
 
 /// Which rows of a batch match.
 pub(crate) type Matches = Arc<dyn Fn(&RecordBatch) -> Result<BooleanArray> + Send + Sync>;
@@ -111,7 +114,7 @@ impl Table {
             wanted: Arc::downgrade(&waits),
         };
         let runtime = tokio::runtime::Handle::current();
-        let result = background::run(Urgency::Rewrite, move || runtime.block_on(run(work))).await;
+        let result = background::run("rewrite", Urgency::Idle, move || runtime.block_on(run(work))).await;
         drop(waits);
         result.map_err(|error| Error::storage("rewriting broke off", self.name(), error))?
     }
@@ -134,8 +137,23 @@ impl Work {
         schema: &SchemaRef,
     ) -> Result<Option<DataFile>> {
         let path = place(&sources[0].path);
-        let upload = BufWriter::with_capacity(self.store.clone(), path.clone(), REWRITE_PART_BYTES)
+        let mut upload = BufWriter::with_capacity(self.store.clone(), path.clone(), REWRITE_PART_BYTES)
             .with_max_concurrency(REWRITE_PARTS_MAX);
+        if test.is_none()
+            && let Some(rows) = self.concat(sources, schema, &mut upload).await?
+        {
+            return self
+                .written(
+                    path,
+                    sources,
+                    Ranges {
+                        rows,
+                        ..ranges_of(sources)
+                    },
+                )
+                .await
+                .map(Some);
+        }
         let properties = encode::properties(schema)
             .set_max_row_group_bytes(Some(REWRITE_GROUP_BYTES_MAX))
             .build();
@@ -150,16 +168,49 @@ impl Work {
             }
         };
         writer.finish().await.map_err(|error| self.unwritten(error))?;
+        self.written(path, sources, ranges).await.map(Some)
+    }
+
+    /// What the log tells of a file that was written in the place of others.
+    async fn written(&self, path: Path, sources: &[DataFile], ranges: Ranges) -> Result<DataFile> {
         let there = self.store.head(&path).await;
         let there = there.map_err(|error| Error::storage("cannot write a file", &self.table, error))?;
-        Ok(Some(DataFile {
+        Ok(DataFile {
             path,
             bytes: there.size,
             rows: ranges.rows,
             hour: sources[0].hour.clone(),
             event_time: ranges.event_time,
             received_time: ranges.received_time,
-        }))
+        })
+    }
+
+    /// Writes the row groups of files as they are encoded, if they fit; gives the rows.
+    async fn concat(
+        &self,
+        files: &[DataFile],
+        schema: &SchemaRef,
+        upload: &mut BufWriter,
+    ) -> Result<Option<u64>> {
+        let mut sources = Vec::with_capacity(files.len());
+        for file in files {
+            let source = concat::Source::open(self.reader(file), file.bytes).await;
+            sources.push(source.map_err(|error| self.unread(file, error))?);
+        }
+        if !concat::fit(&sources, schema).map_err(|error| self.unwritten(error))? {
+            return Ok(None);
+        }
+        let go_on = || self.wanted.strong_count() > 0;
+        let rows = match concat::write(sources, schema, upload, go_on).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                let _ = upload.abort().await;
+                return Err(self.unmerged(&files[0], error));
+            }
+        };
+        let done = upload.shutdown().await;
+        done.map_err(|error| Error::storage("cannot write a file", &self.table, error))?;
+        Ok(Some(rows))
     }
 
     async fn pass(
@@ -190,12 +241,7 @@ impl Work {
 
     async fn open(&self, file: &DataFile) -> Result<ParquetRecordBatchStream<Reader>> {
         let failed = |error| self.unread(file, error);
-        let reader = Reader {
-            store: self.store.clone(),
-            path: file.path.clone(),
-            bytes: file.bytes,
-        };
-        let builder = ParquetRecordBatchStreamBuilder::new(reader)
+        let builder = ParquetRecordBatchStreamBuilder::new(self.reader(file))
             .await
             .map_err(failed)?;
         let groups = builder.metadata().row_groups();
@@ -203,6 +249,14 @@ impl Work {
         let row = usize::try_from(bytes).unwrap_or(0) / usize::try_from(file.rows).unwrap_or(1).max(1);
         let rows = (REWRITE_BATCH_BYTES / row.max(1)).clamp(1, REWRITE_BATCH_ROWS_MAX);
         builder.with_batch_size(rows).build().map_err(failed)
+    }
+
+    fn reader(&self, file: &DataFile) -> Reader {
+        Reader {
+            store: self.store.clone(),
+            path: file.path.clone(),
+            bytes: file.bytes,
+        }
     }
 
     async fn next(
@@ -230,6 +284,13 @@ impl Work {
                 format_args!("a file is not as it was written: {error} table={table} path={path}"),
             )
             .with_source(error),
+        }
+    }
+
+    fn unmerged(&self, first: &DataFile, error: ParquetError) -> Error {
+        match error {
+            ParquetError::External(_) => self.unwritten(error),
+            error => self.unread(first, error),
         }
     }
 
@@ -270,6 +331,19 @@ impl AsyncFileReader for Reader {
         let reader = ParquetMetaDataReader::new().with_arrow_reader_options(options);
         async move { Ok(Arc::new(reader.load_and_finish(self, bytes).await?)) }.boxed()
     }
+}
+
+/// The ranges that the rows of files have together, as the log tells.
+fn ranges_of(files: &[DataFile]) -> Ranges {
+    files.iter().fold(Ranges::default(), |ranges, file| Ranges {
+        rows: ranges.rows + file.rows,
+        event_time: both(ranges.event_time, file.event_time),
+        received_time: both(ranges.received_time, file.received_time),
+    })
+}
+
+fn both(one: (i64, i64), other: (i64, i64)) -> (i64, i64) {
+    (one.0.min(other.0), one.1.max(other.1))
 }
 
 /// A new path that sorts where a file is, before the next one: rows keep their order as files are read by path.

@@ -302,7 +302,7 @@ impl Table {
             return Ok(());
         };
         let start = Instant::now();
-        log.pending = Some(log.prepare(change).await?);
+        log.pending = Some(log.prepare(change, || self.shared.hot.urgency()).await?);
         self.settle(log).await?;
         self.state().commit_time = start.elapsed();
         Ok(())

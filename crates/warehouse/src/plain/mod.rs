@@ -260,7 +260,7 @@ impl PlainFiles {
             next.open_hours.pop_last();
         }
         let format = self.options.format;
-        let encoded = background::run(Urgency::Flush, move || {
+        let encoded = background::run("encode", Urgency::Soon, move || {
             let encode = |(hour, rows): (i64, Vec<RecordBatch>)| Ok((hour, format.encode(&rows)?));
             hours.into_iter().map(encode).collect::<Result<Vec<_>>>()
         });

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use arrow::array::BooleanArray;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelector};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 
 use super::*;
-use crate::{DeleteOptions, Result, Vacuum};
+use crate::{DataFile, DeleteOptions, Result, Vacuum};
 
 pub(super) const MINUTE: i64 = HOUR / 60;
 
@@ -388,23 +390,27 @@ fn wide_rows(ids: Range<i64>) -> RecordBatch {
     RecordBatch::try_new(batch.schema(), columns).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_merged_file_of_many_parts_has_its_rows() {
+/// Merges six files of so many rows each; gives the row groups of the merged file, and of each source their bytes.
+async fn merged_of_wide(rows: i64) -> (Vec<RowGroupMetaData>, Vec<i64>) {
     let folder = tempfile::tempdir().unwrap();
     let warehouse = Warehouse::open(quiet(at_once(), &folder)).await.unwrap();
     let table = warehouse.create("wiki", dataset()).await.unwrap();
-    const ROWS: i64 = 6_000;
     for start in 0..6 {
-        let batch = wide_rows(start * ROWS..start * ROWS + ROWS);
-        let times = TimestampMicrosecondArray::from(vec![DAY; ROWS as usize]).with_timezone("UTC");
+        let batch = wide_rows(start * rows..start * rows + rows);
+        let times = TimestampMicrosecondArray::from(vec![DAY + start; rows as usize]).with_timezone("UTC");
         let mut columns = batch.columns().to_vec();
         columns[batch.schema().index_of(SystemColumn::EventTime.name()).unwrap()] = Arc::new(times);
         let batch = RecordBatch::try_new(batch.schema(), columns).unwrap();
-        let next = ((start + 1) * ROWS) as u64;
+        let next = ((start + 1) * rows) as u64;
         table.append(vec![batch], &progress(next)).await.unwrap();
         table.flush().await.unwrap();
     }
-    table.compact().await.unwrap();
+    let mut sources = Vec::new();
+    for file in table.version().files.iter() {
+        let groups = metadata(&table, file).await.row_groups().to_vec();
+        sources.extend(groups.iter().map(|group| group.compressed_size()));
+    }
+    assert_eq!(table.compact().await.unwrap(), 1);
     let version = table.version();
     let [file] = &version.files[..] else {
         panic!("one file is left")
@@ -414,16 +420,66 @@ async fn a_merged_file_of_many_parts_has_its_rows() {
         "{}",
         file.bytes
     );
+    assert_eq!((file.rows, file.event_time), (6 * rows as u64, (DAY, DAY + 5)));
     let batches = read(table.store().as_ref(), &file.path).await;
-    assert_eq!(ids(&batches), (0..6 * ROWS).collect::<Vec<_>>());
+    assert_eq!(ids(&batches), (0..6 * rows).collect::<Vec<_>>());
     let texts = |batch: &RecordBatch| {
         let texts = batch.column_by_name("text").unwrap().as_string_view();
         texts.iter().map(|text| text.unwrap().len()).sum::<usize>()
     };
     assert_eq!(
         batches.iter().map(texts).sum::<usize>(),
-        6 * 1_024 * ROWS as usize
+        6 * 1_024 * rows as usize
     );
+    // The index of pages finds the rows of one group among the others.
+    let metadata = metadata(&table, file).await;
+    let offsets = metadata.offset_index().unwrap();
+    assert_eq!(metadata.column_index().unwrap().len(), offsets.len());
+    let last = metadata.num_row_groups() - 1;
+    let body = table
+        .store()
+        .get(&file.path)
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(body, options).unwrap();
+    let in_last = metadata.row_group(last).num_rows() as usize;
+    let selection = vec![RowSelector::skip(in_last - 1), RowSelector::select(1)];
+    let reader = reader
+        .with_row_groups(vec![last])
+        .with_row_selection(selection.into());
+    let batches: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
+    assert_eq!(ids(&batches), [6 * rows - 1]);
+    (metadata.row_groups().to_vec(), sources)
+}
+
+async fn metadata(table: &Table, file: &DataFile) -> ParquetMetaData {
+    let body = table
+        .store()
+        .get(&file.path)
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
+    let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+    reader.parse_and_finish(&body).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merged_file_of_many_parts_has_its_rows() {
+    let (groups, sources) = merged_of_wide(6_000).await;
+    assert!(groups.len() < sources.len(), "{} groups", groups.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_row_groups_are_merged_as_they_are() {
+    let (groups, sources) = merged_of_wide(12_000).await;
+    let groups: Vec<i64> = groups.iter().map(|group| group.compressed_size()).collect();
+    assert_eq!(groups, sources);
 }
 
 /// A table with work left does not keep another one from its turn.
