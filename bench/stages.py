@@ -9,8 +9,8 @@ import re
 import sys
 
 STAGES = [
-    ("merging of files", r"warehouse::(compact|rewrite|maintenance|vacuum)"),
-    ("encoding of files", r"ArrowWriter|parquet::(arrow::arrow_writer|column|file::writer|util)"),
+    ("merging of files", r"^rewrite;|warehouse::(compact|rewrite|maintenance|vacuum)"),
+    ("encoding of files", r"^encode;|ArrowWriter|parquet::(arrow::arrow_writer|column|file::writer|util)"),
     ("hot tail", r"warehouse::(tail|table|hot)"),
     ("decoding of events", r"event::"),
     ("queries", r"datafusion|sql::"),
