@@ -70,7 +70,7 @@ pub const RELAY_ACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Emitters whose turned away batch one dataset of a relay remembers, for [`RELAY_AWAITED_TIME`].
 pub const RELAY_AWAITED_MAX: usize = 100_000;
 /// How long such a batch is waited for at least: by then those behind it that were on their way have come. At most twice
-/// that.
+/// that, from when nothing before it waits for its answer.
 pub const RELAY_AWAITED_TIME: Duration = Duration::from_secs(10);
 
 /// Default of [`crate::ServeOptions::connections_max`]. Each takes a file descriptor: see `ulimit -n`.

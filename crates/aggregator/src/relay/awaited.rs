@@ -2,7 +2,8 @@
 //!
 //! The queue knows that of the batches it refused. Of one that never reached it, it would take a later batch as the
 //! emitter's first, and then the earlier one, sent again, for a duplicate. What is behind comes at once or not at all,
-//! so this is forgotten after a while: an emitter that went on elsewhere and comes back is not to be held up.
+//! so this is forgotten after a while: an emitter that went on elsewhere and comes back is not to be held up. But not while
+//! the emitter waits for an earlier answer, since it hears them in order.
 
 use std::collections::HashMap;
 
@@ -23,9 +24,23 @@ impl Awaited {
         self.lately.is_empty() && self.before.is_empty()
     }
 
-    /// Time has passed: what was noted before the last call is forgotten.
-    pub(super) fn age(&mut self) {
-        self.before = std::mem::take(&mut self.lately);
+    /// Time has passed: what was noted before the last call is forgotten, but for emitters that cannot have heard of it.
+    /// Theirs is as if noted now.
+    pub(super) fn age(&mut self, waits: impl Fn(EmitterId) -> bool) {
+        let (lately, before) = (std::mem::take(&mut self.lately), std::mem::take(&mut self.before));
+        for (emitter, first) in before {
+            if waits(emitter) {
+                self.lately.insert(emitter, first);
+            }
+        }
+        for (emitter, first) in lately {
+            let to = if waits(emitter) {
+                &mut self.lately
+            } else {
+                &mut self.before
+            };
+            to.insert(emitter, first);
+        }
     }
 
     /// A batch was turned away.

@@ -11,10 +11,10 @@
 //! which is replayed meanwhile. *Closing*: they wait until the spool is empty. So at every moment all that a client was
 //! told is kept comes before all that waits, and order within an emitter holds.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use event::wire::PutAck;
-use event::{Batch, BatchKey};
+use event::{Batch, BatchKey, EmitterId};
 use queue::{Error, ErrorKind, Receipt, Result};
 
 use super::awaited::Awaited;
@@ -78,6 +78,8 @@ pub(super) struct Line<A> {
     sent_bytes: usize,
     replay: Replay,
     awaited: Awaited,
+    /// What waited for longest when the turned away were last aged.
+    oldest: Option<BatchKey>,
     /// Whether the upstream answered since it failed last.
     is_well: bool,
     window_bytes: usize,
@@ -99,6 +101,7 @@ impl<A> Line<A> {
             sent_bytes: 0,
             replay: Replay::new(first.unwrap_or_default()),
             awaited: Awaited::default(),
+            oldest: None,
             is_well: first.is_none(),
             window_bytes,
             acts: Vec::new(),
@@ -167,9 +170,17 @@ impl<A> Line<A> {
         !self.awaited.is_empty()
     }
 
-    /// Whoever was turned away before the last call has heard of it long ago.
+    /// Whoever was turned away before the last call, and waits for nothing else, has heard of it long ago.
     pub(super) fn age_turned_away(&mut self) {
-        self.awaited.age();
+        let waiting: HashSet<EmitterId> = self
+            .waiting
+            .iter()
+            .map(|entry| entry.batch.header.key.emitter)
+            .collect();
+        // Answers are in order per stream, and another relay's stream carries many emitters.
+        let oldest = self.waiting.front().map(|entry| entry.batch.header.key);
+        let stands = oldest.is_some() && std::mem::replace(&mut self.oldest, oldest) == oldest;
+        self.awaited.age(|emitter| stands || waiting.contains(&emitter));
     }
 
     /// The next batch to send on the open stream, as long as it has room.

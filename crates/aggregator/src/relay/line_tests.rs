@@ -242,6 +242,11 @@ impl World {
         self.work(self.emitters[who].edge);
     }
 
+    fn send_next(&mut self, who: usize) {
+        self.emitters[who].made += 1;
+        self.send(who);
+    }
+
     fn reconnect(&mut self, who: usize) {
         let emitter = &mut self.emitters[who];
         emitter.stream += 1;
@@ -345,10 +350,7 @@ impl World {
     fn step(&mut self, step: u8, who: usize, at: usize) {
         let edge = &mut self.edges[at];
         match step {
-            0..4 => {
-                self.emitters[who].made += 1;
-                self.send(who);
-            }
+            0..4 => self.send_next(who),
             4..8 => self.deliver(at),
             8..12 => self.answer(at),
             12 => edge.cut(),
@@ -424,6 +426,30 @@ proptest! {
         }
         prop_assert!(world.edges.iter().all(|edge| edge.refused.is_empty() && edge.disk.spools.is_empty()));
     }
+}
+
+/// The answer to the batch that was turned away waits behind one that is long under way; then another one comes behind it.
+#[test]
+fn who_was_turned_away_and_has_not_heard_of_it_is_not_forgotten() {
+    let mut world = World::new();
+    world.send_next(0);
+    world.edges[0].busy = 1;
+    world.send_next(0);
+    for _ in 0..3 {
+        world.edges[0].line.age_turned_away();
+    }
+    world.deliver(0);
+    world.send_next(0);
+    world.answer(0);
+    world.edges[0].line.age_turned_away();
+    world.edges[0].cut();
+    world.edges[0].line.spool();
+    world.send_next(0);
+    world.recover();
+    let sequences = kept(&world.core)
+        .into_iter()
+        .map(|batch| batch.header.key.sequence.0);
+    assert_eq!(sequences.collect::<Vec<_>>(), [0, 1, 2, 3]);
 }
 
 fn ack(sequence: u64) -> PutAck {
