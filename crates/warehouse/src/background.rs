@@ -10,6 +10,8 @@ use crate::{Error, ErrorKind};
 pub(crate) enum Urgency {
     /// Until no other thread wants the processor.
     Idle,
+    /// As long as there is other work, but a little is done all the same.
+    Low,
     /// Not for long: somebody will soon wait for it.
     Soon,
 }
@@ -25,7 +27,8 @@ impl From<Broken> for Error {
     }
 }
 
-/// Runs a function on a thread of its own, with a name.
+/// Runs a function on a thread of its own, with a name. It must begin no threads, and no work of the runtime that does:
+/// those would inherit its priority.
 pub(crate) async fn run<T: Send + 'static>(
     name: &str,
     urgency: Urgency,
@@ -47,7 +50,7 @@ fn lower_priority(urgency: Urgency) {
     // Of 0 to 99, where 50 is what threads have: on Linux a niceness of about 19 and 5.
     let priority: u8 = match urgency {
         Urgency::Idle if idle() => return,
-        Urgency::Idle => 0,
+        Urgency::Idle | Urgency::Low => 0,
         Urgency::Soon => 37,
     };
     if let Ok(priority) = ThreadPriorityValue::try_from(priority) {
@@ -56,7 +59,7 @@ fn lower_priority(urgency: Urgency) {
 }
 
 /// Leaves the processor to every other thread as soon as that wants it (`SCHED_IDLE`), which niceness alone does not.
-/// A thread without privileges cannot come back from it.
+/// A thread without privileges cannot come back from it, and the threads that it begins inherit it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn idle() -> bool {
     use thread_priority::unix::{

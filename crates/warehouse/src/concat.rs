@@ -6,17 +6,19 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use bytes::{Buf, Bytes};
-use object_store::buffered::BufWriter;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{
+    PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader,
+};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::writer::SerializedFileWriter;
 
 use crate::encode;
 use crate::limits::COPIED_GROUP_BYTES_MIN;
+use crate::upload::Upload;
 
 /// A file with what its footer tells.
 pub(crate) struct Source<R> {
@@ -27,7 +29,11 @@ pub(crate) struct Source<R> {
 impl<R: AsyncFileReader> Source<R> {
     /// Reads the footer of a file of so many bytes.
     pub(crate) async fn open(mut reader: R, bytes: u64) -> Result<Self> {
-        let metadata = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
+        let metadata = ParquetMetaDataReader::new()
+            .with_page_index_policy(PageIndexPolicy::Optional)
+            .with_metadata_options(Some(
+                ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false),
+            ));
         let metadata = metadata.load_and_finish(&mut reader, bytes).await?;
         Ok(Self { reader, metadata })
     }
@@ -37,52 +43,69 @@ impl<R: AsyncFileReader> Source<R> {
 /// encoded, and are large enough on average that rows decoded and encoded again would be in hardly fewer groups.
 pub(crate) fn fit<R>(sources: &[Source<R>], schema: &SchemaRef) -> Result<bool> {
     let groups = || sources.iter().flat_map(|source| source.metadata.row_groups());
-    let bytes: i64 = groups().map(|group| group.compressed_size()).sum();
-    if bytes < groups().count() as i64 * COPIED_GROUP_BYTES_MIN {
+    let bytes = groups().map(|group| u64::try_from(group.compressed_size()).unwrap_or(0));
+    let count = groups().count() as u64;
+    if count == 0 || bytes.sum::<u64>() < count * COPIED_GROUP_BYTES_MIN {
         return Ok(false);
     }
     let columns = ArrowSchemaConverter::new().convert(schema)?;
     let same = |source: &Source<R>| {
-        source.metadata.file_metadata().schema_descr().root_schema() == columns.root_schema()
+        // With an index in one file and none in another the writer would panic.
+        source.metadata.offset_index().is_some()
+            && source.metadata.file_metadata().schema_descr().root_schema() == columns.root_schema()
     };
     Ok(sources.iter().all(same))
+}
+
+/// Why no file was written: an error of the source at an index, or of the upload.
+pub(crate) struct Failed {
+    pub(crate) of: Option<usize>,
+    pub(crate) error: ParquetError,
+}
+
+impl From<ParquetError> for Failed {
+    fn from(error: ParquetError) -> Self {
+        Self { of: None, error }
+    }
 }
 
 /// Writes the row groups of files that [`fit`]; gives the rows. `go_on` is asked before each group.
 pub(crate) async fn write<R: AsyncFileReader>(
     sources: Vec<Source<R>>,
     schema: &SchemaRef,
-    upload: &mut BufWriter,
+    upload: &mut Upload,
     mut go_on: impl FnMut() -> bool,
-) -> Result<u64> {
+) -> Result<u64, Failed> {
     let mut properties = encode::properties(schema).build();
     add_encoded_arrow_schema_to_metadata(schema, &mut properties);
     let columns = ArrowSchemaConverter::new().convert(schema)?;
     let mut writer = SerializedFileWriter::new(Vec::new(), columns.root_schema_ptr(), Arc::new(properties))?;
     let mut rows = 0;
-    for mut source in sources {
+    for (index, mut source) in sources.into_iter().enumerate() {
+        let of_source = |error| Failed {
+            of: Some(index),
+            error,
+        };
         for group in 0..source.metadata.num_row_groups() {
             if !go_on() {
-                return Err(ParquetError::General("nobody waits for it".to_owned()));
+                return Err(ParquetError::General("nobody waits for it".to_owned()).into());
             }
             let range = place(&source.metadata, group);
-            let bytes = source.reader.get_bytes(range.clone()).await?;
+            let bytes = source.reader.get_bytes(range.clone()).await.map_err(of_source)?;
+            writer.inner_mut().reserve(bytes.len());
             let encoded = EncodedGroup {
                 start: range.start,
                 bytes,
             };
-            rows += append(&mut writer, &source.metadata, group, &encoded)?;
-            writer.flush()?;
-            send(std::mem::take(writer.inner_mut()), upload).await?;
+            rows += append(&mut writer, &source.metadata, group, &encoded).map_err(of_source)?;
+            drop(encoded);
+            writer.flush().map_err(ParquetError::from)?;
+            upload.put(std::mem::take(writer.inner_mut()).into()).await?;
         }
     }
-    send(writer.into_inner()?, upload).await?;
+    upload.put(writer.into_inner()?.into()).await?;
+    upload.finish().await?;
     Ok(rows)
-}
-
-async fn send(bytes: Vec<u8>, upload: &mut BufWriter) -> Result<()> {
-    let sent = upload.put(bytes.into()).await;
-    sent.map_err(|error| ParquetError::External(error.into()))
 }
 
 /// Where the column chunks of a row group are.

@@ -15,13 +15,16 @@ use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
 use crate::background::{self, Urgency};
-use crate::limits::ROW_GROUP_ROWS_MAX;
+use crate::limits::{ENCODE_ROWS, ROW_GROUP_ROWS_MAX};
 use crate::{Error, ErrorKind, Result, Times};
 
 /// The partition column of the Delta table. It is in the paths and in the log, not in the files.
 pub(crate) const HOUR_COLUMN: &str = "_hour";
 
 pub(crate) const HOUR_US: i64 = 3_600_000_000;
+
+/// The name of threads that encode.
+const NAME: &str = "encode";
 
 /// A Parquet file in memory.
 #[derive(Debug)]
@@ -41,15 +44,15 @@ pub(crate) fn hour_column(schema: &SchemaRef) -> SystemColumn {
     }
 }
 
-/// One file per hour present, by hour; within an hour rows keep their order. The work is done a batch at a time, each as
-/// urgent as it is when its turn comes.
+/// One file per hour present, by hour; within an hour rows keep their order. The work is done some rows at a time, as
+/// urgent as it is when their turn comes.
 pub(crate) async fn encode(
     batches: Vec<RecordBatch>,
     schema: &SchemaRef,
     urgency: impl Fn() -> Urgency,
 ) -> Result<Vec<Encoded>> {
     let by = schema.clone();
-    let hours = background::run("encode", urgency(), move || {
+    let hours = background::run(NAME, Urgency::Soon, move || {
         let mut hours: BTreeMap<i64, Vec<RecordBatch>> = BTreeMap::new();
         let column = hour_column(&by);
         batches
@@ -60,10 +63,16 @@ pub(crate) async fn encode(
     let mut files = Vec::new();
     for (hour, batches) in hours.await?? {
         let mut file = HourFile::new(hour, schema)?;
+        let mut some = Vec::new();
         for batch in batches {
-            file = background::run("encode", urgency(), move || file.with(&batch)).await??;
+            some.push(batch);
+            if some.iter().map(RecordBatch::num_rows).sum::<usize>() >= ENCODE_ROWS {
+                let some = std::mem::take(&mut some);
+                file = background::run(NAME, urgency(), move || file.with(&some)).await??;
+            }
         }
-        files.push(background::run("encode", urgency(), move || file.finish()).await??);
+        let last = background::run(NAME, urgency(), move || file.with(&some)?.finish());
+        files.push(last.await??);
     }
     Ok(files)
 }
@@ -132,9 +141,11 @@ impl HourFile {
         })
     }
 
-    fn with(mut self, batch: &RecordBatch) -> Result<Self> {
-        self.ranges.take(batch, &self.schema)?;
-        self.writer.write(batch).map_err(unwritten)?;
+    fn with(mut self, batches: &[RecordBatch]) -> Result<Self> {
+        for batch in batches {
+            self.ranges.take(batch, &self.schema)?;
+            self.writer.write(batch).map_err(unwritten)?;
+        }
         Ok(self)
     }
 

@@ -9,6 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::Table;
+use crate::background::Urgency;
 use crate::limits::{FLUSHES_MAX, MAINTENANCE_MAX};
 use crate::table::{Due, Shared};
 use crate::warehouse::Tables;
@@ -97,7 +98,7 @@ pub(crate) async fn run(tables: Weak<Tables>, shared: Shared) {
                 };
                 let flush = flushes.look(&table, due, |table| async move {
                     // A failure is kept in the table's stats and tried again.
-                    let _ = table.flush().await;
+                    let _ = table.flush_as(Urgency::Idle).await;
                 });
                 let maintain = maintenance.look(&table, table.maintenance_due(now), |table| async move {
                     table.maintain().await;

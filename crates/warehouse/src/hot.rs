@@ -8,8 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::background::Urgency;
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct HotBytes {
@@ -46,12 +44,9 @@ impl HotBytes {
         self.total.load(Ordering::Acquire) > self.max / 2
     }
 
-    /// How urgent the encoding of rows is that are to leave a tail: more so well before anybody waits for room.
-    pub(crate) fn urgency(&self) -> Urgency {
-        match self.total.load(Ordering::Acquire) > self.max / 8 * 3 {
-            true => Urgency::Soon,
-            false => Urgency::Idle,
-        }
+    /// Whether tables may soon be pressed.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.total.load(Ordering::Acquire) > self.max / 8 * 3
     }
 }
 

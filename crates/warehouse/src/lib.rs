@@ -52,6 +52,7 @@ mod stats;
 mod synced;
 mod table;
 mod tail;
+mod upload;
 mod vacuum;
 mod version;
 mod warehouse;

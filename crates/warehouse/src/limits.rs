@@ -11,6 +11,12 @@ pub const CHUNK_ROWS_MAX: usize = 1 << 13;
 /// So many neighbours of about one size in the hot tail are merged into one.
 pub const CHUNK_FAN_IN: usize = 8;
 
+/// Rows of a flush that are encoded at a time, about.
+pub const ENCODE_ROWS: usize = 1 << 13;
+
+/// Encoding waits for idle processors no longer than this.
+pub const ENCODE_IDLE_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// Flushes (of different tables) at a time.
 pub const FLUSHES_MAX: usize = 2;
 
@@ -58,7 +64,7 @@ pub const COMPACT_SOURCES_MAX: usize = 256;
 pub const REWRITE_GROUP_BYTES_MAX: usize = 16 << 20;
 
 /// Row groups of at least so many encoded bytes, on average, are merged as they are.
-pub const COPIED_GROUP_BYTES_MIN: i64 = 4 << 20;
+pub const COPIED_GROUP_BYTES_MIN: u64 = 4 << 20;
 
 /// Rows are decoded in batches of about this many bytes by compactions and deletions, of one row at least.
 pub const REWRITE_BATCH_BYTES: usize = 8 << 20;

@@ -3,7 +3,8 @@
 //! Row groups of which every row stays are not decoded if they are large enough, see `concat.rs`.
 //!
 //! Memory: one row group of a source as it is stored, one row group of the new file twice, as it is encoded and as it is
-//! sent ([`REWRITE_GROUP_BYTES_MAX`]), a batch of rows, and the parts of the upload on their way.
+//! sent ([`REWRITE_GROUP_BYTES_MAX`]; where groups are copied, the source's own), a batch of rows, and the parts of the upload
+//! on their way.
 
 use std::ops::Range;
 use std::sync::{Arc, Weak};
@@ -14,8 +15,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use deltalake_core::kernel::Action;
 use futures::future::BoxFuture;
-use futures::{FutureExt, TryFutureExt, TryStreamExt};
-use object_store::buffered::BufWriter;
+use futures::{FutureExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::AsyncArrowWriter;
@@ -25,15 +25,15 @@ use parquet::arrow::async_reader::{
 };
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
-use tokio::io::AsyncWriteExt;
+use tokio::runtime::Handle;
 
 use crate::background::{self, Urgency};
 use crate::encode::{self, Ranges};
 use crate::limits::{
-    REWRITE_BATCH_BYTES, REWRITE_BATCH_ROWS_MAX, REWRITE_GROUP_BYTES_MAX, REWRITE_PART_BYTES,
-    REWRITE_PARTS_MAX,
+    COPIED_GROUP_BYTES_MIN, REWRITE_BATCH_BYTES, REWRITE_BATCH_ROWS_MAX, REWRITE_GROUP_BYTES_MAX,
 };
 use crate::log::{self, DataChange};
+use crate::upload::{self, Upload};
 use crate::{DataFile, Error, ErrorKind, Result, Table, concat};
 
 /// Which rows of a batch match.
@@ -68,6 +68,7 @@ impl Test {
 struct Work {
     table: String,
     store: Arc<dyn ObjectStore>,
+    runtime: Handle,
     /// Gone when nobody waits for the work any more.
     wanted: Weak<()>,
 }
@@ -87,8 +88,16 @@ impl Table {
         };
         let schema = self.log.lock().await.schema()?;
         let (sources, columns) = (sources.to_vec(), schema.clone());
+        // Whoever deletes rows waits for it.
+        let urgency = if test.is_some() {
+            Urgency::Soon
+        } else {
+            Urgency::Low
+        };
         let written = self
-            .away(move |work| async move { work.write(&sources, test, &columns).await })
+            .away(urgency, move |work| async move {
+                work.write(&sources, test, &columns).await
+            })
             .await?;
         Ok(written.map(|file| {
             let action = log::add(self.name(), &file, &schema, change);
@@ -98,11 +107,13 @@ impl Table {
 
     /// How many rows of a file match.
     pub(crate) async fn count(&self, file: DataFile, test: Test) -> Result<u64> {
-        self.away(move |work| async move { work.count(&file, &test).await })
-            .await
+        self.away(Urgency::Soon, move |work| async move {
+            work.count(&file, &test).await
+        })
+        .await
     }
 
-    async fn away<T, F>(&self, run: impl FnOnce(Work) -> F + Send + 'static) -> Result<T>
+    async fn away<T, F>(&self, urgency: Urgency, run: impl FnOnce(Work) -> F + Send + 'static) -> Result<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>>,
@@ -111,10 +122,11 @@ impl Table {
         let work = Work {
             table: self.name().to_owned(),
             store: self.store(),
+            runtime: Handle::current(),
             wanted: Arc::downgrade(&waits),
         };
-        let runtime = tokio::runtime::Handle::current();
-        let result = background::run("rewrite", Urgency::Idle, move || runtime.block_on(run(work))).await;
+        let runtime = Handle::current();
+        let result = background::run("rewrite", urgency, move || runtime.block_on(run(work))).await;
         drop(waits);
         result.map_err(|error| Error::storage("rewriting broke off", self.name(), error))?
     }
@@ -137,22 +149,15 @@ impl Work {
         schema: &SchemaRef,
     ) -> Result<Option<DataFile>> {
         let path = place(&sources[0].path);
-        let mut upload = BufWriter::with_capacity(self.store.clone(), path.clone(), REWRITE_PART_BYTES)
-            .with_max_concurrency(REWRITE_PARTS_MAX);
+        let mut upload = Upload::new(self.store.clone(), path.clone(), self.runtime.clone());
         if test.is_none()
             && let Some(rows) = self.concat(sources, schema, &mut upload).await?
         {
-            return self
-                .written(
-                    path,
-                    sources,
-                    Ranges {
-                        rows,
-                        ..ranges_of(sources)
-                    },
-                )
-                .await
-                .map(Some);
+            let ranges = Ranges {
+                rows,
+                ..ranges_of(sources)
+            };
+            return self.written(path, sources, ranges).await.map(Some);
         }
         let properties = encode::properties(schema)
             .set_max_row_group_bytes(Some(REWRITE_GROUP_BYTES_MAX))
@@ -163,7 +168,7 @@ impl Work {
             Ok(ranges) if ranges.rows > 0 => ranges,
             outcome => {
                 // What was uploaded is let go of; the first error counts.
-                let _ = writer.into_inner().abort().await;
+                writer.into_inner().abort().await;
                 return outcome.map(|_| None);
             }
         };
@@ -173,8 +178,9 @@ impl Work {
 
     /// What the log tells of a file that was written in the place of others.
     async fn written(&self, path: Path, sources: &[DataFile], ranges: Ranges) -> Result<DataFile> {
-        let there = self.store.head(&path).await;
-        let there = there.map_err(|error| Error::storage("cannot write a file", &self.table, error))?;
+        let (store, at) = (self.store.clone(), path.clone());
+        let there = upload::on(&self.runtime, async move { store.head(&at).await }).await;
+        let there = there.map_err(|error| self.unwritten(error))?;
         Ok(DataFile {
             path,
             bytes: there.size,
@@ -190,27 +196,36 @@ impl Work {
         &self,
         files: &[DataFile],
         schema: &SchemaRef,
-        upload: &mut BufWriter,
+        upload: &mut Upload,
     ) -> Result<Option<u64>> {
+        // Each has a row group at least, so their footers need not be read to know.
+        let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+        if bytes < files.len() as u64 * COPIED_GROUP_BYTES_MIN {
+            return Ok(None);
+        }
         let mut sources = Vec::with_capacity(files.len());
         for file in files {
-            let source = concat::Source::open(self.reader(file), file.bytes).await;
-            sources.push(source.map_err(|error| self.unread(file, error))?);
+            match concat::Source::open(self.reader(file), file.bytes).await {
+                Ok(source) => sources.push(source),
+                Err(error @ ParquetError::External(_)) => return Err(self.unread(file, error)),
+                // Perhaps only what a copy needs cannot be read.
+                Err(_) => return Ok(None),
+            }
         }
         if !concat::fit(&sources, schema).map_err(|error| self.unwritten(error))? {
             return Ok(None);
         }
         let go_on = || self.wanted.strong_count() > 0;
-        let rows = match concat::write(sources, schema, upload, go_on).await {
-            Ok(rows) => rows,
-            Err(error) => {
-                let _ = upload.abort().await;
-                return Err(self.unmerged(&files[0], error));
+        match concat::write(sources, schema, upload, go_on).await {
+            Ok(rows) => Ok(Some(rows)),
+            Err(failed) => {
+                upload.abort().await;
+                Err(match failed.of {
+                    Some(source) => self.unread(&files[source], failed.error),
+                    None => self.unwritten(failed.error),
+                })
             }
-        };
-        let done = upload.shutdown().await;
-        done.map_err(|error| Error::storage("cannot write a file", &self.table, error))?;
-        Ok(Some(rows))
+        }
     }
 
     async fn pass(
@@ -218,7 +233,7 @@ impl Work {
         sources: &[DataFile],
         test: Option<Test>,
         schema: &SchemaRef,
-        writer: &mut AsyncArrowWriter<BufWriter>,
+        writer: &mut AsyncArrowWriter<Upload>,
     ) -> Result<Ranges> {
         let mut ranges = Ranges::default();
         for source in sources {
@@ -256,6 +271,7 @@ impl Work {
             store: self.store.clone(),
             path: file.path.clone(),
             bytes: file.bytes,
+            runtime: self.runtime.clone(),
         }
     }
 
@@ -287,13 +303,6 @@ impl Work {
         }
     }
 
-    fn unmerged(&self, first: &DataFile, error: ParquetError) -> Error {
-        match error {
-            ParquetError::External(_) => self.unwritten(error),
-            error => self.unread(first, error),
-        }
-    }
-
     fn unwritten(&self, error: ParquetError) -> Error {
         Error::storage("cannot write a file", &self.table, error)
     }
@@ -304,15 +313,13 @@ struct Reader {
     store: Arc<dyn ObjectStore>,
     path: Path,
     bytes: u64,
-}
-
-fn external(error: object_store::Error) -> ParquetError {
-    ParquetError::External(error.into())
+    runtime: Handle,
 }
 
 impl AsyncFileReader for Reader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
-        self.store.get_range(&self.path, range).map_err(external).boxed()
+        let (store, path) = (self.store.clone(), self.path.clone());
+        upload::on(&self.runtime, async move { store.get_range(&path, range).await }).boxed()
     }
 
     fn get_byte_ranges(
@@ -320,7 +327,11 @@ impl AsyncFileReader for Reader {
         ranges: Vec<Range<u64>>,
     ) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
         let (store, path) = (self.store.clone(), self.path.clone());
-        async move { store.get_ranges(&path, &ranges).await.map_err(external) }.boxed()
+        upload::on(
+            &self.runtime,
+            async move { store.get_ranges(&path, &ranges).await },
+        )
+        .boxed()
     }
 
     fn get_metadata<'a>(

@@ -12,9 +12,10 @@ use store::Progress;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::background::Urgency;
 use crate::hot::HotBytes;
 use crate::insert::Insert;
-use crate::limits::{PROGRESS_AGE_FACTOR, RETRY_WAIT_MAX, RETRY_WAIT_MIN};
+use crate::limits::{ENCODE_IDLE_TIME_MAX, PROGRESS_AGE_FACTOR, RETRY_WAIT_MAX, RETRY_WAIT_MIN};
 use crate::log::{Change, Log, Settled, Snapshot, What};
 use crate::maintenance::{MaintenanceOptions, Upkeep};
 use crate::schema::to_delta;
@@ -276,8 +277,13 @@ impl Table {
     /// If it fails the rows stay in the hot tail, and the loop tries again. Errors: `Retry` if storage does not
     /// answer; `Conflict` if another process has written to this table.
     pub async fn flush(&self) -> Result<()> {
+        self.flush_as(Urgency::Soon).await
+    }
+
+    /// The same; with [`Urgency::Idle`] it takes what the processors have to spare, as long as nobody waits for it.
+    pub(crate) async fn flush_as(&self, urgency: Urgency) -> Result<()> {
         let mut log = self.log.lock().await;
-        let result = self.flush_into(&mut log).await;
+        let result = self.flush_into(&mut log, urgency).await;
         let mut state = self.state();
         match &result {
             Ok(()) => (state.failures, state.retry_at, state.flush_error) = (0, None, None),
@@ -294,7 +300,7 @@ impl Table {
         result
     }
 
-    async fn flush_into(&self, log: &mut Log) -> Result<()> {
+    async fn flush_into(&self, log: &mut Log, urgency: Urgency) -> Result<()> {
         if log.pending.is_some() {
             self.settle(log).await?;
         }
@@ -302,10 +308,24 @@ impl Table {
             return Ok(());
         };
         let start = Instant::now();
-        log.pending = Some(log.prepare(change, || self.shared.hot.urgency()).await?);
+        let urgency = || match urgency {
+            Urgency::Idle if start.elapsed() > ENCODE_IDLE_TIME_MAX || self.is_waited_for() => Urgency::Soon,
+            urgency => urgency,
+        };
+        log.pending = Some(log.prepare(change, urgency).await?);
         self.settle(log).await?;
         self.state().commit_time = start.elapsed();
         Ok(())
+    }
+
+    /// Whether a flush that goes on holds somebody up, or is about to: rows that are not visible before it, or a tail that
+    /// is half full.
+    fn is_waited_for(&self) -> bool {
+        let state = self.state();
+        state.tail.hides()
+            || state.closed
+            || state.tail.bytes() > self.shared.limits.hot_bytes_max / 2
+            || self.shared.hot.is_filling()
     }
 
     /// What there is to commit. Rows that an earlier flush had taken and not brought to a commit are taken again.

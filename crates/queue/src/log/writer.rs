@@ -1,6 +1,7 @@
 //! The writing end of one partition: the active segment, its rolling, and what to do when the disk fails.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,8 +20,8 @@ pub(crate) struct SegmentWriter {
     pub(crate) disk: Arc<dyn Disk>,
     /// `None` before the first batch and after a failure: the next write begins a segment.
     pub(crate) active: Option<Active>,
-    /// The segment before, as long as the page cache keeps its end.
-    pub(crate) before: Option<Active>,
+    /// The segment before, and what of it the page cache keeps. It is not held open: it may be deleted meanwhile.
+    pub(crate) before: Option<(Arc<Segment>, Range<u64>)>,
 }
 
 /// The segment that is being written.
@@ -164,9 +165,7 @@ impl SegmentWriter {
             .with_index(|index| places.iter().for_each(|place| index.note(place.0, place.1)));
         if let Some(cold) = active.position.checked_sub(CACHED_BYTES_MAX) {
             active.uncache(cold);
-            if let Some(mut before) = self.before.take() {
-                before.uncache(before.position);
-            }
+            self.uncache_before();
         }
         Ok(())
     }
@@ -175,9 +174,16 @@ impl SegmentWriter {
     pub(crate) fn close(&mut self) {
         if let Some(mut active) = self.active.take() {
             active.trim();
-            if let Some(mut before) = self.before.replace(active) {
-                before.uncache(before.position);
-            }
+            self.uncache_before();
+            self.before = Some((active.segment, active.cached..active.position));
+        }
+    }
+
+    fn uncache_before(&mut self) {
+        if let Some((segment, cached)) = self.before.take()
+            && let Ok(file) = segment.open(Mode::Read)
+        {
+            file.uncache(cached.start, cached.end);
         }
     }
 }
@@ -203,7 +209,9 @@ impl Active {
     /// would only push out what is read again; and the pages given back are the next ones written to, which costs
     /// less than pages that the system has to find (or a virtual machine's host to fill with zeros) first.
     fn uncache(&mut self, to: u64) {
-        if to >= self.cached + UNCACHE_BYTES {
+        // In whole steps: of a large page in the middle of which it ends, nothing is given back.
+        let to = to - to % UNCACHE_BYTES;
+        if to > self.cached {
             self.file.uncache(self.cached, to);
             self.cached = to;
         }
