@@ -71,3 +71,12 @@ fn a_crash_loses_and_doubles_nothing() {
     // A thousand a second for six seconds; the warm-up is not counted.
     assert_eq!(count, 6_000);
 }
+
+#[test]
+fn a_day_has_few_files_an_hour() {
+    let (json, markdown) = bench(&["day", "--hours", "1", "--events", "20"]);
+    let hour = &json["measured"]["hours"][0];
+    assert_eq!(hour["rows"], 1_200);
+    // Sixty flushes, merged by eights.
+    assert!(hour["files"].as_f64().unwrap() < 30.0, "{markdown}");
+}

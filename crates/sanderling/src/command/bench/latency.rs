@@ -11,7 +11,7 @@ use super::super::Failure;
 use super::feed::{Feed, Format};
 use super::machine::{Usage, Used, memory_max};
 use super::process::{ServerProcess, visible_ms};
-use super::report::{Plot, Report, Scale, Table, ms, raw, short, thousands};
+use super::report::{Plot, Report, Scale, Table, ms, raw, short, thousands, with_unit};
 use super::schedule::Schedule;
 use super::watch::{Poll, Seen, Until, ask, check_once, paper_query, tracers};
 use super::{Common, DATASET};
@@ -167,16 +167,16 @@ impl Row {
     pub(super) fn line(&self) -> String {
         let [client, server] = self.cpu_ns(&self.alone);
         format!(
-            "{:>10}/min  emit → seen p50 {} p99 {} max {} ms  visible p99 {} ms  ack p99 {} ms  CPU {client:.0} + {server:.0} ns  steal {:.1} %  {} MiB  paper's query p99 {} ms over {} rows",
+            "{:>10}/min  emit → seen p50 {} p99 {} max {}  visible p99 {}  ack p99 {}  CPU {client:.0} + {server:.0} ns  steal {:.1} %  {} MiB  paper's query p99 {} over {} rows",
             self.rate,
-            short(ms(&self.seen.latency, 0.5)),
-            short(ms(&self.seen.latency, 0.99)),
-            short(ms(&self.seen.latency, 1.0)),
-            short(self.visible[1]),
-            short(self.ack[1]),
+            with_unit(ms(&self.seen.latency, 0.5)),
+            with_unit(ms(&self.seen.latency, 0.99)),
+            with_unit(ms(&self.seen.latency, 1.0)),
+            with_unit(self.visible[1]),
+            with_unit(self.ack[1]),
             self.used.steal_percent,
             self.memory_max >> 20,
-            short(ms(&self.paper, 0.99)),
+            with_unit(ms(&self.paper, 0.99)),
             self.paper_rows,
         )
     }
@@ -215,9 +215,9 @@ fn report(common: &Common, rows: &[Row], seconds: u64) -> Report {
             "steal %",
             "server's memory, MiB",
             "polling query p50, ms",
-            "p99",
+            "polling query p99",
             "paper's query p50, ms",
-            "p99",
+            "paper's query p99",
             "its rows",
             "files",
             "bytes of a row in files",
@@ -235,7 +235,11 @@ fn report(common: &Common, rows: &[Row], seconds: u64) -> Report {
         )
     };
     Report {
-        name: "latency",
+        name: match common.insert.as_str() {
+            "streaming" => "latency",
+            "auto" => "latency-auto",
+            _ => "latency-micro-batch",
+        },
         title: "From emit to visible in SQL",
         command: common.command(),
         machine: super::machine::Machine::look(),
@@ -272,12 +276,12 @@ fn latencies(rows: &[Row]) -> Table {
             "p99",
             "max",
             "tracers p50",
-            "p99",
-            "max",
+            "tracers p99",
+            "tracers max",
             "visible p50",
-            "p99",
+            "visible p99",
             "ack p50",
-            "p99",
+            "ack p99",
         ],
         rows: rows
             .iter()

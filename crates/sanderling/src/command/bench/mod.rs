@@ -1,6 +1,7 @@
 //! `sanderling bench`: what the whole way costs on this machine, against a server in a process of its own.
 
 mod crash;
+mod day;
 mod feed;
 mod growth;
 mod isolation;
@@ -49,6 +50,8 @@ enum What {
     Queries(queries::Queries),
     /// The cost of an event by datasets, connections and history.
     Growth(growth::Growth),
+    /// A day of events in minutes: files and queries hour by hour.
+    Day(day::Day),
 }
 
 impl Bench {
@@ -61,6 +64,7 @@ impl Bench {
             What::Isolation(bench) => bench.run().await,
             What::Queries(bench) => bench.run().await,
             What::Growth(bench) => bench.run().await,
+            What::Day(bench) => bench.run().await,
         }
     }
 }
@@ -119,7 +123,12 @@ impl Common {
 
     /// The command that is running, as one would type it.
     fn command(&self) -> String {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,".contains(&byte);
+        let quoted = |argument: String| match argument.bytes().all(is_plain) {
+            true => argument,
+            false => format!("'{argument}'"),
+        };
+        let arguments: Vec<String> = std::env::args().skip(1).map(quoted).collect();
         format!(
             "cargo run --profile {} -- {}",
             machine::Machine::look().profile,

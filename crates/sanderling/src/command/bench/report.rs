@@ -199,6 +199,16 @@ pub(super) fn short(ms: f64) -> String {
     }
 }
 
+/// The same with its unit.
+pub(super) fn with_unit(ms: f64) -> String {
+    let text = short(ms);
+    if text.ends_with('s') {
+        text
+    } else {
+        format!("{text} ms")
+    }
+}
+
 /// With a comma for each thousand.
 pub(super) fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
@@ -225,5 +235,9 @@ mod tests {
             ("7.0".into(), "31".into(), "1.2 s".into())
         );
         assert_eq!(short(f64::NAN), "–");
+        assert_eq!(
+            (with_unit(31.2), with_unit(1_234.0)),
+            ("31 ms".to_owned(), "1.2 s".to_owned())
+        );
     }
 }
