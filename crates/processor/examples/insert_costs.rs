@@ -63,6 +63,7 @@ async fn run(load: Load, mode: Option<InsertMode>) -> Outcome<(f64, u64)> {
             warehouse: warehouse.clone(),
             settings: Arc::new(|_| event::DatasetSettings::default()),
             chains: Arc::new(|_| Ok(processor::Chain::default())),
+            plain: None,
             job: JobOptions::default(),
             scale: processor::ScaleOptions::default(),
             clock,

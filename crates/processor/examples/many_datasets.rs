@@ -76,6 +76,7 @@ async fn main() {
         warehouse: warehouse.clone(),
         settings: Arc::new(|_| event::DatasetSettings::default()),
         chains: Arc::new(|_| Ok(processor::Chain::default())),
+        plain: None,
         job: JobOptions::default(),
         scale: ScaleOptions::default(),
         clock: Arc::new(jiff::Timestamp::now),

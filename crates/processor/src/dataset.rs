@@ -1,4 +1,4 @@
-//! The job of one dataset: `queue → decode → steps → rows ▸ table, rejects ▸ table$failed`.
+//! The job of one dataset: `queue → decode → steps → rows ▸ table (and plain files), rejects ▸ table$failed`.
 
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub(crate) struct DatasetJob {
     pub(crate) chains: Arc<Chains>,
     pub(crate) rows: Arc<dyn Sink<RecordBatch>>,
     pub(crate) failed: Arc<dyn Sink<RecordBatch>>,
+    /// A second sink of the rows.
+    pub(crate) plain: Option<Arc<dyn Sink<RecordBatch>>>,
     /// Set for tracers: the clock of the stamp that they get here.
     pub(crate) stamp: Option<Clock>,
     /// Where the batch is noted whose functions panic.
@@ -46,6 +48,7 @@ impl DatasetJob {
             chains,
             rows,
             failed,
+            plain,
             stamp,
             panicked_at,
         } = self;
@@ -73,9 +76,12 @@ impl DatasetJob {
             Piece::Rejects(rows) => Some(rows),
             Piece::Rows(_) => None,
         });
-        good.name("rows")
-            .write(rows)
-            .also(bad.name("rejects").write(failed))
+        let good = good.name("rows");
+        let tables = good.write(rows).also(bad.name("rejects").write(failed));
+        match plain {
+            Some(plain) => tables.also(good.write(plain)),
+            None => tables,
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`ChainTest`] | events, and the rows and rejects that a chain is to make of them |
 //! | [`Tap`] | a live view of a dataset's events, before or after any step |
 //! | [`FailedFilter`] | which rejects [`Processor::replay_failed`] sends again |
+//! | [`PlainSinks`] | which datasets have plain files by hour, beside their table |
 //! | [`QueueSource`] | a dataset's queue as a `flow::Source` |
 //! | [`DatasetStream`] | a dataset's rows from the first to the live ones, with an exact seam |
 //! | [`Scaler`] | how many threads each job may use, by its lag, its tier and the others |
@@ -28,6 +29,7 @@ pub mod limits;
 mod native;
 mod pace;
 mod place;
+mod plain;
 mod readers;
 mod replay;
 mod scale;
@@ -42,6 +44,7 @@ pub use chain::{Chain, ChainStatus, StepStatus, check_settings};
 pub use error::{Error, ErrorKind, Result};
 pub use fixture::{ChainReport, ChainTest, ExpectedReject};
 pub use native::{NativeUdf, NativeUdfs};
+pub use plain::PlainSinks;
 pub use replay::{FailedFilter, REPLAYS, Replayed};
 pub use scale::{
     Decision, Demand, JobScale, Lag, Limits, Measured, Observation, Reason, ScaleOptions, ScaleStatus,

@@ -11,12 +11,13 @@ use queue::{Offset, Partition, Queue};
 use store::Progress;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use warehouse::{InsertStatus, Table, Warehouse};
+use warehouse::{InsertStatus, PlainOptions, Table, Warehouse};
 
 use crate::chain::{CallThreads, Chain, ChainStatus, Chains};
 use crate::dataset::{DatasetJob, VisibleRows};
 use crate::pace::{Pace, PacedSource, PacedTable};
 use crate::place::{PanickedAt, Place};
+use crate::plain::{Plain, PlainSinks};
 use crate::readers::{Readers, least, offsets};
 use crate::replay::REPLAYS;
 use crate::{
@@ -45,6 +46,8 @@ pub struct ProcessorOptions {
     /// The chain of each dataset but the system's own, asked for when its job is first started; while it cannot be made the job waits, and
     /// [`DatasetStatus::last_error`] says why.
     pub chains: ChainOf,
+    /// The datasets that also have plain files; `None`: no dataset has.
+    pub plain: Option<PlainSinks>,
     /// How jobs run; each gets its workers from the processor.
     pub job: JobOptions,
     /// How many workers they get.
@@ -98,6 +101,7 @@ struct Dataset {
     renew: Notify,
     /// Of the job that runs, or ran last.
     pace: Mutex<Option<Arc<Pace>>>,
+    plain: Mutex<Option<Plain>>,
     lag: Arc<Lag>,
     scale: Arc<JobScale>,
     panicked_at: PanickedAt,
@@ -153,6 +157,7 @@ impl Dataset {
             chains: OnceLock::new(),
             renew: Notify::new(),
             pace: Mutex::default(),
+            plain: Mutex::default(),
             scale: shared.scaler.join(name.as_str(), tier, measure),
             lag,
             panicked_at: PanickedAt::default(),
@@ -321,6 +326,14 @@ impl Processor {
             pace: pace.clone(),
         };
         let source = QueueSource::new(options.queue.clone(), name.clone());
+        let plain = match &options.plain {
+            Some(sinks) => {
+                sinks
+                    .sink(name, self.plain_options(name), &table, &dataset.plain)
+                    .await?
+            }
+            None => None,
+        };
         let job = DatasetJob {
             source: Arc::new(PacedSource {
                 source: source.with_lag(dataset.lag.clone()),
@@ -334,6 +347,7 @@ impl Processor {
             }),
             stamp: (name.as_str() == TRACERS).then(|| options.clock.clone()),
             failed: Arc::new(paced(failed)),
+            plain: plain.map(|sink| Arc::new(sink) as _),
             panicked_at: dataset.panicked_at.clone(),
         };
         let options = JobOptions {
@@ -341,6 +355,12 @@ impl Processor {
             ..options.job.clone()
         };
         Ok(Local::run(name.as_str(), &job.graph(), options)?)
+    }
+
+    /// How the plain files of a dataset are to be written.
+    fn plain_options(&self, name: &DatasetName) -> Option<PlainOptions> {
+        let sinks = self.0.options.plain.as_ref().filter(|_| !is_own(name))?;
+        (sinks.options)(name)
     }
 
     /// A dataset's table, made if it is not there yet.
@@ -453,8 +473,9 @@ impl Processor {
         DatasetStream::open((source, reader), (table, chains), (from, until), follow).await
     }
 
-    /// For each partition: all before is in files, of the rows and of the rejects alike, so the dataset's job will
-    /// not ask for it again, whatever crashes. `None` while the dataset has no tables.
+    /// For each partition: all before is in files, of the rows and of the rejects alike and in plain ones if there are
+    /// any, so the dataset's job will not ask for it again, whatever crashes. `None` while the dataset has no tables, or
+    /// its plain files are not open yet.
     pub fn committed(&self, dataset: &DatasetName) -> Option<Vec<Offset>> {
         let Shared { options, .. } = self.0.as_ref();
         let partitions = options.queue.ends(dataset).len();
@@ -462,7 +483,30 @@ impl Processor {
             let progress = options.warehouse.table(name)?.durable_progress();
             Some(offsets(&progress.unwrap_or_default(), partitions))
         };
-        Some(least(of_table(dataset.as_str())?, of_table(&dataset.failed())?))
+        let tables = least(of_table(dataset.as_str())?, of_table(&dataset.failed())?);
+        if self.plain_options(dataset).is_none() {
+            return Some(tables);
+        }
+        let plain = locked(&self.dataset(dataset).plain).clone()?;
+        let progress = plain.files.durable_progress();
+        Some(least(tables, offsets(&progress.unwrap_or_default(), partitions)))
+    }
+
+    /// Commits the progress of a table of rejects that is behind that of the rows: without rejects it would be committed
+    /// much later, and keep the queue from deleting what both have.
+    pub async fn let_go(&self, dataset: &DatasetName) {
+        let warehouse = &self.0.options.warehouse;
+        let (Some(rows), Some(failed)) = (
+            warehouse.table(dataset.as_str()),
+            warehouse.table(&dataset.failed()),
+        ) else {
+            return;
+        };
+        let [rows, held] = [&rows, &failed].map(|table| table.durable_progress().unwrap_or_default());
+        if !held.covers(&rows) {
+            // A failure is in the table's stats and tried again.
+            let _ = failed.flush().await;
+        }
     }
 
     /// For each partition: every stream that is open has read all before. `None` when none is open.
@@ -606,7 +650,7 @@ impl Processor {
         &self.0.replaying
     }
 
-    /// Ends every job after its current epoch.
+    /// Ends every job after its current epoch, and the windows of plain files.
     pub async fn stop(&self) {
         self.0.stop.send_replace(true);
         let watching = locked(&self.0.watching).take();
@@ -616,5 +660,12 @@ impl Processor {
         } {
             tracing::error!("the processor ended early: {error}");
         }
+        let datasets: Vec<_> = locked(&self.0.datasets).values().cloned().collect();
+        let open: Vec<Plain> = datasets
+            .iter()
+            .filter_map(|dataset| locked(&dataset.plain).take())
+            .collect();
+        // A window that is not written is read from the queue again.
+        futures::future::join_all(open.iter().map(|plain| plain.files.flush())).await;
     }
 }

@@ -56,8 +56,8 @@ pub use edge::Edge;
 pub use processor::{NativeUdf, NativeUdfs};
 pub use server::{Server, ServerError};
 pub use settings::{
-    DatasetSettings, Insert, Keep, LimitSettings, QuerySettings, QueueSettings, RelaySettings, Settings,
-    SettingsError, StepSettings, TimeRange, TlsSettings, WarehouseSettings,
+    DatasetSettings, Insert, Keep, LimitSettings, Plain, PlainSettings, QuerySettings, QueueSettings,
+    RelaySettings, Settings, SettingsError, StepSettings, TimeRange, TlsSettings, WarehouseSettings,
 };
 pub use signal::{Signals, Told, told_to_end};
 pub use steps::chains;

@@ -199,7 +199,7 @@ impl Live {
             let stamps = stamps(new);
             match before.chains.get(name) {
                 Some((chain, known)) if old.steps == new.steps && *known == stamps => {
-                    if old.of_events() != new.of_events() {
+                    if old.of_events() != new.of_events() || old.plain != new.plain {
                         renewed.push(name.clone());
                     }
                     chains.insert(name.clone(), (chain.clone(), stamps));

@@ -1,7 +1,7 @@
 //! Deletes from the queue what the settings do not want kept, but nothing that is not in files yet.
 //!
 //! For each dataset the queue has two consumers: `table`, which has taken what the last Delta commits of rows and of
-//! rejects hold, and while streams of it are open `streams`, which has taken what all of them have.
+//! rejects hold (and plain files, where they are wanted), and while streams of it are open `streams`, which has taken what all of them have.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,9 @@ use queue::{ConsumerName, ErrorKind, LogQueue, Offset, Queue, Result, Retain, Re
 use tokio::sync::watch;
 
 use crate::live::Live;
+
+/// The consumer that is a dataset's tables.
+const TABLE: &str = "table";
 
 /// Says how far consumers are and deletes, again and again.
 pub(crate) struct Retainer {
@@ -66,7 +69,7 @@ impl Retainer {
         let Some(committed) = self.processor.committed(dataset) else {
             return Ok(());
         };
-        self.taken(dataset, "table", Some(committed)).await?;
+        self.taken(dataset, TABLE, Some(committed)).await?;
         let retention = self.live.now().retention(dataset);
         if retention == Retention::default() {
             return Ok(());
@@ -74,6 +77,10 @@ impl Retainer {
         self.taken(dataset, "streams", self.processor.streamed(dataset))
             .await?;
         let deleted = self.queue.retain(dataset, &retention, Timestamp::now()).await?;
+        if deleted.held.keys().any(|consumer| consumer.as_str() == TABLE) {
+            // For the next time.
+            self.processor.let_go(dataset).await;
+        }
         let mut counts = self.locked();
         let counts = counts.entry(dataset.clone()).or_default();
         counts.batches += deleted.batches;

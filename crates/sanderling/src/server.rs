@@ -9,7 +9,7 @@ use aggregator::{AggregatorOptions, Visibility};
 use async_trait::async_trait;
 use event::DatasetName;
 use flow::JobOptions;
-use processor::{NativeUdfs, Processor, ProcessorOptions, ScaleOptions};
+use processor::{NativeUdfs, PlainSinks, Processor, ProcessorOptions, ScaleOptions};
 use queue::{LogOptions, LogQueue, Offset, Partition, Queue};
 use sql::{Engine, EngineOptions, Spill};
 use store::Embedded;
@@ -272,6 +272,7 @@ impl Parts {
             warehouse: warehouse.clone(),
             settings: Arc::new(move |name| of_dataset.now().dataset(name)),
             chains: Arc::new(move |name| Ok(of_chain.chain(name))),
+            plain: Some(plain_sinks(settings, &queue, &live)?),
             job: JobOptions::default(),
             scale: ScaleOptions::default(),
             clock: Arc::new(jiff::Timestamp::now),
@@ -305,6 +306,27 @@ impl Parts {
             engine,
         })
     }
+}
+
+/// Plain files of the datasets that are set to have some.
+fn plain_sinks(
+    settings: &Settings,
+    queue: &Arc<LogQueue>,
+    live: &Arc<Live>,
+) -> Result<PlainSinks, ServerError> {
+    let location = settings.warehouse.of_plain(&settings.data_dir);
+    let location = location.map_err(|error| {
+        ServerError::new(
+            "cannot have plain files, look at plain_location of [warehouse]",
+            error,
+        )
+    })?;
+    let live = live.clone();
+    Ok(PlainSinks {
+        location,
+        queue: queue.clone(),
+        options: Arc::new(move |name| live.now().plain(name)),
+    })
 }
 
 fn query_options(options: EngineOptions, settings: &QuerySettings, folder: PathBuf) -> EngineOptions {

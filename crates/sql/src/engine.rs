@@ -173,6 +173,7 @@ impl Engine {
 
         let system = System {
             warehouse: options.warehouse.clone(),
+            stores: options.stores.clone(),
             running: Running::new(options.queries_max),
             more: options.system.clone(),
         };

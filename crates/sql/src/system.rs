@@ -6,6 +6,7 @@
 //! | `files` | file of those tables: rows, bytes, hour, least and greatest times |
 //! | `failed` | event that was not taken, of all datasets together |
 //! | `queries` | query that runs; `sanderling_cancel(id)` ends one |
+//! | `stores` | part of what a job's store sums up: up to where it has all of it |
 //!
 //! [`SystemTable`]s of the server's own stand beside them. A query sees each as of when it met it.
 
@@ -26,6 +27,7 @@ use datafusion::logical_expr::{
     ColumnarValue, LogicalPlan, LogicalPlanBuilder, ScalarUDF, Volatility, create_udf,
 };
 use datafusion::prelude::{col, ident, lit};
+use store::Embedded;
 use warehouse::Warehouse;
 
 use crate::running::Running;
@@ -33,7 +35,7 @@ use crate::table::WarehouseTable;
 use crate::{Error, ErrorKind, Result};
 
 /// The tables that each engine has.
-const OWN: [&str; 4] = ["datasets", "failed", "files", "queries"];
+const OWN: [&str; 5] = ["datasets", "failed", "files", "queries", "stores"];
 
 /// A table of the schema `sanderling` that the engine's owner fills.
 #[derive(Clone)]
@@ -56,6 +58,7 @@ impl fmt::Debug for SystemTable {
 #[derive(Clone)]
 pub(crate) struct System {
     pub(crate) warehouse: Arc<Warehouse>,
+    pub(crate) stores: Arc<Embedded>,
     pub(crate) running: Arc<Running>,
     pub(crate) more: Vec<SystemTable>,
 }
@@ -78,6 +81,7 @@ impl System {
             "files" => self.files(),
             "queries" => self.queries(),
             "failed" => return self.failed().map(Some),
+            "stores" => self.stores()?,
             other => match self.more.iter().find(|table| table.name == other) {
                 Some(table) => (table.rows)(),
                 None => return Ok(None),
@@ -179,6 +183,32 @@ impl System {
             ("rows", Arc::new(UInt64Array::from_iter_values(rows))),
             ("memory_bytes", Arc::new(UInt64Array::from_iter_values(memory))),
         ])
+    }
+
+    /// Each store with the parts of its progress; one that nothing was committed to has a row without a part.
+    fn stores(&self) -> Result<Result<RecordBatch, ArrowError>> {
+        let (mut names, mut parts, mut next) = (Vec::new(), Vec::new(), Vec::new());
+        for name in self.stores.names() {
+            let progress = self.stores.store(&name)?.progress_now()?.unwrap_or_default();
+            let none = progress.0.is_empty().then_some((None, None));
+            let some = progress
+                .0
+                .into_iter()
+                .map(|(part, offset)| (Some(part), Some(offset)));
+            for (part, offset) in some.chain(none) {
+                names.push(name.clone());
+                parts.push(part);
+                next.push(offset);
+            }
+        }
+        Ok(RecordBatch::try_from_iter([
+            (
+                "store",
+                Arc::new(StringArray::from_iter_values(names)) as ArrayRef,
+            ),
+            ("part", Arc::new(StringArray::from_iter(parts))),
+            ("next_offset", Arc::new(UInt64Array::from_iter(next))),
+        ]))
     }
 
     /// The rejects of all datasets, each with its dataset's name.

@@ -162,6 +162,16 @@ struct Inner {
     writer: Mutex<()>,
 }
 
+impl EmbeddedStore {
+    /// [`Store::progress`], which needs no waiting here.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn progress_now(&self) -> Result<Option<Progress>> {
+        self.0.progress()
+    }
+}
+
 #[async_trait]
 impl Store<Bytes, Bytes> for EmbeddedStore {
     async fn multi_get(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {

@@ -50,6 +50,7 @@ pub(super) fn with_chain(
         warehouse: warehouse.clone(),
         settings: Arc::new(|_| event::DatasetSettings::default()),
         chains: Arc::new(chain),
+        plain: None,
         job: JobOptions::default(),
         scale: processor::ScaleOptions::default(),
         clock: Arc::new(jiff::Timestamp::now),

@@ -84,6 +84,7 @@ fn processor(
         warehouse: warehouse.clone(),
         settings: Arc::new(|_| event::DatasetSettings::default()),
         chains: Arc::new(|_| Ok(processor::Chain::default())),
+        plain: None,
         job: JobOptions::default(),
         scale,
         clock,

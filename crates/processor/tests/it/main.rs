@@ -68,6 +68,7 @@ fn processor(queue: &Arc<dyn Queue>, warehouse: &Arc<Warehouse>) -> Processor {
         warehouse: warehouse.clone(),
         settings: Arc::new(|_| event::DatasetSettings::default()),
         chains: Arc::new(|_| Ok(processor::Chain::default())),
+        plain: None,
         job: JobOptions::default(),
         scale: ScaleOptions::default(),
         clock: Arc::new(Timestamp::now),

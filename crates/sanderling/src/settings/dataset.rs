@@ -7,8 +7,9 @@ use std::time::Duration;
 use event::{Durability, ProtobufSettings, SchemaSettings, Tier};
 use processor::ChainTest;
 use serde::Deserialize;
+use warehouse::{PlainFormat, PlainOptions};
 
-use super::units::{Keep, parse_duration, some_duration, some_size};
+use super::units::{Keep, duration, parse_duration, some_duration, some_size};
 
 /// Settings of one dataset. What is left out has the default named here.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -39,6 +40,8 @@ pub struct DatasetSettings {
     pub protobuf: Option<ProtobufSettings>,
     /// How its rows get into its table: `streaming`, `micro_batch(5m)` or `auto`. Default `streaming`.
     pub insert: Insert,
+    /// Files by hour that any program can read, beside its table. Default: none.
+    pub plain: Option<PlainSettings>,
     /// How long its rows are kept in its table, by their hour. Default: what `[warehouse]` says.
     pub table_retention: Option<Keep<Duration>>,
     /// What is done with its events before they are inserted, in this order. Default: nothing.
@@ -89,6 +92,61 @@ impl<'de> Deserialize<'de> for Insert {
     }
 }
 
+/// Plain files by hour: see [`warehouse::PlainFiles`].
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlainSettings {
+    /// `parquet`, `ndjson.gz` or `ndjson.zst`. Default `parquet`.
+    pub format: Plain,
+    /// From the first row of a window to its files. Default `5m`.
+    #[serde(deserialize_with = "duration")]
+    pub window: Duration,
+    /// How much later than an hour's end its rows are waited for before it is marked as complete. Default `15m`.
+    #[serde(deserialize_with = "duration")]
+    pub lateness: Duration,
+}
+
+/// The format of plain files: see [`warehouse::PlainFormat`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Plain {
+    /// Parquet.
+    #[default]
+    #[serde(rename = "parquet")]
+    Parquet,
+    /// JSON by line, in gzip.
+    #[serde(rename = "ndjson.gz")]
+    NdjsonGzip,
+    /// JSON by line, in zstd.
+    #[serde(rename = "ndjson.zst")]
+    NdjsonZstd,
+}
+
+impl Default for PlainSettings {
+    fn default() -> Self {
+        let PlainOptions { window, lateness, .. } = PlainOptions::default();
+        Self {
+            format: Plain::default(),
+            window,
+            lateness,
+        }
+    }
+}
+
+impl PlainSettings {
+    pub(crate) fn of_files(&self) -> PlainOptions {
+        PlainOptions {
+            format: match self.format {
+                Plain::Parquet => PlainFormat::Parquet,
+                Plain::NdjsonGzip => PlainFormat::NdjsonGzip,
+                Plain::NdjsonZstd => PlainFormat::NdjsonZstd,
+            },
+            window: self.window,
+            lateness: self.lateness,
+            ..PlainOptions::default()
+        }
+    }
+}
+
 /// A step of a dataset's chain: one of `sql`, `wasm` and `native`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -126,6 +184,7 @@ impl Default for DatasetSettings {
             schema: None,
             protobuf: None,
             insert: Insert::default(),
+            plain: None,
             table_retention: None,
             steps: Vec::new(),
             tests: BTreeMap::new(),
@@ -157,6 +216,9 @@ impl DatasetSettings {
             let text =
                 "events_per_second and bytes_per_second must be at least 1, leave them out for no limit";
             return Err(text.to_owned());
+        }
+        if self.plain.as_ref().is_some_and(|plain| plain.window.is_zero()) {
+            return Err("the window of plain files must be at least 1ms".to_owned());
         }
         if let Some(schema) = &self.schema {
             schema.check().map_err(|error| error.to_string())?;

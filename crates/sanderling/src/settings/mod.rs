@@ -13,8 +13,9 @@ use aggregator::access::Binding;
 use event::DatasetName;
 use queue::{Retention, Untaken};
 use serde::Deserialize;
+use warehouse::PlainOptions;
 
-pub use dataset::{DatasetSettings, Insert, StepSettings, TimeRange};
+pub use dataset::{DatasetSettings, Insert, Plain, PlainSettings, StepSettings, TimeRange};
 pub use sections::{
     LimitSettings, QuerySettings, QueueSettings, RelaySettings, TlsSettings, WarehouseSettings,
 };
@@ -192,6 +193,12 @@ impl Settings {
             .map_or_else(event::DatasetSettings::default, DatasetSettings::of_events)
     }
 
+    /// How the plain files of a dataset are written; `None` where it has none.
+    pub fn plain(&self, name: &DatasetName) -> Option<PlainOptions> {
+        let plain = self.datasets.get(name)?.plain.as_ref()?;
+        Some(plain.of_files())
+    }
+
     /// What is kept of a dataset in the queue: its own settings, else those of `[queue]`.
     pub fn retention(&self, name: &DatasetName) -> Retention {
         let own = self.datasets.get(name);
@@ -298,7 +305,7 @@ mod tests {
     fn a_wrong_key_names_its_line_and_the_nearest_known_one() {
         check(
             "insecure = false\n[warehouse]\nflush_byte = \"1MiB\"\n",
-            "unknown field `flush_byte`, expected one of `location`, `options`, `flush_bytes`, `flush_age`, `hot_bytes_max`, `hot_bytes_total_max`, `retention`, `maintain_every`, `compact_files`, `compact_bytes`, `vacuum_after`; did you mean `flush_bytes`? line=3",
+            "unknown field `flush_byte`, expected one of `location`, `plain_location`, `options`, `flush_bytes`, `flush_age`, `hot_bytes_max`, `hot_bytes_total_max`, `retention`, `maintain_every`, `compact_files`, `compact_bytes`, `vacuum_after`; did you mean `flush_bytes`? line=3",
         );
         check(
             "[warehouse]\nflush_age = \"fast\"\n",
@@ -314,7 +321,7 @@ mod tests {
         );
         check(
             "[datasets.a]\nretention_byte = \"1GB\"\n",
-            "unknown field `retention_byte`, expected one of `event_time`, `time_range`, `partitions`, `tier`, `retention`, `retention_bytes`, `durability`, `events_per_second`, `bytes_per_second`, `schema`, `protobuf`, `insert`, `table_retention`, `steps`, `tests`; did you mean `retention_bytes`? line=2",
+            "unknown field `retention_byte`, expected one of `event_time`, `time_range`, `partitions`, `tier`, `retention`, `retention_bytes`, `durability`, `events_per_second`, `bytes_per_second`, `schema`, `protobuf`, `insert`, `plain`, `table_retention`, `steps`, `tests`; did you mean `retention_bytes`? line=2",
         );
         check(
             "[datasets.a]\npartitions = 0\n",

@@ -34,6 +34,9 @@ pub struct WarehouseSettings {
     /// Where its tables are: a folder, or `s3://bucket/prefix`, `gs://…`, `az://…`. Default: the folder `warehouse` in the
     /// data folder.
     pub location: Option<String>,
+    /// Where the plain files of datasets are, if they are set to have some: likewise. Default: the folder `plain` in the data
+    /// folder.
+    pub plain_location: Option<String>,
     /// Options of a location that is no folder: see [`warehouse::Location`]. Credentials come from the environment, or
     /// from files (`secret_access_key_file`). Default: none.
     pub options: BTreeMap<String, String>,
@@ -73,16 +76,7 @@ fn variables() -> impl Iterator<Item = (String, String)> {
 impl WarehouseSettings {
     /// What the warehouse of a server is opened with. The environment says the rest of a location.
     pub(crate) fn of_tables(&self, data_dir: &Path) -> Result<WarehouseOptions, String> {
-        let location = match &self.location {
-            None => data_dir.join("warehouse").into(),
-            Some(text) => {
-                let mut location = Location::parse(text).map_err(|error| error.to_string())?;
-                for (key, value) in &self.options {
-                    location = location.with(key, value).map_err(|error| error.to_string())?;
-                }
-                location.with_variables(variables())
-            }
-        };
+        let location = self.place(self.location.as_deref(), &data_dir.join("warehouse"))?;
         Ok(WarehouseOptions {
             location,
             flush_bytes: self.flush_bytes as usize,
@@ -99,6 +93,26 @@ impl WarehouseSettings {
             },
             insert_mode: InsertMode::Streaming,
         })
+    }
+
+    /// Where plain files are.
+    pub(crate) fn of_plain(&self, data_dir: &Path) -> Result<Location, String> {
+        match self.plain_location.as_deref() {
+            // The options may be for tables in a bucket.
+            Some(folder) if !folder.contains("://") => Ok(folder.into()),
+            text => self.place(text, &data_dir.join("plain")),
+        }
+    }
+
+    fn place(&self, text: Option<&str>, folder: &Path) -> Result<Location, String> {
+        let Some(text) = text else {
+            return Ok(folder.into());
+        };
+        let mut location = Location::parse(text).map_err(|error| error.to_string())?;
+        for (key, value) in &self.options {
+            location = location.with(key, value).map_err(|error| error.to_string())?;
+        }
+        Ok(location.with_variables(variables()))
     }
 }
 
@@ -291,6 +305,7 @@ impl Default for WarehouseSettings {
         let maintenance = options.maintenance;
         Self {
             location: None,
+            plain_location: None,
             options: BTreeMap::new(),
             flush_bytes: options.flush_bytes as u64,
             flush_age: options.flush_age,

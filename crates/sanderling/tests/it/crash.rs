@@ -1,6 +1,6 @@
 //! A real server, killed with SIGKILL and started again at random moments (during flushes and compactions too) while
 //! events are sent, a step rejects some of them, and a job counts the others: every acked event is in the table, or in that
-//! of the rejects, once; the aggregate has the former; nothing else is there. No query sees rows vanish while the server
+//! of the rejects, once; the aggregate and the plain files have the former; nothing else is there. No query sees rows vanish while the server
 //! lives.
 
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::process::{Process, free_ports};
-use crate::support::{PATIENCE, rows, scalar};
+use crate::support::{PATIENCE, plain_numbers, rows, scalar};
 
 const ROUNDS: u64 = 8;
 
@@ -35,6 +35,7 @@ fn start(data_dir: &Path, doors: &[SocketAddr; 3]) -> Process {
     // Flushes and compactions happen often, so that kills hit them too.
     let text = "[warehouse]\nflush_age = \"100ms\"\ncompact_files = 2\nmaintain_every = \"200ms\"\n\
                 [queue]\nsegment_bytes = \"1MiB\"\n\
+                [datasets.numbered.plain]\nformat = \"ndjson.gz\"\nwindow = \"60ms\"\nlateness = \"0ms\"\n\
                 [[datasets.numbered.steps]]\nname = \"sevens\"\n\
                 sql = \"SELECT *, CASE WHEN n % 7 = 3 THEN 'three' END AS _error FROM events\"\n";
     std::fs::write(&settings, text).unwrap();
@@ -136,6 +137,16 @@ async fn killed_again_and_again_it_keeps_every_acked_event_once() {
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    let good: Vec<u64> = (0..sent).filter(|n| n % 7 != 3).collect();
+    let start = Instant::now();
+    while plain_numbers(folder.path(), "numbered") != good {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "plain files do not have {} rows once",
+            good.len()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let mut job = job.expect("the job was started in the first rounds");
     let sums = "SELECT CAST(sum(value) AS BIGINT) AS s FROM stores.by_residue";
     let start = Instant::now();
@@ -153,6 +164,12 @@ async fn killed_again_and_again_it_keeps_every_acked_event_once() {
         let good = (0..sent).filter(|n| n % 7 != 3 && n % 10 == residue).count() as u64;
         assert_eq!(count, good, "residue {residue} of {sent}");
     }
+    let taken = "SELECT CAST(sum(next_offset) AS BIGINT) FROM sanderling.stores WHERE store = 'by_residue' AND part = '0'";
+    let taken = scalar(&asking, taken).await;
+    assert!(
+        taken.is_some_and(|batches| batches > 0),
+        "{taken:?} batches are in the sums"
+    );
     let files = "SELECT count(*) FROM sanderling.files WHERE dataset = 'numbered'";
     let files = scalar(&asking, files).await;
     assert!(

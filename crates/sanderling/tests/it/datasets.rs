@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::http::{post, put};
 use crate::process::{Process, free_ports};
-use crate::support::{PATIENCE, connect, rows, scalar, settings, wait_for};
+use crate::support::{PATIENCE, connect, plain_numbers, rows, scalar, settings, wait_for};
 
 const EVENTS: &str = "/v1/datasets/clicks/events";
 
@@ -419,4 +419,45 @@ async fn micro_batches_are_visible_when_their_window_ends() {
         assert!(start.elapsed() < PATIENCE, "{shown}");
     }
     server.shutdown().await.unwrap();
+}
+
+/// Plain files that are set begin with what comes; what came while they were not set is in them when they are again.
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_files_are_set_and_left_out_and_set_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(settings(folder.path())).await.unwrap();
+    let client = connect(&server);
+    let plain = "[plain]\nformat = \"ndjson.gz\"\nwindow = \"50ms\"\nlateness = \"0ms\"\n";
+    let bad = plain.replace("50ms", "0ms");
+    let (status, answer) = put(server.http(), "/v1/datasets/clicks", &bad).await;
+    assert!(
+        status == 400 && answer.to_string().contains("window of plain files"),
+        "{status} {answer}"
+    );
+    let mut sent = 0;
+    for set in [plain, "", plain] {
+        assert_eq!(put(server.http(), "/v1/datasets/clicks", set).await.0, 200);
+        for _ in 0..5 {
+            send(
+                &server,
+                &format!("{{\"n\":{sent},\"at\":\"2026-01-01T00:00:00Z\"}}\n"),
+            )
+            .await;
+            sent += 1;
+        }
+        wait_for(&client, "SELECT count(*) FROM clicks", sent).await;
+        let start = Instant::now();
+        while !set.is_empty()
+            && plain_numbers(folder.path(), "clicks") != (0..sent as u64).collect::<Vec<_>>()
+        {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{:?}",
+                plain_numbers(folder.path(), "clicks")
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+    server.shutdown().await.unwrap();
+    assert_eq!(plain_numbers(folder.path(), "clicks").len() as i64, sent);
 }
