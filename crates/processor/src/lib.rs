@@ -44,7 +44,7 @@ pub use chain::{Chain, ChainStatus, StepStatus, check_settings};
 pub use error::{Error, ErrorKind, Result};
 pub use fixture::{ChainReport, ChainTest, ExpectedReject};
 pub use native::{NativeUdf, NativeUdfs};
-pub use plain::PlainSinks;
+pub use plain::{PlainOf, PlainSinks};
 pub use replay::{FailedFilter, REPLAYS, Replayed};
 pub use scale::{
     Decision, Demand, JobScale, Lag, Limits, Measured, Observation, Reason, ScaleOptions, ScaleStatus,

@@ -12,6 +12,9 @@ use warehouse::{Location, PlainFiles, PlainOptions, Table};
 
 use crate::Result;
 
+/// Tells how the plain files of a dataset are written.
+pub type PlainOf = Arc<dyn Fn(&DatasetName) -> Option<PlainOptions> + Send + Sync>;
+
 /// Which datasets have plain files, and where: see [`PlainFiles`].
 pub struct PlainSinks {
     /// The files of a dataset are in a folder of its name.
@@ -19,7 +22,7 @@ pub struct PlainSinks {
     /// The queue of the processor, to know what it has deleted.
     pub queue: Arc<dyn Seek>,
     /// How the files of a dataset are written; `None` where it has none. Asked when its job starts.
-    pub options: Arc<dyn Fn(&DatasetName) -> Option<PlainOptions> + Send + Sync>,
+    pub options: PlainOf,
 }
 
 impl PlainSinks {

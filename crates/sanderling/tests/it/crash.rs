@@ -14,8 +14,9 @@ use sanderling::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::plain::plain_numbers;
 use crate::process::{Process, free_ports};
-use crate::support::{PATIENCE, plain_numbers, rows, scalar};
+use crate::support::{PATIENCE, rows, scalar};
 
 const ROUNDS: u64 = 8;
 

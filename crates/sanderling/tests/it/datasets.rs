@@ -6,8 +6,9 @@ use sanderling::{DatasetSettings, NativeUdf, NativeUdfs, Server, Settings, StepS
 use serde_json::{Value, json};
 
 use crate::http::{post, put};
+use crate::plain::plain_numbers;
 use crate::process::{Process, free_ports};
-use crate::support::{PATIENCE, connect, plain_numbers, rows, scalar, settings, wait_for};
+use crate::support::{PATIENCE, connect, rows, scalar, settings, wait_for};
 
 const EVENTS: &str = "/v1/datasets/clicks/events";
 

@@ -11,6 +11,7 @@ mod graph;
 mod http;
 mod ingest;
 mod job;
+mod plain;
 mod process;
 mod program;
 mod retention;
