@@ -112,7 +112,11 @@ proptest! {
         // Some bytes do not matter, and there is no checksum: what is promised is an answer.
         match runtime().block_on(rest(&edits(&folder.path().join("a")), Default::default())) {
             Ok((parts, _)) => prop_assert!(parts.get("a").map_or(0, Vec::len) <= 50),
-            Err(error) => prop_assert!(error.to_string().contains("file="), "{}", error),
+            // A value may have become one that the element cannot have: then it is its record that is named.
+            Err(error) => {
+                let text = error.to_string();
+                prop_assert!(text.contains("file=") || text.contains("record=a:"), "{}", text);
+            }
         }
     }
 }
