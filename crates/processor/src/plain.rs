@@ -10,7 +10,7 @@ use queue::Seek;
 use store::Progress;
 use warehouse::{Location, PlainFiles, PlainOptions, Table};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// Tells how the plain files of a dataset are written.
 pub type PlainOf = Arc<dyn Fn(&DatasetName) -> Option<PlainOptions> + Send + Sync>;
@@ -47,8 +47,18 @@ impl PlainSinks {
                 let Some(options) = wanted else {
                     return Ok(None);
                 };
-                let store = self.location.open()?;
-                let files = PlainFiles::open(store, dataset.as_str(), options.clone()).await?;
+                let unopened = |error: warehouse::Error| {
+                    let error = Error::from(error);
+                    let text = format_args!(
+                        "cannot open the plain files, mend their location or leave them out: {error} location={}",
+                        self.location
+                    );
+                    Error::new(error.kind(), text)
+                };
+                let store = self.location.open().map_err(unopened)?;
+                let files = PlainFiles::open(store, dataset.as_str(), options.clone())
+                    .await
+                    .map_err(unopened)?;
                 *locked() = Some(Plain {
                     options,
                     files: files.clone(),

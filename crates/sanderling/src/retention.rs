@@ -1,7 +1,8 @@
 //! Deletes from the queue what the settings do not want kept, but nothing that is not in files yet.
 //!
 //! For each dataset the queue has two consumers: `table`, which has taken what the last Delta commits of rows and of
-//! rejects hold (and plain files, where they are wanted), and while streams of it are open `streams`, which has taken what all of them have.
+//! rejects hold (and plain files, where they are wanted), and while streams of it are open `streams`, which has taken what
+//! all of them have.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

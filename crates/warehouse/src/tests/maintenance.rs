@@ -436,14 +436,7 @@ async fn merged_of_wide(rows: i64) -> (Vec<RowGroupMetaData>, Vec<i64>) {
     let offsets = metadata.offset_index().unwrap();
     assert_eq!(metadata.column_index().unwrap().len(), offsets.len());
     let last = metadata.num_row_groups() - 1;
-    let body = table
-        .store()
-        .get(&file.path)
-        .await
-        .unwrap()
-        .bytes()
-        .await
-        .unwrap();
+    let body = body(&table, file).await;
     let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
     let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(body, options).unwrap();
     let in_last = metadata.row_group(last).num_rows() as usize;
@@ -456,15 +449,13 @@ async fn merged_of_wide(rows: i64) -> (Vec<RowGroupMetaData>, Vec<i64>) {
     (metadata.row_groups().to_vec(), sources)
 }
 
+async fn body(table: &Table, file: &DataFile) -> bytes::Bytes {
+    let found = table.store().get(&file.path).await.unwrap();
+    found.bytes().await.unwrap()
+}
+
 async fn metadata(table: &Table, file: &DataFile) -> ParquetMetaData {
-    let body = table
-        .store()
-        .get(&file.path)
-        .await
-        .unwrap()
-        .bytes()
-        .await
-        .unwrap();
+    let body = body(table, file).await;
     let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
     reader.parse_and_finish(&body).unwrap()
 }
